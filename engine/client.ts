@@ -1,0 +1,98 @@
+import type { SamplingParams } from "./sampling-params.ts";
+
+/** One sequence to generate. A request with n choices is n of these, with choice 0…n−1. */
+export interface EngineRequest {
+  /** Unique among the sequences in flight, e.g. "cmpl-…/0". */
+  readonly id: string;
+  readonly choice: number;
+  readonly promptTokenIds: readonly number[];
+  readonly params: SamplingParams;
+}
+
+/** stop: an end token; length: maxTokens or the model's context; abort: the caller's; error: the engine failed. */
+export type FinishReason = "stop" | "length" | "abort" | "error";
+
+/** What one engine step emitted for one sequence. */
+export interface EngineOutput {
+  /** Tokens in order. Empty only in the last output of a sequence that was aborted or failed. */
+  readonly tokenIds: readonly number[];
+  /** The first `numAccepted` of `tokenIds` were drafted and accepted; the one after them was sampled by the target. */
+  readonly numAccepted: number;
+  /** Draft tokens that this step verified for the sequence. */
+  readonly numDraft: number;
+  /** Set once, in the last output. */
+  readonly finishReason?: FinishReason;
+  /** With finishReason "error": what happened, fit for a client to read. */
+  readonly error?: string;
+}
+
+/** A draft tree after verification, for the dashboard. Node 0 is the root; `accepted[i]`: the walk passed node i. */
+export interface VerifiedTree {
+  readonly tokenIds: readonly number[];
+  /** Parent's index, −1 for the root. */
+  readonly parents: readonly number[];
+  readonly accepted: readonly boolean[];
+  /** The drafter's estimate of a node's conditional probability; 1 for the root. */
+  readonly probs: readonly number[];
+  /** Token that the target sampled where it left the tree. */
+  readonly bonusTokenId: number;
+}
+
+/** What one step did: the source of metrics and dashboard. */
+export interface StepStats {
+  readonly numRunning: number;
+  readonly numWaiting: number;
+  /** Share of KV blocks in use, 0…1. */
+  readonly kvUsage: number;
+  readonly numPrefillTokens: number;
+  /** Rows of the verify pass: prompt tokens, plain decodes and tree nodes. */
+  readonly numRows: number;
+  readonly numEmittedTokens: number;
+  readonly numPreemptions: number;
+  readonly draftMs: number;
+  readonly verifyMs: number;
+  readonly commitMs: number;
+  readonly stepMs: number;
+  readonly sequences: readonly StepSequence[];
+}
+
+/** One sequence that emitted tokens in a step. */
+export interface StepSequence {
+  readonly id: string;
+  readonly numDraft: number;
+  readonly numAccepted: number;
+  readonly tree?: VerifiedTree;
+}
+
+/** What is served and on what; fixed once the engine is ready. */
+export interface EngineInfo {
+  readonly modelName: string;
+  readonly drafter: string;
+  readonly adapter: string;
+  readonly adapterKind: "gpu" | "software";
+  readonly features: readonly string[];
+  /** Tokens of prompt + output that one sequence may hold. */
+  readonly maxModelLen: number;
+  readonly vocabSize: number;
+  readonly numKvBlocks: number;
+  readonly blockSize: number;
+  readonly maxNumSeqs: number;
+  /** Identifies model file, adapter, build and numerics: equal fingerprints promise equal text. */
+  readonly fingerprint: string;
+}
+
+/** The engine as the server sees it. Implementations: in this process, and in a child process. */
+export interface EngineClient {
+  readonly info: EngineInfo;
+  /**
+   * Generates one sequence; ends after the output that carries finishReason.
+   * Leaving the loop early or aborting `signal` aborts the sequence within two steps.
+   * @throws EngineRequestError when the request can never be served (context too long, token id out of range).
+   */
+  generate(request: EngineRequest, signal?: AbortSignal): AsyncIterable<EngineOutput>;
+  /** Called after every step; returns the way to stop listening. */
+  onStep(listener: (stats: StepStats) => void): () => void;
+  /** Sequences waiting for their first step, and sequences in the batch. */
+  load(): { readonly numWaiting: number; readonly numRunning: number; readonly kvUsage: number };
+  close(): Promise<void>;
+}

@@ -1,0 +1,28 @@
+/** A request that this engine can never serve. `code` is stable; the message names value, limit and way out. */
+export class EngineRequestError extends Error {
+  override readonly name = "EngineRequestError";
+  constructor(
+    readonly code: "context_length_exceeded" | "invalid_token_id" | "empty_prompt" | "duplicate_id",
+    message: string,
+  ) {
+    super(message);
+  }
+}
+
+/** The engine cannot go on: device lost, poisoned step, closed. */
+export class EngineDeadError extends Error {
+  override readonly name = "EngineDeadError";
+  readonly code = "engine_dead";
+}
+
+/** A file of a model is missing, damaged or of a kind that is not supported. Names file, field and, where known, offset. */
+export class ModelFileError extends Error {
+  override readonly name = "ModelFileError";
+  constructor(
+    readonly code: "not_found" | "truncated" | "malformed" | "unsupported",
+    readonly file: string,
+    message: string,
+  ) {
+    super(`${file}: ${message}`);
+  }
+}

@@ -1,0 +1,13 @@
+import { defineConfig } from "vitest/config";
+
+// Dawn must not live in a worker thread, so tests run in child processes; two at a time suits two cores.
+export default defineConfig({
+  test: {
+    pool: "forks",
+    maxWorkers: 2,
+    include: ["test/**/*.test.ts"],
+    exclude: ["test/browser/**", "node_modules/**"],
+    testTimeout: 60_000,
+    hookTimeout: 60_000,
+  },
+});
