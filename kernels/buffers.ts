@@ -1,0 +1,56 @@
+import { GpuError } from "./errors.ts";
+
+/** Makes and owns the buffers of one device, and keeps the ledger of their bytes. */
+export class BufferPool {
+  readonly #device: GPUDevice;
+  readonly #buffers = new Map<GPUBuffer, number>();
+  #totalBytes = 0;
+
+  constructor(device: GPUDevice) {
+    this.#device = device;
+  }
+
+  /** Bytes of all buffers that are alive. */
+  get totalBytes(): number {
+    return this.#totalBytes;
+  }
+
+  /** A storage buffer of at least `bytes`, zero-filled. @throws GpuError out_of_memory over the adapter's limits. */
+  storage(bytes: number, label: string): GPUBuffer {
+    const size = Math.max(16, Math.ceil(bytes / 16) * 16);
+    const limit = Math.min(this.#device.limits.maxBufferSize, this.#device.limits.maxStorageBufferBindingSize);
+    if (size > limit) {
+      throw new GpuError("out_of_memory", `buffer "${label}" needs ${size} bytes; this adapter binds at most ${limit}`);
+    }
+    return this.#create(label, size, GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_DST | GPUBufferUsage.COPY_SRC);
+  }
+
+  /** A storage buffer that holds `data`. */
+  upload(data: ArrayBufferView<ArrayBuffer>, label: string): GPUBuffer {
+    const buffer = this.storage(data.byteLength, label);
+    this.#device.queue.writeBuffer(buffer, 0, data.buffer, data.byteOffset, data.byteLength);
+    return buffer;
+  }
+
+  /** A buffer for reading `bytes` back. */
+  readback(bytes: number, label: string): GPUBuffer {
+    return this.#create(label, Math.max(16, Math.ceil(bytes / 16) * 16), GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST);
+  }
+
+  destroy(buffer: GPUBuffer): void {
+    this.#totalBytes -= this.#buffers.get(buffer) ?? 0;
+    this.#buffers.delete(buffer);
+    buffer.destroy();
+  }
+
+  destroyAll(): void {
+    for (const buffer of [...this.#buffers.keys()]) this.destroy(buffer);
+  }
+
+  #create(label: string, size: number, usage: number): GPUBuffer {
+    const buffer = this.#device.createBuffer({ label, size, usage });
+    this.#buffers.set(buffer, size);
+    this.#totalBytes += size;
+    return buffer;
+  }
+}

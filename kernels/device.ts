@@ -1,0 +1,128 @@
+import { homedir, tmpdir } from "node:os";
+import { join } from "node:path";
+import { create, globals } from "webgpu";
+import { GpuError } from "./errors.ts";
+import { installSwiftShader } from "./swiftshader.ts";
+
+export type AdapterChoice = "auto" | "gpu" | "software";
+
+/** What the kernels need to know of the machine that runs them. */
+export interface DeviceTraits {
+  /** A processor pretending to be a GPU: barriers are slow there, and so is everything else. */
+  readonly software: boolean;
+  /** Smallest and largest subgroup the adapter may use; [0, 0] without subgroups. */
+  readonly subgroupSizes: readonly [min: number, max: number];
+  readonly f16: boolean;
+}
+
+/** An open device. Close it once; nothing of it may be used afterwards. */
+export interface Gpu {
+  readonly device: GPUDevice;
+  readonly traits: DeviceTraits;
+  /** E.g. "NVIDIA H100 80GB HBM3 (Vulkan)". */
+  readonly adapterName: string;
+  readonly driver: string;
+  readonly features: readonly string[];
+  close(): void;
+}
+
+/** Dawn's instance must outlive every object made from it: dropping it crashes the process. */
+const instances: GPU[] = [];
+
+const WANTED_FEATURES: readonly GPUFeatureName[] = [
+  "shader-f16",
+  "subgroups",
+  "timestamp-query",
+  "chromium-experimental-subgroup-matrix" as GPUFeatureName,
+  "subgroup-size-control" as GPUFeatureName,
+];
+
+/**
+ * Opens an adapter: a real GPU first, then a software adapter of the system, then the bundled SwiftShader.
+ * @throws GpuError no_adapter, saying what to install.
+ */
+export async function openGpu(choice: AdapterChoice = "auto", cacheDir: string = defaultCacheDir()): Promise<Gpu> {
+  // Mesa complains on stderr at each start without it.
+  process.env.XDG_RUNTIME_DIR ??= tmpdir();
+  Object.assign(globalThis, globals);
+  const system = await requestFrom(newInstance(), choice);
+  if (system !== undefined) return open(system);
+  if (choice !== "gpu" && installSwiftShader(cacheDir)) {
+    const bundled = await requestFrom(newInstance(), "software");
+    if (bundled !== undefined) return open(bundled);
+  }
+  throw new GpuError("no_adapter", noAdapterMessage(choice));
+}
+
+function newInstance(): GPU {
+  const instance = create([
+    "enable-dawn-features=allow_unsafe_apis,vulkan_enable_f16_on_nvidia",
+    "disable-dawn-features=timestamp_quantization,enable_spirv_validation",
+  ]);
+  instances.push(instance);
+  return instance;
+}
+
+async function requestFrom(instance: GPU, choice: AdapterChoice): Promise<GPUAdapter | undefined> {
+  const preferred = await instance.requestAdapter({ powerPreference: "high-performance" });
+  if (preferred !== null && choice !== "software" && !isSoftware(preferred)) return preferred;
+  if (choice === "gpu") return undefined;
+  if (preferred !== null && isSoftware(preferred)) return preferred;
+  return (await instance.requestAdapter({ forceFallbackAdapter: true })) ?? undefined;
+}
+
+/** llvmpipe looks like any other adapter but for this flag. */
+function isSoftware(adapter: GPUAdapter): boolean {
+  const { info } = adapter;
+  return (
+    info.isFallbackAdapter || /llvmpipe|swiftshader|lavapipe|basic render/i.test(`${info.device} ${info.description}`)
+  );
+}
+
+async function open(adapter: GPUAdapter): Promise<Gpu> {
+  const { info, limits } = adapter;
+  const requiredFeatures = WANTED_FEATURES.filter((feature) => adapter.features.has(feature));
+  const device = await adapter.requestDevice({
+    requiredFeatures,
+    requiredLimits: {
+      maxBufferSize: limits.maxBufferSize,
+      maxStorageBufferBindingSize: limits.maxStorageBufferBindingSize,
+      maxComputeWorkgroupStorageSize: limits.maxComputeWorkgroupStorageSize,
+      maxComputeInvocationsPerWorkgroup: limits.maxComputeInvocationsPerWorkgroup,
+      maxComputeWorkgroupSizeX: limits.maxComputeWorkgroupSizeX,
+      maxStorageBuffersPerShaderStage: limits.maxStorageBuffersPerShaderStage,
+    },
+  });
+  const hasSubgroups = adapter.features.has("subgroups");
+  return {
+    device,
+    traits: {
+      software: isSoftware(adapter),
+      subgroupSizes: hasSubgroups ? [info.subgroupMinSize ?? 4, info.subgroupMaxSize ?? 128] : [0, 0],
+      f16: adapter.features.has("shader-f16"),
+    },
+    adapterName: adapterName(info),
+    driver: info.description,
+    features: requiredFeatures,
+    close: () => device.destroy(),
+  };
+}
+
+function adapterName(info: GPUAdapterInfo): string {
+  if (info.architecture === "swiftshader") return "SwiftShader (software)";
+  const name = info.device === "" ? info.architecture : info.device;
+  return name.toLowerCase().includes(info.vendor.toLowerCase()) ? name : `${info.vendor} ${name}`;
+}
+
+function defaultCacheDir(): string {
+  return join(homedir() || tmpdir(), ".cache", "canopy");
+}
+
+function noAdapterMessage(choice: AdapterChoice): string {
+  const install =
+    "Install a Vulkan loader and driver (Debian and Ubuntu: libvulkan1 mesa-vulkan-drivers with Mesa 24 or newer, or " +
+    "NVIDIA's driver; in a container: NVIDIA_DRIVER_CAPABILITIES=graphics,compute,utility or --device /dev/dri)";
+  return choice === "gpu"
+    ? `No GPU was found through Vulkan, Metal or D3D12. ${install}, or use --adapter auto to run on a software adapter.`
+    : `No WebGPU adapter was found, not even a software one. ${install}, or reinstall with optional packages so that the bundled SwiftShader (Linux x64) is there.`;
+}

@@ -1,0 +1,105 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { GpuError } from "./errors.ts";
+
+/** Workgroups in x, y, z; a zero anywhere means that there is nothing to do. */
+export type Grid = readonly [x: number, y: number, z: number];
+
+/** Values of the generated block: numbers become `const NAME = 64;`, strings become `alias name = f16;`. */
+export type ShaderConstants = Readonly<Record<string, number | string>>;
+
+/** What a kernel's author returns; `Kernels.get` turns it into something that can be dispatched. */
+export interface KernelSpec {
+  /** Files under wgsl/ without their ending, concatenated in order: shared functions first, the kernel last. */
+  readonly shader: readonly string[];
+  readonly constants: ShaderConstants;
+  /** WGSL extensions to enable. */
+  readonly enables?: readonly ("f16" | "subgroups")[];
+  /** Number of u32 of the kernel's `var<immediate>`. */
+  readonly numImmediates: number;
+}
+
+/** A storage buffer, whole or from `offset` (bytes). */
+export type Binding = GPUBuffer | { readonly buffer: GPUBuffer; readonly offset: number; readonly size: number };
+
+/** A kernel with its buffers: made once, dispatched with changing grids and immediates. */
+export interface BoundKernel {
+  dispatch(pass: GPUComputePassEncoder, grid: Grid, immediates: Uint32Array<ArrayBuffer>): void;
+}
+
+const sources = new Map<string, string>();
+
+function readShader(name: string): string {
+  let source = sources.get(name);
+  if (source === undefined) {
+    source = readFileSync(join(import.meta.dirname, "wgsl", `${name}.wgsl`), "utf8");
+    sources.set(name, source);
+  }
+  return source;
+}
+
+/** The complete WGSL of a spec: enables, generated block, files. */
+export function shaderSource(spec: KernelSpec): string {
+  const block = Object.entries(spec.constants).map(([name, value]) =>
+    typeof value === "string" ? `alias ${name} = ${value};` : `const ${name} = ${formatNumber(value)};`,
+  );
+  const enables = (spec.enables ?? []).map((name) => `enable ${name};`);
+  return [...enables, ...block, ...spec.shader.map(readShader)].join("\n");
+}
+
+/** Integers stay abstract integers; everything else is written so that it parses as a float of the same value. */
+function formatNumber(value: number): string {
+  return Number.isInteger(value) ? String(value) : value.toExponential();
+}
+
+/** Compiles each distinct spec once per device. The key is the source itself, so it can never go stale. */
+export class Kernels {
+  readonly #pipelines = new Map<string, Promise<GPUComputePipeline>>();
+  readonly #device: GPUDevice;
+
+  constructor(device: GPUDevice) {
+    this.#device = device;
+  }
+
+  /** @throws GpuError shader_invalid with the compiler's message. */
+  pipeline(spec: KernelSpec): Promise<GPUComputePipeline> {
+    const code = shaderSource(spec);
+    let pipeline = this.#pipelines.get(code);
+    if (pipeline === undefined) {
+      pipeline = this.#compile(spec, code);
+      this.#pipelines.set(code, pipeline);
+    }
+    return pipeline;
+  }
+
+  async #compile(spec: KernelSpec, code: string): Promise<GPUComputePipeline> {
+    const label = spec.shader.at(-1) ?? "";
+    const module = this.#device.createShaderModule({ code, label });
+    try {
+      return await this.#device.createComputePipelineAsync({ label, layout: "auto", compute: { module } });
+    } catch (error) {
+      throw new GpuError("shader_invalid", `${label}.wgsl: ${error instanceof Error ? error.message : String(error)}`);
+    }
+  }
+
+  /** Compiles (or finds) the pipeline and binds `buffers` to bindings 0, 1, … of group 0. */
+  async bind(spec: KernelSpec, buffers: readonly Binding[]): Promise<BoundKernel> {
+    const pipeline = await this.pipeline(spec);
+    const bindGroup = this.#device.createBindGroup({
+      layout: pipeline.getBindGroupLayout(0),
+      entries: buffers.map((binding, index) => ({
+        binding: index,
+        resource: "buffer" in binding ? binding : { buffer: binding },
+      })),
+    });
+    return {
+      dispatch(pass, grid, immediates) {
+        if (grid[0] === 0 || grid[1] === 0 || grid[2] === 0) return;
+        pass.setPipeline(pipeline);
+        pass.setBindGroup(0, bindGroup);
+        if (spec.numImmediates > 0) pass.setImmediates(0, immediates, 0, spec.numImmediates);
+        pass.dispatchWorkgroups(grid[0], grid[1], grid[2]);
+      },
+    };
+  }
+}

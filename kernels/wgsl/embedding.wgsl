@@ -1,0 +1,17 @@
+// hidden[row] = table[tokenIds[row]]
+//   table     vec4<weight_t> [vocabSize, HIDDEN_SIZE / 4]
+//   token_ids u32 [numRows]
+//   hidden    vec4f [numRows, HIDDEN_SIZE / 4]
+// One thread an output vec4. Reference: reference/embedding.ts
+@group(0) @binding(0) var<storage, read> table: array<vec4<weight_t>>;
+@group(0) @binding(1) var<storage, read> token_ids: array<u32>;
+@group(0) @binding(2) var<storage, read_write> hidden: array<vec4f>;
+var<immediate> num_rows: u32;
+
+const COLUMNS = HIDDEN_SIZE / 4u;
+
+@compute @workgroup_size(WORKGROUP_SIZE)
+fn main(@builtin(global_invocation_id) id: vec3u) {
+  if (id.x >= num_rows * COLUMNS) { return; }
+  hidden[id.x] = vec4f(table[token_ids[id.x / COLUMNS] * COLUMNS + id.x % COLUMNS]);
+}
