@@ -1,0 +1,61 @@
+import type { Sequence } from "./sequence.ts";
+
+/**
+ * One sequence's part of a step. Rows: the known tokens at positions `startPosition … startPosition + numTokens − 1`,
+ * each in the slot of the same index; then, where `needsSample`, up to `numLookaheadNodes` draft nodes below the root,
+ * the last of those tokens. Draft node i ≥ 1 goes to slot `rootPosition + i`, at position `rootPosition + depth`.
+ */
+export interface ScheduledSequence {
+  readonly sequence: Sequence;
+  /** = numComputedTokens. */
+  readonly startPosition: number;
+  /** Known tokens to compute, at least 1. */
+  readonly numTokens: number;
+  /** startPosition + numTokens − 1: of the last known token of this step, the root of the draft tree. */
+  readonly rootPosition: number;
+  /** The chunk reaches the last known token, so that its successor is sampled. False only for earlier prefill chunks. */
+  readonly needsSample: boolean;
+  /** Draft nodes that the step may have for this sequence, root excluded: rows and slots are reserved. */
+  readonly numLookaheadNodes: number;
+  /**
+   * Deepest that such a node may be (the root is at 0), at most numLookaheadNodes: a run accepted down to it, and the
+   * bonus token after that, still fit in what the sequence may generate.
+   */
+  readonly maxDraftDepth: number;
+}
+
+/** A step's plan: immutable, to be given back to `commit` or `discard` before the next `schedule`. */
+export interface SchedulerOutput {
+  readonly stepId: number;
+  /** In order of arrival. Empty when there is nothing to do. */
+  readonly sequences: readonly ScheduledSequence[];
+  /** Known tokens in all: the rows of the step before draft nodes. */
+  readonly numTokens: number;
+  /** Draft nodes that may be added in all; numTokens + numLookaheadNodes ≤ the token budget. */
+  readonly numLookaheadNodes: number;
+  /** Sequences that lost their blocks while this step was planned; they are computed again from the start. */
+  readonly preemptedIds: readonly string[];
+}
+
+/** What verification found for a scheduled sequence with `needsSample`. */
+export interface StepResult {
+  readonly id: string;
+  /** Accepted draft tokens in order, then the bonus token: `numAccepted + 1` tokens. */
+  readonly tokenIds: readonly number[];
+  readonly numAccepted: number;
+}
+
+/** What a step emitted for one sequence. */
+export interface CommittedSequence {
+  readonly id: string;
+  /** At least one token; none after the one that ended the sequence. */
+  readonly emittedTokenIds: readonly number[];
+  /** The first `numAccepted` of the emitted tokens were drafted. */
+  readonly numAccepted: number;
+  readonly finishReason?: "stop" | "length";
+}
+
+/** In the plan's order; without sequences that sampled nothing, and without those aborted meanwhile. */
+export interface CommitResult {
+  readonly sequences: readonly CommittedSequence[];
+}

@@ -1,0 +1,299 @@
+import type { BlockManager } from "../kvcache/block-manager.ts";
+import { BLOCK_SIZE, numBlocksFor } from "../kvcache/ids.ts";
+import { invariant } from "../kvcache/invariant.ts";
+import { SchedulerError } from "./errors.ts";
+import { checkSchedulerIntegrity } from "./integrity.ts";
+import type { CommitResult, CommittedSequence, ScheduledSequence, SchedulerOutput, StepResult } from "./output.ts";
+import { assignRows, equalShare } from "./row-budget.ts";
+import { type Sequence, type SequenceRequest, SequenceState } from "./sequence.ts";
+import { appendRun } from "./verified-run.ts";
+
+export interface SchedulerOptions {
+  readonly blockManager: BlockManager;
+  /** Most sequences in the batch. */
+  readonly maxNumSeqs: number;
+  /** Rows a step, draft nodes included; at least maxNumSeqs, so that every decode has its row. */
+  readonly tokenBudget: number;
+  /** Tokens of prompt + output that the model can hold. */
+  readonly maxModelLen: number;
+  /** Nodes of one draft tree, root included; 1 is plain decoding. */
+  readonly maxTreeNodes: number;
+}
+
+/**
+ * Decides what each step computes. There are no prefill and decode phases: a sequence's computed tokens catch up with
+ * its known ones, and the step that reaches the last of them samples the next. First come, first served: running
+ * sequences all arrived before waiting ones, and who loses its blocks is the latest to have arrived, so the oldest
+ * sequence advances in every step and each is served in the end.
+ */
+export class Scheduler {
+  /** Tokens of prompt + output that one sequence may hold: bounded by the model and by the cache. */
+  readonly maxSequenceLen: number;
+  readonly #options: SchedulerOptions;
+  readonly #blocks: BlockManager;
+  /** Known sequences; an aborted one stays until the step that it is part of has ended. */
+  readonly #sequences = new Map<string, SequenceState>();
+  /** Both in order of arrival, and every running sequence arrived before every waiting one. */
+  readonly #running: SequenceState[] = [];
+  readonly #waiting: SequenceState[] = [];
+  /** The plan whose step has not ended; blocks of its sequences may still be written. */
+  #inFlight: SchedulerOutput | undefined;
+  #numArrivals = 0;
+  #numSteps = 0;
+  #numPreemptions = 0;
+
+  constructor(options: SchedulerOptions) {
+    const { blockManager, maxNumSeqs, tokenBudget, maxModelLen, maxTreeNodes } = options;
+    invariant(maxNumSeqs >= 1 && maxTreeNodes >= 1, "maxNumSeqs and maxTreeNodes are at least 1");
+    invariant(
+      tokenBudget >= maxNumSeqs,
+      `a budget of ${tokenBudget} rows has no row for each of ${maxNumSeqs} decodes`,
+    );
+    this.#options = options;
+    this.#blocks = blockManager;
+    this.maxSequenceLen = Math.min(maxModelLen, blockManager.numAllocatableBlocks * BLOCK_SIZE);
+  }
+
+  /** Longest that a block table can become: a sequence of full length with its lookahead slots. */
+  get maxBlocksPerSequence(): number {
+    const maxNumSlots = this.maxSequenceLen + this.#options.maxTreeNodes - 1;
+    return Math.min(numBlocksFor(maxNumSlots), this.#blocks.numAllocatableBlocks);
+  }
+
+  /** Sequences without a place in the batch, preempted ones included. */
+  get numWaiting(): number {
+    return this.#waiting.length;
+  }
+
+  get numRunning(): number {
+    return this.#running.length;
+  }
+
+  /** Preemptions so far. */
+  get numPreemptions(): number {
+    return this.#numPreemptions;
+  }
+
+  hasWork(): boolean {
+    return this.#running.length + this.#waiting.length > 0;
+  }
+
+  /**
+   * Queues a sequence. Where model or cache hold less than prompt + maxTokens it ends early, with "length".
+   * @throws SchedulerError when it can never be served: empty prompt, no room for one token, id in use.
+   */
+  add(request: SequenceRequest): Sequence {
+    const { maxSequenceLen } = this;
+    const sequence = new SequenceState(request, this.#numArrivals, maxSequenceLen);
+    const { id, numTokens } = sequence;
+    const refuse = (code: SchedulerError["code"], message: string): SchedulerError =>
+      new SchedulerError(code, message, { numTokens, maxSequenceLen });
+    if (this.#sequences.has(id)) throw refuse("duplicate_id", `a sequence with id ${id} is in flight`);
+    if (sequence.numPromptTokens === 0) throw refuse("empty_prompt", "the prompt has no tokens");
+    if (numTokens >= maxSequenceLen) {
+      const message = `${numTokens} tokens leave no room to generate: a sequence holds at most ${maxSequenceLen}, prompt and output together`;
+      throw refuse("context_length_exceeded", message);
+    }
+    invariant(sequence.maxDraftDepth >= 0, () => `${id}: nothing to generate, maxTokens is ${request.maxTokens}`);
+    this.#numArrivals++;
+    this.#sequences.set(id, sequence);
+    this.#waiting.push(sequence);
+    return sequence;
+  }
+
+  /**
+   * Drops a sequence: nothing more is emitted for it. Its blocks are free at once or, if it is part of a planned step,
+   * when that step ends. False when no live sequence has this id.
+   */
+  abort(id: string): boolean {
+    const sequence = this.#sequences.get(id);
+    if (sequence === undefined || sequence.status === "finished") return false;
+    remove(sequence.status === "running" ? this.#running : this.#waiting, sequence);
+    sequence.finish("abort");
+    const mayBeWritten = this.#inFlight?.sequences.some((scheduled) => scheduled.sequence === sequence) ?? false;
+    if (!mayBeWritten) this.#release(sequence);
+    return true;
+  }
+
+  /** Plans a step. Blocks go first to running sequences, then to newcomers; rows and blocks that are left, to drafts. */
+  schedule(): SchedulerOutput {
+    invariant(this.#inFlight === undefined, "the step before has not been committed");
+    const preemptedIds = this.#reserveKnownTokens();
+    if (preemptedIds.length === 0) this.#admit();
+    const rows = assignRows(this.#running, this.#options.tokenBudget);
+    const numTokens = rows.reduce((sum, n) => sum + n, 0);
+    const sequences = this.#reserveLookahead(rows, this.#options.tokenBudget - numTokens);
+    const numLookaheadNodes = sequences.reduce((sum, scheduled) => sum + scheduled.numLookaheadNodes, 0);
+    this.#inFlight = { stepId: this.#numSteps++, sequences, numTokens, numLookaheadNodes, preemptedIds };
+    return this.#inFlight;
+  }
+
+  /**
+   * Takes in a step: tokens advance, lookahead blocks and blocks of ended sequences are given back. `results` holds one
+   * entry for each sequence with `needsSample` that was not aborted; others are ignored.
+   */
+  commit(output: SchedulerOutput, results: readonly StepResult[]): CommitResult {
+    this.#endStep(output);
+    const runs = new Map(results.map((run) => [run.id, run]));
+    const sequences: CommittedSequence[] = [];
+    for (const scheduled of output.sequences) {
+      const sequence = this.#known(scheduled);
+      if (sequence.status === "finished") {
+        this.#release(sequence);
+      } else if (scheduled.needsSample) {
+        const run = runs.get(sequence.id);
+        invariant(run !== undefined, () => `no result for ${sequence.id}`);
+        const committed = appendRun(sequence, scheduled, run);
+        sequences.push(committed);
+        if (committed.finishReason !== undefined) this.#finish(sequence, committed.finishReason);
+        else this.#advance(sequence, sequence.numTokens - 1);
+      } else {
+        this.#advance(sequence, scheduled.startPosition + scheduled.numTokens);
+      }
+    }
+    return { sequences };
+  }
+
+  /** Ends a step that failed: as if it had never been planned, but for aborts meanwhile. The next one computes the same. */
+  discard(output: SchedulerOutput): void {
+    this.#endStep(output);
+    for (const scheduled of output.sequences) {
+      const sequence = this.#known(scheduled);
+      if (sequence.status === "finished") this.#release(sequence);
+      else this.#advance(sequence, sequence.numComputedTokens);
+    }
+  }
+
+  /** @throws InvariantError naming what is broken, in the queues or in the cache. */
+  checkIntegrity(): void {
+    this.#blocks.checkIntegrity();
+    checkSchedulerIntegrity({
+      blocks: this.#blocks,
+      running: this.#running,
+      waiting: this.#waiting,
+      known: [...this.#sequences.values()],
+      inFlight: this.#inFlight,
+      maxNumSeqs: this.#options.maxNumSeqs,
+    });
+  }
+
+  /** Blocks for all known tokens of running sequences; while they do not suffice, the latest arrival is preempted. */
+  #reserveKnownTokens(): string[] {
+    const preemptedIds: string[] = [];
+    for (let i = 0; i < this.#running.length; i++) {
+      const sequence = this.#running[i];
+      while (
+        sequence !== undefined &&
+        i < this.#running.length &&
+        !this.#blocks.ensure(sequence.id, sequence.numTokens)
+      )
+        preemptedIds.push(this.#preemptLatest());
+    }
+    return preemptedIds;
+  }
+
+  /** Preemption by recompute: blocks and K/V are given up, tokens are kept. */
+  #preemptLatest(): string {
+    const victim = this.#running.pop();
+    invariant(victim !== undefined && this.#running.length > 0, "the oldest sequence alone does not fit in the cache");
+    this.#blocks.free(victim.id);
+    victim.numComputedTokens = 0;
+    victim.status = "preempted";
+    this.#waiting.unshift(victim);
+    this.#numPreemptions++;
+    return victim.id;
+  }
+
+  /** Lets waiting sequences in, in order, while there are places, rows, and blocks for all their known tokens. */
+  #admit(): void {
+    const { tokenBudget, maxNumSeqs } = this.#options;
+    let numRowsLeft = this.#running.reduce((left, sequence) => left - sequence.numPendingTokens, tokenBudget);
+    while (numRowsLeft > 0 && this.#running.length < maxNumSeqs) {
+      const next = this.#waiting[0];
+      if (next === undefined || !this.#hasRoomFor(next)) return;
+      this.#waiting.shift();
+      this.#blocks.ensure(next.id, next.numTokens);
+      next.status = "running";
+      this.#running.push(next);
+      numRowsLeft -= next.numPendingTokens;
+    }
+  }
+
+  /** One block stays spare for every running sequence, lest a newcomer is preempted as soon as one of them grows. */
+  #hasRoomFor(next: SequenceState): boolean {
+    return numBlocksFor(next.numTokens) + this.#running.length <= this.#blocks.numFreeBlocks;
+  }
+
+  /** The plan of every sequence that has rows, with its share of the rows and blocks that are left for draft nodes. */
+  #reserveLookahead(rows: readonly number[], numRowsLeft: number): ScheduledSequence[] {
+    const scheduled = this.#running
+      .map((sequence, i) => planKnownTokens(sequence, rows[i] ?? 0))
+      .filter(({ numTokens }) => numTokens > 0);
+    let numSharers = scheduled.filter(({ maxDraftDepth }) => maxDraftDepth > 0).length;
+    let numLeft = numRowsLeft;
+    return scheduled.map((plan) => {
+      if (plan.maxDraftDepth === 0) return plan;
+      const share = Math.min(this.#options.maxTreeNodes - 1, equalShare(numLeft, numSharers--));
+      const numLookaheadNodes = this.#reserveUpTo(plan, share);
+      numLeft -= numLookaheadNodes;
+      return { ...plan, numLookaheadNodes, maxDraftDepth: Math.min(plan.maxDraftDepth, numLookaheadNodes) };
+    });
+  }
+
+  /** Reserves slots for as many of `numNodes` draft nodes as free blocks allow: drafts never preempt anyone. */
+  #reserveUpTo({ sequence, rootPosition }: ScheduledSequence, numNodes: number): number {
+    const numKnown = rootPosition + 1;
+    const numSlots = this.#blocks.numSlots(sequence.id) + this.#blocks.numFreeBlocks * BLOCK_SIZE;
+    const numReserved = Math.min(numNodes, numSlots - numKnown);
+    invariant(this.#blocks.ensure(sequence.id, numKnown + numReserved), "free blocks were counted wrong");
+    return numReserved;
+  }
+
+  #endStep(output: SchedulerOutput): void {
+    invariant(output === this.#inFlight, () => `step ${output.stepId} is not the one in flight`);
+    this.#inFlight = undefined;
+  }
+
+  #known({ sequence: { id } }: ScheduledSequence): SequenceState {
+    const sequence = this.#sequences.get(id);
+    invariant(sequence !== undefined, () => `scheduled sequence ${id} is unknown`);
+    return sequence;
+  }
+
+  #advance(sequence: SequenceState, numComputedTokens: number): void {
+    sequence.numComputedTokens = numComputedTokens;
+    this.#blocks.commit(sequence.id, numComputedTokens);
+    this.#blocks.trim(sequence.id, sequence.numTokens);
+  }
+
+  #finish(sequence: SequenceState, reason: "stop" | "length"): void {
+    remove(this.#running, sequence);
+    sequence.finish(reason);
+    this.#release(sequence);
+  }
+
+  #release({ id }: SequenceState): void {
+    if (this.#blocks.has(id)) this.#blocks.free(id);
+    this.#sequences.delete(id);
+  }
+}
+
+/** A sequence's next `numTokens` known tokens, without draft nodes so far; maxDraftDepth is the sequence's own bound. */
+function planKnownTokens(sequence: SequenceState, numTokens: number): ScheduledSequence {
+  const needsSample = numTokens === sequence.numPendingTokens;
+  return {
+    sequence,
+    startPosition: sequence.numComputedTokens,
+    numTokens,
+    rootPosition: sequence.numComputedTokens + numTokens - 1,
+    needsSample,
+    numLookaheadNodes: 0,
+    maxDraftDepth: needsSample ? sequence.maxDraftDepth : 0,
+  };
+}
+
+function remove(queue: SequenceState[], sequence: SequenceState): void {
+  const index = queue.indexOf(sequence);
+  invariant(index >= 0, () => `${sequence.id} is ${sequence.status}, but not in that queue`);
+  queue.splice(index, 1);
+}
