@@ -4,7 +4,7 @@ import { invariant } from "../kvcache/invariant.ts";
 import { SchedulerError } from "./errors.ts";
 import { checkSchedulerIntegrity } from "./integrity.ts";
 import type { CommitResult, CommittedSequence, ScheduledSequence, SchedulerOutput, StepResult } from "./output.ts";
-import { assignRows, equalShare } from "./row-budget.ts";
+import { assignRows, planKnownTokens, reserveLookahead } from "./plan.ts";
 import { type Sequence, type SequenceRequest, SequenceState } from "./sequence.ts";
 import { appendRun } from "./verified-run.ts";
 
@@ -120,10 +120,16 @@ export class Scheduler {
     invariant(this.#inFlight === undefined, "the step before has not been committed");
     const preemptedIds = this.#reserveKnownTokens();
     if (preemptedIds.length === 0) this.#admit();
-    const rows = assignRows(this.#running, this.#options.tokenBudget);
-    const numTokens = rows.reduce((sum, n) => sum + n, 0);
-    const sequences = this.#reserveLookahead(rows, this.#options.tokenBudget - numTokens);
-    const numLookaheadNodes = sequences.reduce((sum, scheduled) => sum + scheduled.numLookaheadNodes, 0);
+    const { tokenBudget, maxTreeNodes } = this.#options;
+    const rows = assignRows(this.#running, tokenBudget);
+    const numTokens = sum(rows);
+    const plans = this.#running.map((sequence, i) => planKnownTokens(sequence, rows[i] ?? 0));
+    const sequences = reserveLookahead(
+      plans.filter((plan) => plan.numTokens > 0),
+      this.#blocks,
+      { numRows: tokenBudget - numTokens, maxTreeNodes },
+    );
+    const numLookaheadNodes = sum(sequences.map((scheduled) => scheduled.numLookaheadNodes));
     this.#inFlight = { stepId: this.#numSteps++, sequences, numTokens, numLookaheadNodes, preemptedIds };
     return this.#inFlight;
   }
@@ -180,13 +186,8 @@ export class Scheduler {
   /** Blocks for all known tokens of running sequences; while they do not suffice, the latest arrival is preempted. */
   #reserveKnownTokens(): string[] {
     const preemptedIds: string[] = [];
-    for (let i = 0; i < this.#running.length; i++) {
-      const sequence = this.#running[i];
-      while (
-        sequence !== undefined &&
-        i < this.#running.length &&
-        !this.#blocks.ensure(sequence.id, sequence.numTokens)
-      )
+    for (const sequence of [...this.#running]) {
+      while (sequence.status === "running" && !this.#blocks.ensure(sequence.id, sequence.numTokens))
         preemptedIds.push(this.#preemptLatest());
     }
     return preemptedIds;
@@ -207,7 +208,7 @@ export class Scheduler {
   /** Lets waiting sequences in, in order, while there are places, rows, and blocks for all their known tokens. */
   #admit(): void {
     const { tokenBudget, maxNumSeqs } = this.#options;
-    let numRowsLeft = this.#running.reduce((left, sequence) => left - sequence.numPendingTokens, tokenBudget);
+    let numRowsLeft = tokenBudget - sum(this.#running.map((sequence) => sequence.numPendingTokens));
     while (numRowsLeft > 0 && this.#running.length < maxNumSeqs) {
       const next = this.#waiting[0];
       if (next === undefined || !this.#hasRoomFor(next)) return;
@@ -222,31 +223,6 @@ export class Scheduler {
   /** One block stays spare for every running sequence, lest a newcomer is preempted as soon as one of them grows. */
   #hasRoomFor(next: SequenceState): boolean {
     return numBlocksFor(next.numTokens) + this.#running.length <= this.#blocks.numFreeBlocks;
-  }
-
-  /** The plan of every sequence that has rows, with its share of the rows and blocks that are left for draft nodes. */
-  #reserveLookahead(rows: readonly number[], numRowsLeft: number): ScheduledSequence[] {
-    const scheduled = this.#running
-      .map((sequence, i) => planKnownTokens(sequence, rows[i] ?? 0))
-      .filter(({ numTokens }) => numTokens > 0);
-    let numSharers = scheduled.filter(({ maxDraftDepth }) => maxDraftDepth > 0).length;
-    let numLeft = numRowsLeft;
-    return scheduled.map((plan) => {
-      if (plan.maxDraftDepth === 0) return plan;
-      const share = Math.min(this.#options.maxTreeNodes - 1, equalShare(numLeft, numSharers--));
-      const numLookaheadNodes = this.#reserveUpTo(plan, share);
-      numLeft -= numLookaheadNodes;
-      return { ...plan, numLookaheadNodes, maxDraftDepth: Math.min(plan.maxDraftDepth, numLookaheadNodes) };
-    });
-  }
-
-  /** Reserves slots for as many of `numNodes` draft nodes as free blocks allow: drafts never preempt anyone. */
-  #reserveUpTo({ sequence, rootPosition }: ScheduledSequence, numNodes: number): number {
-    const numKnown = rootPosition + 1;
-    const numSlots = this.#blocks.numSlots(sequence.id) + this.#blocks.numFreeBlocks * BLOCK_SIZE;
-    const numReserved = Math.min(numNodes, numSlots - numKnown);
-    invariant(this.#blocks.ensure(sequence.id, numKnown + numReserved), "free blocks were counted wrong");
-    return numReserved;
   }
 
   #endStep(output: SchedulerOutput): void {
@@ -278,22 +254,12 @@ export class Scheduler {
   }
 }
 
-/** A sequence's next `numTokens` known tokens, without draft nodes so far; maxDraftDepth is the sequence's own bound. */
-function planKnownTokens(sequence: SequenceState, numTokens: number): ScheduledSequence {
-  const needsSample = numTokens === sequence.numPendingTokens;
-  return {
-    sequence,
-    startPosition: sequence.numComputedTokens,
-    numTokens,
-    rootPosition: sequence.numComputedTokens + numTokens - 1,
-    needsSample,
-    numLookaheadNodes: 0,
-    maxDraftDepth: needsSample ? sequence.maxDraftDepth : 0,
-  };
-}
-
 function remove(queue: SequenceState[], sequence: SequenceState): void {
   const index = queue.indexOf(sequence);
   invariant(index >= 0, () => `${sequence.id} is ${sequence.status}, but not in that queue`);
   queue.splice(index, 1);
+}
+
+function sum(numbers: readonly number[]): number {
+  return numbers.reduce((total, n) => total + n, 0);
 }

@@ -1,0 +1,74 @@
+import type { BlockManager } from "../kvcache/block-manager.ts";
+import { BLOCK_SIZE } from "../kvcache/ids.ts";
+import { invariant } from "../kvcache/invariant.ts";
+import type { ScheduledSequence } from "./output.ts";
+import type { SequenceState } from "./sequence.ts";
+
+/**
+ * Divides a step's rows: first one for every decode (one pending token), so that prompts never hold up running
+ * streams, then prefill chunks in order of arrival. Returns the rows of each sequence, in the order given.
+ */
+export function assignRows(
+  sequences: readonly Pick<SequenceState, "numPendingTokens">[],
+  tokenBudget: number,
+): number[] {
+  const numDecodes = sequences.filter(({ numPendingTokens }) => numPendingTokens === 1).length;
+  let numLeft = tokenBudget - numDecodes;
+  return sequences.map(({ numPendingTokens }) => {
+    if (numPendingTokens === 1) return 1;
+    const chunk = Math.min(numPendingTokens, numLeft);
+    numLeft -= chunk;
+    return chunk;
+  });
+}
+
+/** A sequence's next `numTokens` known tokens, without draft nodes so far; maxDraftDepth is the sequence's own bound. */
+export function planKnownTokens(sequence: SequenceState, numTokens: number): ScheduledSequence {
+  const needsSample = numTokens === sequence.numPendingTokens;
+  return {
+    sequence,
+    startPosition: sequence.numComputedTokens,
+    numTokens,
+    rootPosition: sequence.numComputedTokens + numTokens - 1,
+    needsSample,
+    numLookaheadNodes: 0,
+    maxDraftDepth: needsSample ? sequence.maxDraftDepth : 0,
+  };
+}
+
+/** What a step has left for draft nodes. */
+export interface LookaheadBudget {
+  readonly numRows: number;
+  /** Nodes of one tree, root included. */
+  readonly maxTreeNodes: number;
+}
+
+/**
+ * Gives the sequences that may draft equal shares of the rows that are left, and reserves the slots. Where rows or
+ * blocks are few, who came first drafts.
+ */
+export function reserveLookahead(
+  plans: readonly ScheduledSequence[],
+  blocks: BlockManager,
+  { numRows, maxTreeNodes }: LookaheadBudget,
+): ScheduledSequence[] {
+  let numSharers = plans.filter(({ maxDraftDepth }) => maxDraftDepth > 0).length;
+  let numLeft = numRows;
+  return plans.map((plan) => {
+    if (plan.maxDraftDepth === 0) return plan;
+    const share = Math.min(maxTreeNodes - 1, Math.ceil(numLeft / numSharers));
+    const numLookaheadNodes = reserveUpTo(share, plan, blocks);
+    numSharers -= 1;
+    numLeft -= numLookaheadNodes;
+    return { ...plan, numLookaheadNodes, maxDraftDepth: Math.min(plan.maxDraftDepth, numLookaheadNodes) };
+  });
+}
+
+/** Reserves slots for as many of `numNodes` draft nodes as free blocks allow: drafts never preempt anyone. */
+function reserveUpTo(numNodes: number, { sequence, rootPosition }: ScheduledSequence, blocks: BlockManager): number {
+  const numKnown = rootPosition + 1;
+  const numSlots = blocks.numSlots(sequence.id) + blocks.numFreeBlocks * BLOCK_SIZE;
+  const numReserved = Math.min(numNodes, numSlots - numKnown);
+  invariant(blocks.ensure(sequence.id, numKnown + numReserved), "free blocks were counted wrong");
+  return numReserved;
+}
