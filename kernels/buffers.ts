@@ -34,7 +34,11 @@ export class BufferPool {
 
   /** A buffer for reading `bytes` back. */
   readback(bytes: number, label: string): GPUBuffer {
-    return this.#create(label, Math.max(16, Math.ceil(bytes / 16) * 16), GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST);
+    return this.#create(
+      label,
+      Math.max(16, Math.ceil(bytes / 16) * 16),
+      GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST,
+    );
   }
 
   destroy(buffer: GPUBuffer): void {

@@ -1,0 +1,24 @@
+export { BufferPool } from "./buffers.ts";
+export { type AdapterChoice, type DeviceTraits, type Gpu, openGpu } from "./device.ts";
+export { GpuError } from "./errors.ts";
+export { fromHalf, fromHalfBits, toHalf, toHalfBits } from "./f16.ts";
+export { chooseFamily, type KernelFamily } from "./family.ts";
+export { type Binding, type Grid, type KernelSpec, Kernels, shaderSource } from "./kernel.ts";
+export type { Op, OpContext, PassSize } from "./op.ts";
+export { type AttentionArgs, attention, type HeadShape, ROW_INFO_WORDS } from "./ops/attention.ts";
+export { type CommitKv, commitKv } from "./ops/commit-kv.ts";
+export { embedding } from "./ops/embedding.ts";
+export { type MatmulShape, matmul, packWeights } from "./ops/matmul.ts";
+export { rmsNorm } from "./ops/rms-norm.ts";
+export { ropeKv, ropeTable } from "./ops/rope.ts";
+export {
+  logitsStride,
+  NO_TOKEN,
+  numChunks,
+  SAMPLING_ROW_BYTES,
+  type SamplingRow,
+  sample,
+  writeSamplingRow,
+} from "./ops/sampling.ts";
+export { siluMul } from "./ops/silu-mul.ts";
+export { packRows, storageBytes } from "./ops/storage.ts";

@@ -1,0 +1,38 @@
+import type { KernelFamily } from "./family.ts";
+import type { Binding, KernelSpec, Kernels } from "./kernel.ts";
+
+/** Where ops come from: a device's compiled kernels and its family. */
+export interface OpContext {
+  readonly kernels: Kernels;
+  readonly family: KernelFamily;
+}
+
+/** What changes from pass to pass; everything else is fixed when an op is made. */
+export interface PassSize {
+  /** Rows of the pass: prompt tokens, plain decodes and tree nodes. */
+  readonly numRows: number;
+  /** Attention splits of the longest row. */
+  readonly numSplits: number;
+  /** Rows whose logits are wanted. */
+  readonly numLogits: number;
+}
+
+/** One kernel call with its buffers bound. Encoding does no allocation on the GPU. */
+export type Op = (pass: GPUComputePassEncoder, size: PassSize) => void;
+
+/** Makes an op of one kernel whose grid is one-dimensional: `threads(size)` threads in groups of `workgroupSize`. */
+export async function threadsOp(
+  context: OpContext,
+  spec: KernelSpec,
+  buffers: readonly Binding[],
+  workgroupSize: number,
+  threads: (size: PassSize) => number,
+  immediates: (size: PassSize) => readonly number[] = (size) => [size.numRows],
+): Promise<Op> {
+  const kernel = await context.kernels.bind(spec, buffers);
+  const words = new Uint32Array(Math.max(1, spec.numImmediates));
+  return (pass, size) => {
+    words.set(immediates(size));
+    kernel.dispatch(pass, [Math.ceil(threads(size) / workgroupSize), 1, 1], words);
+  };
+}

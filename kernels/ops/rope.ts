@@ -1,0 +1,50 @@
+import type { Binding } from "../kernel.ts";
+import { type Op, type OpContext, threadsOp } from "../op.ts";
+import type { HeadShape } from "./attention.ts";
+import { storageEnables } from "./storage.ts";
+
+const WORKGROUP_SIZE = 32;
+
+/** Rotates Q of `qkv` in place and writes K and V of each row to its slot (wgsl/rope_kv.wgsl has the shapes). */
+export function ropeKv(
+  context: OpContext,
+  heads: HeadShape,
+  args: { qkv: GPUBuffer; rope: Binding; rowInfo: Binding; slots: Binding; kCache: Binding; vCache: Binding },
+): Promise<Op> {
+  const { numHeads, numKvHeads, headDim } = heads;
+  return threadsOp(
+    context,
+    {
+      shader: ["rope_kv"],
+      constants: {
+        kv_t: context.family.storage,
+        NUM_HEADS: numHeads,
+        NUM_KV_HEADS: numKvHeads,
+        HEAD_DIM: headDim,
+        WORKGROUP_SIZE,
+      },
+      enables: storageEnables(context.family),
+      numImmediates: 1,
+    },
+    [args.qkv, args.rope, args.rowInfo, args.slots, args.kCache, args.vCache],
+    WORKGROUP_SIZE,
+    (size) => size.numRows * (numHeads + 2 * numKvHeads) * (headDim / 8),
+  );
+}
+
+/**
+ * Cosines and sines of `maxPositions` positions f32 [maxPositions, 2, headDim / 2], computed in f64.
+ * @param inverseFrequencies f64 [headDim / 2], radians per position
+ */
+export function ropeTable(inverseFrequencies: Float64Array, maxPositions: number): Float32Array<ArrayBuffer> {
+  const half = inverseFrequencies.length;
+  const table = new Float32Array(maxPositions * 2 * half);
+  for (let position = 0; position < maxPositions; position++) {
+    for (let i = 0; i < half; i++) {
+      const angle = position * (inverseFrequencies[i] ?? 0);
+      table[position * 2 * half + i] = Math.cos(angle);
+      table[position * 2 * half + half + i] = Math.sin(angle);
+    }
+  }
+  return table;
+}

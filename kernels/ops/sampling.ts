@@ -1,0 +1,124 @@
+import type { Binding } from "../kernel.ts";
+import { type Op, type OpContext, threadsOp } from "../op.ts";
+
+/** Bytes of one row's sampling parameters (wgsl/sampling_params.wgsl). */
+export const SAMPLING_ROW_BYTES = 32;
+/** What `tokens` holds where no token was left to choose from: every logit was NaN or filtered. */
+export const NO_TOKEN = 0xffffffff;
+
+/** How one row is drawn. */
+export interface SamplingRow {
+  readonly seed: readonly [low: number, high: number];
+  readonly choice: number;
+  /** Absolute position of the token to draw. */
+  readonly position: number;
+  /** 0 is greedy. */
+  readonly temperature: number;
+  readonly topP: number;
+  readonly minP: number;
+  readonly topK: number;
+}
+
+/** Writes row `index` of a sampling buffer. */
+export function writeSamplingRow(view: DataView, index: number, row: SamplingRow): void {
+  const at = index * SAMPLING_ROW_BYTES;
+  view.setUint32(at, row.seed[0], true);
+  view.setUint32(at + 4, row.seed[1], true);
+  view.setUint32(at + 8, row.choice, true);
+  view.setUint32(at + 12, row.position, true);
+  view.setFloat32(at + 16, row.temperature === 0 ? 0 : 1 / row.temperature, true);
+  view.setFloat32(at + 20, row.topP, true);
+  view.setFloat32(at + 24, row.minP, true);
+  view.setUint32(at + 28, row.topK, true);
+}
+
+export interface SamplerShape {
+  readonly vocabSize: number;
+  /** Best tokens kept of each row: 1 to sample, more to propose. */
+  readonly topK: number;
+  /** Also give log-probabilities (of the unfiltered distribution at the row's temperature). */
+  readonly withLogProbs: boolean;
+}
+
+/** Floats from one row of logits to the next: products make outputs in fours. */
+export function logitsStride(vocabSize: number): number {
+  return Math.ceil(vocabSize / 4) * 4;
+}
+
+export function numChunks(vocabSize: number): number {
+  return Math.ceil(vocabSize / chunkSize(vocabSize));
+}
+
+/** Near √V, so that neither the chunks nor their merge is the long pole. */
+function chunkSize(vocabSize: number): number {
+  return 2 ** Math.max(5, Math.round(Math.log2(vocabSize) / 2));
+}
+
+export interface SamplerBuffers {
+  /** f32 [numLogits, logitsStride(vocabSize)] */
+  readonly logits: GPUBuffer;
+  /** SamplingRow [numLogits] */
+  readonly rows: Binding;
+  /** Scratch f32 [numLogits]. */
+  readonly threshold: GPUBuffer;
+  /** Scratch, 16 bytes × numLogits · numChunks · topK. */
+  readonly candidates: GPUBuffer;
+  /** Scratch, 8 bytes × numLogits · numChunks. */
+  readonly sums: GPUBuffer;
+  /** u32 [numLogits, topK] */
+  readonly tokens: Binding;
+  /** f32 [numLogits, topK] */
+  readonly logProbs: Binding;
+}
+
+/** Draws the topK best tokens of each row by Gumbel-max over the filtered distribution (wgsl/top_k_partial.wgsl). */
+export async function sample(context: OpContext, shape: SamplerShape, buffers: SamplerBuffers): Promise<Op> {
+  const { vocabSize, topK } = shape;
+  const chunks = numChunks(vocabSize);
+  const common = {
+    VOCAB_SIZE: vocabSize,
+    LOGITS_STRIDE: logitsStride(vocabSize),
+    TOP_K: topK,
+    NUM_CHUNKS: chunks,
+    CHUNK: chunkSize(vocabSize),
+    WITH_SUMS: shape.withLogProbs ? 1 : 0,
+  };
+  const { logits, rows, threshold, candidates, sums, tokens, logProbs } = buffers;
+  const count = (size: { numLogits: number }) => size.numLogits;
+  const words = (size: { numLogits: number }) => [size.numLogits];
+  const stage = (shader: readonly string[], constants: object, bindings: Binding[], group: number, perRow: number) =>
+    threadsOp(
+      context,
+      { shader, constants: { ...constants, WORKGROUP_SIZE: group }, numImmediates: 1 },
+      bindings,
+      group,
+      (size) => count(size) * perRow,
+      words,
+    );
+  const stages = await Promise.all([
+    stage(
+      ["sampling_params", "sample_threshold"],
+      { VOCAB_SIZE: vocabSize, LOGITS_STRIDE: logitsStride(vocabSize) },
+      [logits, rows, threshold],
+      4,
+      1,
+    ),
+    stage(
+      ["gumbel", "sampling_params", "top_k_partial"],
+      common,
+      [logits, rows, threshold, candidates, sums],
+      8,
+      chunks,
+    ),
+    stage(
+      ["top_k_merge"],
+      { TOP_K: topK, NUM_CHUNKS: chunks, WITH_SUMS: common.WITH_SUMS },
+      [candidates, sums, tokens, logProbs],
+      4,
+      1,
+    ),
+  ]);
+  return (pass, size) => {
+    for (const op of stages) op(pass, size);
+  };
+}

@@ -1,0 +1,25 @@
+// y[m, n] = Σk x[m, k] · w[k, n]  (+ y[m, n] where ACCUMULATE is 1)
+//   w vec4f [NUM_INPUTS, NUM_OUTPUTS / 4]  (transposed: the outputs of one input lie side by side)
+//   x vec4f [numRows, NUM_INPUTS / 4]
+//   y vec4f [numRows, NUM_OUTPUTS / 4]
+// One thread 4 outputs of one row, no barriers; grid y is the row. Reference: reference/matmul.ts
+@group(0) @binding(0) var<storage, read> w: array<vec4f>;
+@group(0) @binding(1) var<storage, read> x: array<vec4f>;
+@group(0) @binding(2) var<storage, read_write> y: array<vec4f>;
+var<immediate> num_rows: u32;
+
+const INPUTS = NUM_INPUTS / 4u;
+const OUTPUTS = NUM_OUTPUTS / 4u;
+
+@compute @workgroup_size(WORKGROUP_SIZE)
+fn main(@builtin(global_invocation_id) id: vec3u) {
+  let n = id.x;
+  if (n >= OUTPUTS) { return; }
+  var acc = vec4f();
+  for (var k = 0u; k < INPUTS; k++) {
+    let at = k * 4u * OUTPUTS + n;
+    acc = multiply_add_4(x[id.y * INPUTS + k], w[at], w[at + OUTPUTS], w[at + 2u * OUTPUTS], w[at + 3u * OUTPUTS], acc);
+  }
+  let to = id.y * OUTPUTS + n;
+  if (ACCUMULATE == 1) { y[to] += acc; } else { y[to] = acc; }
+}

@@ -1,0 +1,43 @@
+// As matmul_rows1, but a thread has 4 outputs of 4 rows; grid y counts groups of 4 rows.
+// Lane c of a subgroup loads row c's inputs and broadcasts them: on software adapters a load costs more than a multiply.
+// The grid covers NUM_OUTPUTS exactly or overhangs: no thread may leave before the last broadcast.
+@group(0) @binding(0) var<storage, read> w: array<vec4f>;
+@group(0) @binding(1) var<storage, read> x: array<vec4f>;
+@group(0) @binding(2) var<storage, read_write> y: array<vec4f>;
+var<immediate> num_rows: u32;
+
+const INPUTS = NUM_INPUTS / 4u;
+const OUTPUTS = NUM_OUTPUTS / 4u;
+
+fn store(m: u32, n: u32, acc: vec4f) {
+  if (m >= num_rows || n >= OUTPUTS) { return; }
+  let to = m * OUTPUTS + n;
+  if (ACCUMULATE == 1) { y[to] += acc; } else { y[to] = acc; }
+}
+
+@compute @workgroup_size(WORKGROUP_SIZE)
+fn main(@builtin(global_invocation_id) id: vec3u, @builtin(subgroup_invocation_id) lane: u32) {
+  let m = id.y * 4u;
+  let n = min(id.x, OUTPUTS - 1u);
+  let x_row = min(m + min(lane, 3u), num_rows - 1u) * INPUTS;
+  var acc0 = vec4f();
+  var acc1 = vec4f();
+  var acc2 = vec4f();
+  var acc3 = vec4f();
+  for (var k = 0u; k < INPUTS; k++) {
+    let at = k * 4u * OUTPUTS + n;
+    let w0 = w[at];
+    let w1 = w[at + OUTPUTS];
+    let w2 = w[at + 2u * OUTPUTS];
+    let w3 = w[at + 3u * OUTPUTS];
+    let rows = x[x_row + k];
+    acc0 = multiply_add_4(subgroupBroadcast(rows, 0u), w0, w1, w2, w3, acc0);
+    acc1 = multiply_add_4(subgroupBroadcast(rows, 1u), w0, w1, w2, w3, acc1);
+    acc2 = multiply_add_4(subgroupBroadcast(rows, 2u), w0, w1, w2, w3, acc2);
+    acc3 = multiply_add_4(subgroupBroadcast(rows, 3u), w0, w1, w2, w3, acc3);
+  }
+  store(m, id.x, acc0);
+  store(m + 1u, id.x, acc1);
+  store(m + 2u, id.x, acc2);
+  store(m + 3u, id.x, acc3);
+}

@@ -1,0 +1,48 @@
+// The TOP_K best tokens of one chunk of the vocabulary by score = logit / T + noise, among z = logit / T ≥ threshold.
+// Equal scores: the lower id first. With TOP_K = 1 this is the Gumbel-max draw.
+//   logits f32 [numRows, LOGITS_STRIDE], of which VOCAB_SIZE count;  rows SamplingRow [numRows];  threshold f32 [numRows]
+//   candidates Candidate [numRows, NUM_CHUNKS, TOP_K], best first, token 0xffffffff where there are fewer
+//   sums vec2f [numRows, NUM_CHUNKS]   (max z, Σ exp(z − max)) of the chunk
+// One thread a (row, chunk of CHUNK tokens). Reference: reference/sampling.ts
+struct Candidate { score: f32, token: u32, z: f32, pad: u32 }
+@group(0) @binding(0) var<storage, read> logits: array<f32>;
+@group(0) @binding(1) var<storage, read> rows: array<SamplingRow>;
+@group(0) @binding(2) var<storage, read> threshold: array<f32>;
+@group(0) @binding(3) var<storage, read_write> candidates: array<Candidate>;
+@group(0) @binding(4) var<storage, read_write> sums: array<vec2f>;
+var<immediate> num_rows: u32;
+
+@compute @workgroup_size(WORKGROUP_SIZE)
+fn main(@builtin(global_invocation_id) id: vec3u) {
+  let chunk = id.x % NUM_CHUNKS;
+  let row_at = id.x / NUM_CHUNKS;
+  if (row_at >= num_rows) { return; }
+  let row = rows[row_at];
+  let cut = threshold[row_at];
+  let key = noise_key(row.seed, row.choice, row.position);
+  let base = row_at * LOGITS_STRIDE;
+  let end = min((chunk + 1u) * CHUNK, VOCAB_SIZE);
+  var best: array<Candidate, TOP_K>;
+  for (var i = 0u; i < TOP_K; i++) { best[i] = Candidate(-3.0e38, 0xffffffffu, -3.0e38, 0u); }
+  var top = -3.0e38;
+  for (var v = chunk * CHUNK; v < end; v++) {
+    let z = scaled(row, logits[base + v]);
+    top = max(top, z);
+    if (!(z >= cut)) { continue; }
+    var score = z;
+    if (row.inv_temperature != 0.0) { score += gumbel(key, v); }
+    if (!(score > best[TOP_K - 1].score)) { continue; }
+    var at = i32(TOP_K) - 1;
+    while (at > 0 && score > best[max(at - 1, 0)].score) {
+      best[at] = best[max(at - 1, 0)];
+      at--;
+    }
+    best[at] = Candidate(score, v, z, 0u);
+  }
+  for (var i = 0u; i < TOP_K; i++) { candidates[id.x * TOP_K + i] = best[i]; }
+  if (WITH_SUMS == 1) {
+    var total = 0.0;
+    for (var v = chunk * CHUNK; v < end; v++) { total += exp(scaled(row, logits[base + v]) - top); }
+    sums[id.x] = vec2f(top, total);
+  }
+}
