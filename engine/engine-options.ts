@@ -1,0 +1,52 @@
+import type { AdapterChoice } from "../kernels/index.ts";
+import type { EngineClient } from "./client.ts";
+import type { GenerationDefaults, TextAssets } from "./model/types.ts";
+
+/** auto: the draft model that is bundled with the target, else suffix. */
+export const DRAFTER_KINDS = ["auto", "draft", "suffix", "none"] as const;
+export type DrafterKind = (typeof DRAFTER_KINDS)[number];
+
+/** What to serve and how; every field but `model` has a default (`ENGINE_DEFAULTS`). */
+export interface EngineOptions {
+  /** A bundled name, or a local folder or .gguf file. */
+  readonly model: string;
+  readonly drafter?: DrafterKind;
+  readonly adapter?: AdapterChoice;
+  /** Tokens of prompt + output that a sequence may hold; by default what the model was made for. */
+  readonly maxModelLen?: number;
+  /** Blocks of the KV cache, the reserved one included; by default enough for every sequence of the batch, within a memory bound. */
+  readonly numKvBlocks?: number;
+  readonly maxNumSeqs?: number;
+  /** Rows of a step. */
+  readonly tokenBudget?: number;
+  /** Nodes of a draft tree, root included. */
+  readonly treeNodes?: number;
+  /** Levels of a draft tree below its root. */
+  readonly treeDepth?: number;
+  /** Children that a node may have, and nodes that a level expands. */
+  readonly treeTopK?: number;
+}
+
+export const ENGINE_DEFAULTS = {
+  drafter: "auto",
+  adapter: "auto",
+  maxNumSeqs: 8,
+  tokenBudget: 128,
+  treeNodes: 8,
+  treeDepth: 6,
+  treeTopK: 3,
+} as const satisfies Partial<EngineOptions>;
+
+/** The model of an engine as the text side needs it. */
+export interface ServedAssets {
+  readonly name: string;
+  readonly path: string;
+  readonly text: TextAssets;
+  readonly generationDefaults: GenerationDefaults;
+}
+
+/** What `createEngine` returns: an engine that is ready, and what its model says about text. */
+export interface CreatedEngine {
+  readonly client: EngineClient;
+  readonly model: ServedAssets;
+}

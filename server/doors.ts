@@ -1,0 +1,54 @@
+import type { FastifyInstance } from "fastify";
+import { ApiError } from "./errors.ts";
+
+const LOOPBACK = ["localhost", "127.0.0.1", "[::1]"];
+
+export interface DoorSettings {
+  /** Address that the server listens on. */
+  readonly host: string;
+  /** More host names that clients may use in the Host header. */
+  readonly allowedHosts: readonly string[];
+  /** More origins ("https://app.example") whose pages may send requests. */
+  readonly allowedOrigins: readonly string[];
+}
+
+export function isLoopback(host: string): boolean {
+  return host === "localhost" || host === "::1" || host === "[::1]" || /^127(\.\d{1,3}){3}$/.test(host);
+}
+
+/**
+ * Keeps web pages out. A page on evil.example can point its own name at 127.0.0.1 (DNS rebinding): its requests then
+ * carry `Host: evil.example`. Any page can send a POST without being able to read the answer: it carries its Origin.
+ */
+export function useDoors(app: FastifyInstance, settings: DoorSettings): void {
+  const isLocal = isLoopback(settings.host);
+  const hosts = new Set([...(isLocal ? [...LOOPBACK, bracketed(settings.host)] : []), ...settings.allowedHosts]);
+  const origins = new Set(settings.allowedOrigins);
+  // On an outer address the names that clients use are not known here, so the list is enforced only if it was given.
+  const checksHost = isLocal || settings.allowedHosts.length > 0;
+
+  app.addHook("onRequest", async (request) => {
+    const { host, origin } = request.headers;
+    if (checksHost && host !== undefined && !hosts.has(hostName(host))) {
+      const message = `host "${hostName(host)}" is not served here; allow it with --allowed-hosts`;
+      throw new ApiError("forbidden_host", message);
+    }
+    if (request.method === "GET" || request.method === "HEAD" || origin === undefined) return;
+    if (origins.has(origin)) return;
+    const originHost = URL.canParse(origin) ? new URL(origin) : undefined;
+    const isSamePlace = originHost !== undefined && (originHost.host === host || hosts.has(originHost.hostname));
+    if (!isSamePlace) {
+      const message = `requests from pages of "${origin}" are not allowed; allow them with --allowed-origins`;
+      throw new ApiError("forbidden_origin", message);
+    }
+  });
+}
+
+/** "name:port" without the port; IPv6 keeps its brackets. */
+function hostName(host: string): string {
+  return host.replace(/:\d*$/, "").toLowerCase();
+}
+
+function bracketed(host: string): string {
+  return host.includes(":") && !host.startsWith("[") ? `[${host}]` : host;
+}

@@ -1,0 +1,137 @@
+import type { BlockManager } from "../../kvcache/block-manager.ts";
+import type { SlotId } from "../../kvcache/ids.ts";
+import type { ScheduledSequence, StepResult } from "../../scheduler/output.ts";
+
+export const VOCAB_SIZE = 40;
+
+/** A random number in [0, 1) at each call. */
+export type Random = () => number;
+
+/** Mulberry32. */
+export function seededRandom(seed: number): Random {
+  let state = seed >>> 0;
+  return () => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let t = Math.imul(state ^ (state >>> 15), 1 | state);
+    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
+    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
+  };
+}
+
+/** The "model": the next token is a pure function of all tokens before it. */
+export function sampleNext(prefix: Iterable<number>): number {
+  let hash = 0x811c9dc5;
+  for (const tokenId of prefix) hash = Math.imul(hash ^ tokenId, 0x01000193) ^ (hash >>> 13);
+  return (Math.imul(hash, 0x9e3779b1) >>> 0) % VOCAB_SIZE;
+}
+
+/** Decoding without cache, batch or drafts: the text that every schedule must produce. */
+export function decodePlainly(
+  prompt: readonly number[],
+  {
+    maxTokens,
+    stopTokenIds,
+    maxSequenceLen,
+  }: Readonly<{ maxTokens: number; stopTokenIds: readonly number[]; maxSequenceLen: number }>,
+): { readonly outputTokenIds: readonly number[]; readonly finishReason: "stop" | "length" } {
+  const tokenIds = [...prompt];
+  for (;;) {
+    const tokenId = sampleNext(tokenIds);
+    tokenIds.push(tokenId);
+    const outputTokenIds = tokenIds.slice(prompt.length);
+    if (stopTokenIds.includes(tokenId)) return { outputTokenIds, finishReason: "stop" };
+    if (outputTokenIds.length === maxTokens || tokenIds.length === maxSequenceLen)
+      return { outputTokenIds, finishReason: "length" };
+  }
+}
+
+interface Node {
+  readonly tokenId: number;
+  readonly slot: SlotId;
+  /** Path's slots by position, this node's last. */
+  readonly pathSlots: readonly SlotId[];
+  readonly children: Node[];
+}
+
+/**
+ * K/V storage as the GPU has it: one value a slot, here the token id. Rows see a sequence only through the slots of
+ * their path, so a slot that another sequence overwrote, or that was never computed, changes what is sampled.
+ */
+export class FakeModel {
+  readonly #kv = new Map<SlotId, number>();
+  readonly #blocks: BlockManager;
+  /** Slots that the rows of the step write, to catch two rows in one slot. */
+  readonly #written = new Set<SlotId>();
+
+  constructor(blocks: BlockManager) {
+    this.#blocks = blocks;
+  }
+
+  beginStep(): void {
+    this.#written.clear();
+  }
+
+  /** All rows of one sequence, draft nodes included. The result is undefined where nothing is sampled. */
+  run(scheduled: ScheduledSequence, random: Random): StepResult | undefined {
+    const { sequence, startPosition, numTokens, rootPosition } = scheduled;
+    for (let position = startPosition; position <= rootPosition; position++)
+      this.#write(this.#slot(sequence.id, position), sequence.tokenIds[position] ?? -1);
+    if (startPosition + numTokens !== sequence.numTokens) return undefined;
+    const pathSlots = Array.from({ length: rootPosition + 1 }, (_, position) => this.#slot(sequence.id, position));
+    const rootSlot = this.#slot(sequence.id, rootPosition);
+    const root: Node = { tokenId: sequence.tokenIds[rootPosition] ?? -1, slot: rootSlot, pathSlots, children: [] };
+    this.#growTree(root, scheduled, random);
+    return this.#walk(root, scheduled);
+  }
+
+  /** Draft nodes below random parents; each guesses the right token or a wrong one. */
+  #growTree(
+    root: Node,
+    { sequence, rootPosition, numLookaheadNodes, maxDraftDepth }: ScheduledSequence,
+    random: Random,
+  ) {
+    const nodes = [root];
+    const numNodes = Math.floor(random() * (numLookaheadNodes + 1.5));
+    for (let i = 1; i <= Math.min(numNodes, numLookaheadNodes); i++) {
+      const parent = (random() < 0.6 ? nodes.at(-1) : nodes[Math.floor(random() * nodes.length)]) ?? root;
+      const depth = parent.pathSlots.length - root.pathSlots.length + 1;
+      const tokenId = random() < 0.7 ? this.#sample(parent) : Math.floor(random() * VOCAB_SIZE);
+      if (depth > maxDraftDepth || parent.children.some((sibling) => sibling.tokenId === tokenId)) continue;
+      const slot = this.#slot(sequence.id, rootPosition + i);
+      const node: Node = { tokenId, slot, pathSlots: [...parent.pathSlots, slot], children: [] };
+      this.#write(slot, tokenId);
+      parent.children.push(node);
+      nodes.push(node);
+    }
+  }
+
+  /** The target's walk, then the commit kernel: the accepted path's K/V moves to contiguous slots. */
+  #walk(root: Node, { sequence, rootPosition }: ScheduledSequence): StepResult {
+    const tokenIds: number[] = [];
+    const path: Node[] = [];
+    for (let node: Node | undefined = root; node !== undefined; ) {
+      const tokenId = this.#sample(node);
+      tokenIds.push(tokenId);
+      node = node.children.find((child) => child.tokenId === tokenId);
+      if (node !== undefined) path.push(node);
+    }
+    for (const [i, node] of path.entries())
+      this.#kv.set(this.#slot(sequence.id, rootPosition + 1 + i), this.#kv.get(node.slot) ?? -1);
+    return { id: sequence.id, tokenIds, numAccepted: path.length };
+  }
+
+  #sample({ pathSlots }: Node): number {
+    return sampleNext(pathSlots.map((slot) => this.#kv.get(slot) ?? -1));
+  }
+
+  #slot(seqId: string, index: number): SlotId {
+    return this.#blocks.slot(seqId, index);
+  }
+
+  #write(slot: SlotId, tokenId: number): void {
+    if (slot < 16) throw new Error(`slot ${slot} lies in the reserved block`);
+    if (this.#written.has(slot)) throw new Error(`two rows of one step write slot ${slot}`);
+    this.#written.add(slot);
+    this.#kv.set(slot, tokenId);
+  }
+}

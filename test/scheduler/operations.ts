@@ -1,0 +1,72 @@
+import fc from "fast-check";
+import { VOCAB_SIZE } from "./fake-model.ts";
+import type { NewSequence, World, WorldConfig } from "./world.ts";
+
+export type Operation =
+  | { readonly kind: "add"; readonly sequence: NewSequence }
+  | { readonly kind: "abort"; readonly pick: number }
+  | { readonly kind: "step"; readonly seed: number }
+  | { readonly kind: "stepWithAborts"; readonly seed: number; readonly abortPicks: readonly number[] }
+  | { readonly kind: "failedStep"; readonly seed: number; readonly abortPicks: readonly number[] };
+
+const token = fc.integer({ min: 0, max: VOCAB_SIZE - 1 });
+/** Uniform in 0…1 (fc.double is not: most of its values are tiny). */
+const share = fc.integer({ min: 0, max: 1000 }).map((n) => n / 1000);
+const seed = fc.integer({ min: 0, max: 2 ** 31 });
+
+const newSequence: fc.Arbitrary<NewSequence> = fc.record({
+  prompt: fc.oneof(
+    { weight: 3, arbitrary: fc.array(token, { minLength: 1, maxLength: 20, size: "max" }) },
+    { weight: 1, arbitrary: fc.array(token, { minLength: 1, maxLength: 80, size: "max" }) },
+  ),
+  maxTokens: fc.oneof(
+    { weight: 1, arbitrary: fc.integer({ min: 1, max: 4 }) },
+    { weight: 4, arbitrary: fc.integer({ min: 30, max: 120 }) },
+  ),
+  stopTokenIds: fc.oneof({ weight: 4, arbitrary: fc.constant([]) }, fc.array(token, { minLength: 1, maxLength: 2 })),
+  replayed: fc.oneof({ weight: 4, arbitrary: fc.constant(0) }, share),
+});
+
+/** Small pools and budgets, so that blocks run out, prompts are chunked and drafts are cut. */
+export const worldConfig: fc.Arbitrary<WorldConfig> = fc.record({
+  numBlocks: fc.oneof(fc.integer({ min: 2, max: 5 }), fc.integer({ min: 6, max: 16 })),
+  maxNumSeqs: fc.oneof(fc.integer({ min: 1, max: 3 }), fc.integer({ min: 4, max: 8 })),
+  numExtraRows: fc.oneof(fc.integer({ min: 0, max: 8 }), fc.integer({ min: 0, max: 64 })),
+  maxModelLen: fc.integer({ min: 16, max: 200 }),
+  maxTreeNodes: fc.integer({ min: 1, max: 10 }),
+});
+
+const operation: fc.Arbitrary<Operation> = fc.oneof(
+  { weight: 4, arbitrary: fc.record({ kind: fc.constant("add"), sequence: newSequence }) },
+  { weight: 1, arbitrary: fc.record({ kind: fc.constant("abort"), pick: share }) },
+  { weight: 30, arbitrary: fc.record({ kind: fc.constant("step"), seed }) },
+  {
+    weight: 1,
+    arbitrary: fc.record({
+      kind: fc.constant("stepWithAborts"),
+      seed,
+      abortPicks: fc.array(share, { minLength: 1, maxLength: 3 }),
+    }),
+  },
+  {
+    weight: 1,
+    arbitrary: fc.record({ kind: fc.constant("failedStep"), seed, abortPicks: fc.array(share, { maxLength: 1 }) }),
+  },
+);
+
+export const operations: fc.Arbitrary<Operation[]> = fc.array(operation, { maxLength: 200, size: "max" });
+
+export function apply(world: World, op: Operation): void {
+  switch (op.kind) {
+    case "add":
+      return world.add(op.sequence);
+    case "abort":
+      return world.abort(op.pick);
+    case "step":
+      return world.step(op.seed);
+    case "stepWithAborts":
+      return world.step(op.seed, { abortPicks: op.abortPicks });
+    case "failedStep":
+      return world.step(op.seed, { abortPicks: op.abortPicks, fails: true });
+  }
+}

@@ -1,0 +1,129 @@
+import fc from "fast-check";
+import { expect, test } from "vitest";
+import { BlockManager } from "../../kvcache/block-manager.ts";
+import { BlockPool } from "../../kvcache/block-pool.ts";
+import { BLOCK_SIZE, type BlockId, type SlotId } from "../../kvcache/ids.ts";
+import type { CommitResult, SchedulerOutput, StepResult } from "../../scheduler/output.ts";
+import { Scheduler } from "../../scheduler/scheduler.ts";
+import { apply, operations, worldConfig } from "./operations.ts";
+import { noCoverage, ORIGINAL_PARTS, type Parts, World } from "./world.ts";
+
+class LeakingPool extends BlockPool {
+  override free(block: BlockId): void {
+    if (block !== 3) super.free(block);
+  }
+}
+
+class DoubleFreeingPool extends BlockPool {
+  override free(block: BlockId): void {
+    super.free(block);
+    if (block === 3) super.free(block);
+  }
+}
+
+/** Hands out a block that someone holds. */
+class SharingPool extends BlockPool {
+  #last: BlockId | undefined;
+  override allocate(): BlockId | undefined {
+    const shared = this.#last;
+    this.#last = undefined;
+    if (shared !== undefined && this.refCount(shared) > 0) {
+      this.retain(shared);
+      return shared;
+    }
+    this.#last = super.allocate();
+    return this.#last;
+  }
+}
+
+class OvertrimmingManager extends BlockManager {
+  override trim(seqId: string, numTokens: number): void {
+    super.trim(seqId, Math.max(this.numComputedTokens(seqId), numTokens - BLOCK_SIZE));
+  }
+}
+
+class UnreservingManager extends BlockManager {
+  override ensure(seqId: string, numTokens: number): boolean {
+    return super.ensure(seqId, Math.max(1, numTokens - 1));
+  }
+}
+
+class OvercommittingManager extends BlockManager {
+  override commit(seqId: string, numComputedTokens: number): void {
+    super.commit(seqId, Math.min(numComputedTokens + 1, this.numSlots(seqId)));
+  }
+}
+
+/** Lookahead slots of the second block of a table lie in the first. */
+class WrappingManager extends BlockManager {
+  override slot(seqId: string, index: number): SlotId {
+    return super.slot(seqId, index >= BLOCK_SIZE ? index - BLOCK_SIZE : index);
+  }
+}
+
+/** Frees the blocks of an aborted sequence while the step may still write them. */
+class UnfencedScheduler extends Scheduler {
+  readonly #blocks: BlockManager;
+  constructor(options: ConstructorParameters<typeof Scheduler>[0]) {
+    super(options);
+    this.#blocks = options.blockManager;
+  }
+  override abort(id: string): boolean {
+    const aborted = super.abort(id);
+    if (this.#blocks.has(id)) this.#blocks.free(id);
+    return aborted;
+  }
+}
+
+/** Emits the whole accepted run, past the token that ended the sequence. */
+class OverrunningScheduler extends Scheduler {
+  override commit(output: SchedulerOutput, results: readonly StepResult[]): CommitResult {
+    const { sequences } = super.commit(output, results);
+    const runs = new Map(results.map((run) => [run.id, run.tokenIds]));
+    return { sequences: sequences.map((one) => ({ ...one, emittedTokenIds: runs.get(one.id) ?? [] })) };
+  }
+}
+
+/** Leaves the latest sequence out of every other plan's results: its tokens are sampled, then lost. */
+class ForgetfulScheduler extends Scheduler {
+  override commit(output: SchedulerOutput, results: readonly StepResult[]): CommitResult {
+    const { sequences } = super.commit(output, results);
+    return { sequences: output.stepId % 2 === 0 ? sequences : sequences.slice(0, -1) };
+  }
+}
+
+/** Takes a failed step for one that computed its chunk. */
+class CredulousScheduler extends Scheduler {
+  override discard(output: SchedulerOutput): void {
+    const results = output.sequences.map(({ sequence: { id } }) => ({ id, tokenIds: [0], numAccepted: 0 }));
+    this.commit(output, results);
+  }
+}
+
+const pool =
+  (Pool: typeof BlockPool): Parts["createBlocks"] =>
+  (numBlocks) =>
+    new BlockManager(new Pool(numBlocks));
+
+const BUGS: Readonly<Record<string, Partial<Parts>>> = {
+  "a block is never given back": { createBlocks: pool(LeakingPool) },
+  "a block is given back twice": { createBlocks: pool(DoubleFreeingPool) },
+  "a held block is handed out": { createBlocks: pool(SharingPool) },
+  "a block that is needed is trimmed": { createBlocks: (n) => new OvertrimmingManager(n) },
+  "one slot too few is reserved": { createBlocks: (n) => new UnreservingManager(n) },
+  "one token too many counts as computed": { createBlocks: (n) => new OvercommittingManager(n) },
+  "slots of two positions coincide": { createBlocks: (n) => new WrappingManager(n) },
+  "blocks are freed before the step ends": { createScheduler: (options) => new UnfencedScheduler(options) },
+  "tokens are emitted after the end": { createScheduler: (options) => new OverrunningScheduler(options) },
+  "sampled tokens are lost": { createScheduler: (options) => new ForgetfulScheduler(options) },
+  "a failed step counts": { createScheduler: (options) => new CredulousScheduler(options) },
+};
+
+test.each(Object.entries(BUGS))("the model-based test notices: %s", (_, parts) => {
+  const property = fc.property(worldConfig, operations, (config, ops) => {
+    const world = new World(config, noCoverage(), { ...ORIGINAL_PARTS, ...parts });
+    for (const op of ops) apply(world, op);
+    world.drain(0);
+  });
+  expect(fc.check(property, { numRuns: 500, endOnFailure: true }).failed).toBe(true);
+});

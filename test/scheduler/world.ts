@@ -1,0 +1,241 @@
+import { BlockManager } from "../../kvcache/block-manager.ts";
+import { SchedulerError } from "../../scheduler/errors.ts";
+import type { SchedulerOutput, StepResult } from "../../scheduler/output.ts";
+import { Scheduler, type SchedulerOptions } from "../../scheduler/scheduler.ts";
+import type { Sequence } from "../../scheduler/sequence.ts";
+import { decodePlainly, FakeModel, seededRandom } from "./fake-model.ts";
+
+export interface WorldConfig {
+  readonly numBlocks: number;
+  readonly maxNumSeqs: number;
+  /** Rows a step beyond maxNumSeqs. */
+  readonly numExtraRows: number;
+  readonly maxModelLen: number;
+  readonly maxTreeNodes: number;
+}
+
+export interface NewSequence {
+  readonly prompt: readonly number[];
+  readonly maxTokens: number;
+  readonly stopTokenIds: readonly number[];
+  /** Share of the output that was generated before, as in a replay, 0…1. */
+  readonly replayed: number;
+}
+
+/** What is under test; replaced by parts with a seeded bug. */
+export interface Parts {
+  readonly createBlocks: (numBlocks: number) => BlockManager;
+  readonly createScheduler: (options: SchedulerOptions) => Scheduler;
+}
+
+export const ORIGINAL_PARTS: Parts = {
+  createBlocks: (numBlocks) => new BlockManager(numBlocks),
+  createScheduler: (options) => new Scheduler(options),
+};
+
+/** How often what a run must have exercised happened. */
+export interface Coverage {
+  steps: number;
+  preemptions: number;
+  accepted: number;
+  stopped: number;
+  atLength: number;
+  abortedInFlight: number;
+  refused: number;
+  replayed: number;
+  chunkedPrefills: number;
+}
+
+export const noCoverage = (): Coverage => ({
+  steps: 0,
+  preemptions: 0,
+  accepted: 0,
+  stopped: 0,
+  atLength: 0,
+  abortedInFlight: 0,
+  refused: 0,
+  replayed: 0,
+  chunkedPrefills: 0,
+});
+
+/** What must come out of a sequence, and what came so far. */
+interface Expectation {
+  readonly sequence: Sequence;
+  readonly outputTokenIds: readonly number[];
+  readonly finishReason: "stop" | "length";
+  numEmitted: number;
+}
+
+function expect(condition: boolean, message: () => string): void {
+  if (!condition) throw new Error(message());
+}
+
+/** A scheduler over a fake model, checked after every step against plain decoding and the rules of the plan. */
+export class World {
+  readonly blocks: BlockManager;
+  readonly scheduler: Scheduler;
+  readonly #model: FakeModel;
+  readonly #config: WorldConfig;
+  readonly #coverage: Coverage;
+  /** Sequences that have not ended, in order of arrival. */
+  readonly #live = new Map<string, Expectation>();
+  #numAdded = 0;
+
+  constructor(config: WorldConfig, coverage: Coverage, { createBlocks, createScheduler }: Parts = ORIGINAL_PARTS) {
+    this.#config = config;
+    this.#coverage = coverage;
+    this.blocks = createBlocks(config.numBlocks);
+    this.scheduler = createScheduler({
+      blockManager: this.blocks,
+      maxNumSeqs: config.maxNumSeqs,
+      tokenBudget: this.#tokenBudget,
+      maxModelLen: config.maxModelLen,
+      maxTreeNodes: config.maxTreeNodes,
+    });
+    this.#model = new FakeModel(this.blocks);
+  }
+
+  add({ prompt, maxTokens, stopTokenIds, replayed }: NewSequence): void {
+    const id = `seq-${this.#numAdded++}`;
+    const { maxSequenceLen } = this.scheduler;
+    const fits = prompt.length < maxSequenceLen;
+    const plain = fits ? decodePlainly(prompt, { maxTokens, stopTokenIds, maxSequenceLen }) : undefined;
+    const numReplayed = Math.floor(replayed * (plain?.outputTokenIds.length ?? 0) * 0.999);
+    const outputTokenIds = plain?.outputTokenIds.slice(0, numReplayed) ?? [];
+    try {
+      const sequence = this.scheduler.add({ id, promptTokenIds: prompt, outputTokenIds, maxTokens, stopTokenIds });
+      expect(plain !== undefined, () => `${id}: ${prompt.length} tokens were let in, ${maxSequenceLen} fit`);
+      if (plain !== undefined) this.#live.set(id, { sequence, ...plain, numEmitted: numReplayed });
+      if (numReplayed > 0) this.#coverage.replayed++;
+    } catch (error) {
+      if (!(error instanceof SchedulerError) || fits) throw error;
+      this.#coverage.refused++;
+    }
+  }
+
+  /** Aborts a live sequence, chosen by `pick` in 0…1. */
+  abort(pick: number): void {
+    const id = [...this.#live.keys()][Math.floor(pick * this.#live.size * 0.999)];
+    if (id === undefined) return;
+    this.#live.delete(id);
+    expect(this.scheduler.abort(id), () => `${id} could not be aborted`);
+    expect(!this.scheduler.abort(id), () => `${id} was aborted twice`);
+  }
+
+  /** One step; `abortPicks` are aborted between its plan and its end; a failed one is discarded after its rows ran. */
+  step(
+    seed: number,
+    { abortPicks = [], fails = false }: { abortPicks?: readonly number[]; fails?: boolean } = {},
+  ): void {
+    const numPreemptionsBefore = this.scheduler.numPreemptions;
+    const plan = this.scheduler.schedule();
+    this.#checkPlan(plan);
+    this.#coverage.preemptions += this.scheduler.numPreemptions - numPreemptionsBefore;
+    this.#coverage.steps++;
+    const results = this.#runModel(plan, seed);
+    for (const pick of abortPicks) this.abort(pick);
+    this.#coverage.abortedInFlight += plan.sequences.filter(({ sequence }) => sequence.status === "finished").length;
+    this.scheduler.checkIntegrity();
+    if (fails) this.scheduler.discard(plan);
+    else this.#commit(plan, results);
+    this.scheduler.checkIntegrity();
+  }
+
+  /** Steps until nothing is left. Every step serves the oldest sequence, so this ends. */
+  drain(seed: number): void {
+    for (let i = 0; this.scheduler.hasWork(); i++) this.step(seed + i);
+    expect(this.#live.size === 0, () => `${[...this.#live.keys()]} never ended`);
+    this.checkIdle();
+  }
+
+  checkIdle(): void {
+    this.scheduler.checkIntegrity();
+    const { numFreeBlocks, numAllocatableBlocks, usage } = this.blocks;
+    expect(numFreeBlocks === numAllocatableBlocks && usage === 0, () => `idle, but ${usage} of the blocks are held`);
+  }
+
+  get #tokenBudget(): number {
+    return this.#config.maxNumSeqs + this.#config.numExtraRows;
+  }
+
+  #runModel(plan: SchedulerOutput, seed: number): StepResult[] {
+    const random = seededRandom(seed);
+    this.#model.beginStep();
+    return plan.sequences.flatMap((scheduled) => {
+      const result = this.#model.run(scheduled, random);
+      expect(scheduled.needsSample === (result !== undefined), () => `${scheduled.sequence.id}: needsSample is wrong`);
+      if (result === undefined) this.#coverage.chunkedPrefills++;
+      return result ?? [];
+    });
+  }
+
+  #commit(plan: SchedulerOutput, results: readonly StepResult[]): void {
+    for (const { id, emittedTokenIds, numAccepted, finishReason } of this.scheduler.commit(plan, results).sequences) {
+      const expected = this.#live.get(id);
+      if (expected === undefined) throw new Error(`${id} emitted after its end`);
+      expect(emittedTokenIds.length > 0, () => `${id} emitted nothing`);
+      expect(numAccepted <= emittedTokenIds.length, () => `${id}: more accepted than emitted`);
+      this.#checkEmitted(id, expected, emittedTokenIds);
+      this.#checkEnd(id, expected, finishReason);
+      this.#coverage.accepted += numAccepted;
+    }
+    for (const { sequence } of plan.sequences.filter(
+      (scheduled) => scheduled.needsSample && this.#live.has(scheduled.sequence.id),
+    ))
+      expect(
+        sequence.numComputedTokens === sequence.numTokens - 1,
+        () => `${sequence.id}: the root is not the only pending token`,
+      );
+  }
+
+  #checkEmitted(id: string, expected: Expectation, emitted: readonly number[]): void {
+    const wanted = expected.outputTokenIds.slice(expected.numEmitted, expected.numEmitted + emitted.length);
+    expect(
+      `${wanted}` === `${emitted}`,
+      () => `${id} emitted ${emitted} after ${expected.numEmitted}, plain decoding ${wanted}`,
+    );
+    expected.numEmitted += emitted.length;
+    expect(
+      expected.sequence.numOutputTokens === expected.numEmitted,
+      () => `${id}: ${expected.sequence.numOutputTokens} tokens known, ${expected.numEmitted} emitted`,
+    );
+  }
+
+  #checkEnd(id: string, expected: Expectation, finishReason: "stop" | "length" | undefined): void {
+    const atEnd = expected.numEmitted === expected.outputTokenIds.length;
+    const wanted = atEnd ? expected.finishReason : undefined;
+    expect(finishReason === wanted, () => `${id}: finish reason ${finishReason}, expected ${wanted}`);
+    if (finishReason === undefined) return;
+    this.#live.delete(id);
+    if (finishReason === "stop") this.#coverage.stopped++;
+    else this.#coverage.atLength++;
+  }
+
+  #checkPlan(plan: SchedulerOutput): void {
+    const [oldest] = this.#live.values();
+    const scheduledIds = new Set(plan.sequences.map(({ sequence }) => sequence.id));
+    expect(scheduledIds.size === plan.sequences.length, () => "a sequence is scheduled twice");
+    expect(
+      oldest === undefined || scheduledIds.has(oldest.sequence.id),
+      () => `the oldest, ${oldest?.sequence.id}, starves`,
+    );
+    const numRows = plan.sequences.reduce(
+      (sum, { numTokens, numLookaheadNodes }) => sum + numTokens + numLookaheadNodes,
+      0,
+    );
+    expect(numRows === plan.numTokens + plan.numLookaheadNodes, () => "the plan's sums are wrong");
+    expect(numRows <= this.#tokenBudget, () => `${numRows} rows, budget ${this.#tokenBudget}`);
+    for (const { sequence } of this.#live.values())
+      if (sequence.status === "running" && sequence.numComputedTokens === sequence.numTokens - 1)
+        expect(scheduledIds.has(sequence.id), () => `decode ${sequence.id} starves`);
+    for (const { sequence, numTokens, numLookaheadNodes, maxDraftDepth } of plan.sequences) {
+      const { id } = sequence;
+      expect(numTokens >= 1 && numLookaheadNodes < this.#config.maxTreeNodes, () => `${id}: rows out of range`);
+      expect(
+        sequence.numTokens + maxDraftDepth + 1 <= sequence.maxNumTokens && maxDraftDepth <= numLookaheadNodes,
+        () => `${id}: draft depth ${maxDraftDepth} passes the end`,
+      );
+      expect(this.blocks.blockTable(id).length <= this.scheduler.maxBlocksPerSequence, () => `${id}: table too long`);
+    }
+  }
+}
