@@ -36,8 +36,8 @@ export interface SamplerShape {
   readonly vocabSize: number;
   /** Best tokens kept of each row: 1 to sample, more to propose. */
   readonly topK: number;
-  /** Also give log-probabilities (of the unfiltered distribution at the row's temperature). */
-  readonly withLogProbs: boolean;
+  /** Also give each kept token's share: log softmax over the scores (logit / T + noise) of all tokens that pass the filters. */
+  readonly withShares: boolean;
 }
 
 /** Floats from one row of logits to the next: products make outputs in fours. */
@@ -61,14 +61,14 @@ export interface SamplerBuffers {
   readonly rows: Binding;
   /** Scratch f32 [numLogits]. */
   readonly threshold: GPUBuffer;
-  /** Scratch, 16 bytes × numLogits · numChunks · topK. */
+  /** Scratch, 8 bytes × numLogits · numChunks · topK. */
   readonly candidates: GPUBuffer;
   /** Scratch, 8 bytes × numLogits · numChunks. */
   readonly sums: GPUBuffer;
   /** u32 [numLogits, topK] */
   readonly tokens: Binding;
   /** f32 [numLogits, topK] */
-  readonly logProbs: Binding;
+  readonly logShares: Binding;
 }
 
 /** Draws the topK best tokens of each row by Gumbel-max over the filtered distribution (wgsl/top_k_partial.wgsl). */
@@ -81,9 +81,9 @@ export async function sample(context: OpContext, shape: SamplerShape, buffers: S
     TOP_K: topK,
     NUM_CHUNKS: chunks,
     CHUNK: chunkSize(vocabSize),
-    WITH_SUMS: shape.withLogProbs ? 1 : 0,
+    WITH_SUMS: shape.withShares ? 1 : 0,
   };
-  const { logits, rows, threshold, candidates, sums, tokens, logProbs } = buffers;
+  const { logits, rows, threshold, candidates, sums, tokens, logShares } = buffers;
   const count = (size: { numLogits: number }) => size.numLogits;
   const words = (size: { numLogits: number }) => [size.numLogits];
   const stage = (shader: readonly string[], constants: object, bindings: Binding[], group: number, perRow: number) =>
@@ -113,7 +113,7 @@ export async function sample(context: OpContext, shape: SamplerShape, buffers: S
     stage(
       ["top_k_merge"],
       { TOP_K: topK, NUM_CHUNKS: chunks, WITH_SUMS: common.WITH_SUMS },
-      [candidates, sums, tokens, logProbs],
+      [candidates, sums, tokens, logShares],
       4,
       1,
     ),

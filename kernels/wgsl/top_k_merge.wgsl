@@ -1,19 +1,20 @@
-// Merges the chunks' candidates of a row into its TOP_K best, with log-probabilities at the row's temperature.
+// Merges the chunks' candidates of a row into its TOP_K best, with their shares: log softmax of the scores of all tokens
+// in play. Of a greedy row these are log-probabilities; with noise they still say how far ahead a candidate is.
 //   candidates Candidate [numRows, NUM_CHUNKS, TOP_K];  sums vec2f [numRows, NUM_CHUNKS]
-//   tokens u32 [numRows, TOP_K], best first, 0xffffffff where there are fewer;  log_probs f32 [numRows, TOP_K]
+//   tokens u32 [numRows, TOP_K], best first, 0xffffffff where there are fewer;  log_shares f32 [numRows, TOP_K]
 // One thread a row; chunks in ascending order, so that equal scores keep the lower id. Reference: reference/sampling.ts
-struct Candidate { score: f32, token: u32, z: f32, pad: u32 }
+struct Candidate { score: f32, token: u32 }
 @group(0) @binding(0) var<storage, read> candidates: array<Candidate>;
 @group(0) @binding(1) var<storage, read> sums: array<vec2f>;
 @group(0) @binding(2) var<storage, read_write> tokens: array<u32>;
-@group(0) @binding(3) var<storage, read_write> log_probs: array<f32>;
+@group(0) @binding(3) var<storage, read_write> log_shares: array<f32>;
 var<immediate> num_rows: u32;
 
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn main(@builtin(global_invocation_id) id: vec3u) {
   if (id.x >= num_rows) { return; }
   var best: array<Candidate, TOP_K>;
-  for (var i = 0u; i < TOP_K; i++) { best[i] = Candidate(-3.0e38, 0xffffffffu, -3.0e38, 0u); }
+  for (var i = 0u; i < TOP_K; i++) { best[i] = Candidate(-3.0e38, 0xffffffffu); }
   let first = id.x * NUM_CHUNKS * TOP_K;
   for (var c = 0u; c < NUM_CHUNKS * TOP_K; c++) {
     let candidate = candidates[first + c];
@@ -38,6 +39,6 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
   }
   for (var i = 0u; i < TOP_K; i++) {
     tokens[id.x * TOP_K + i] = best[i].token;
-    log_probs[id.x * TOP_K + i] = best[i].z - log_total;
+    log_shares[id.x * TOP_K + i] = best[i].score - log_total;
   }
 }

@@ -2,9 +2,9 @@
 // Equal scores: the lower id first. With TOP_K = 1 this is the Gumbel-max draw.
 //   logits f32 [numRows, LOGITS_STRIDE], of which VOCAB_SIZE count;  rows SamplingRow [numRows];  threshold f32 [numRows]
 //   candidates Candidate [numRows, NUM_CHUNKS, TOP_K], best first, token 0xffffffff where there are fewer
-//   sums vec2f [numRows, NUM_CHUNKS]   (max z, Σ exp(z − max)) of the chunk
+//   sums vec2f [numRows, NUM_CHUNKS]   (max score, Σ exp(score − max)) over the chunk's tokens in play
 // One thread a (row, chunk of CHUNK tokens). Reference: reference/sampling.ts
-struct Candidate { score: f32, token: u32, z: f32, pad: u32 }
+struct Candidate { score: f32, token: u32 }
 @group(0) @binding(0) var<storage, read> logits: array<f32>;
 @group(0) @binding(1) var<storage, read> rows: array<SamplingRow>;
 @group(0) @binding(2) var<storage, read> threshold: array<f32>;
@@ -23,26 +23,27 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
   let base = row_at * LOGITS_STRIDE;
   let end = min((chunk + 1u) * CHUNK, VOCAB_SIZE);
   var best: array<Candidate, TOP_K>;
-  for (var i = 0u; i < TOP_K; i++) { best[i] = Candidate(-3.0e38, 0xffffffffu, -3.0e38, 0u); }
+  for (var i = 0u; i < TOP_K; i++) { best[i] = Candidate(-3.0e38, 0xffffffffu); }
   var top = -3.0e38;
+  var total = 0.0;
   for (var v = chunk * CHUNK; v < end; v++) {
     let z = scaled(row, logits[base + v]);
-    top = max(top, z);
     if (!(z >= cut)) { continue; }
     var score = z;
     if (row.inv_temperature != 0.0) { score += gumbel(key, v); }
+    if (WITH_SUMS == 1) {
+      let higher = max(top, score);
+      total = total * exp(top - higher) + exp(score - higher);
+      top = higher;
+    }
     if (!(score > best[TOP_K - 1].score)) { continue; }
     var at = i32(TOP_K) - 1;
     while (at > 0 && score > best[max(at - 1, 0)].score) {
       best[at] = best[max(at - 1, 0)];
       at--;
     }
-    best[at] = Candidate(score, v, z, 0u);
+    best[at] = Candidate(score, v);
   }
   for (var i = 0u; i < TOP_K; i++) { candidates[id.x * TOP_K + i] = best[i]; }
-  if (WITH_SUMS == 1) {
-    var total = 0.0;
-    for (var v = chunk * CHUNK; v < end; v++) { total += exp(scaled(row, logits[base + v]) - top); }
-    sums[id.x] = vec2f(top, total);
-  }
+  if (WITH_SUMS == 1) { sums[id.x] = vec2f(top, total); }
 }
