@@ -26,3 +26,9 @@ export class ModelFileError extends Error {
     super(`${file}: ${message}`);
   }
 }
+
+/** An option of the engine that this model or device cannot follow. The message names value, limit and way out. */
+export class EngineOptionsError extends Error {
+  override readonly name = "EngineOptionsError";
+  readonly code = "invalid_option";
+}

@@ -41,6 +41,18 @@ export class BufferPool {
     );
   }
 
+  /** Bytes `from … from + size − 1` of a buffer, once the work submitted so far has ended. For tests and tools: it allocates. */
+  async read(buffer: GPUBuffer, from: number, size: number): Promise<ArrayBuffer> {
+    const target = this.readback(size, "read");
+    const encoder = this.#device.createCommandEncoder();
+    encoder.copyBufferToBuffer(buffer, from, target, 0, size);
+    this.#device.queue.submit([encoder.finish()]);
+    await target.mapAsync(GPUMapMode.READ);
+    const bytes = target.getMappedRange().slice(0, size);
+    this.destroy(target);
+    return bytes;
+  }
+
   destroy(buffer: GPUBuffer): void {
     this.#totalBytes -= this.#buffers.get(buffer) ?? 0;
     this.#buffers.delete(buffer);

@@ -3,6 +3,7 @@ export { type AdapterChoice, type DeviceTraits, type Gpu, openGpu } from "./devi
 export { GpuError } from "./errors.ts";
 export { fromHalf, fromHalfBits, toHalf, toHalfBits } from "./f16.ts";
 export { chooseFamily, type KernelFamily } from "./family.ts";
+export { createGpuContext, type GpuContext } from "./gpu-context.ts";
 export { type Binding, type Grid, type KernelSpec, Kernels, shaderSource } from "./kernel.ts";
 export type { Op, OpContext, PassSize } from "./op.ts";
 export { type AttentionArgs, attention, type HeadShape, ROW_INFO_WORDS } from "./ops/attention.ts";
@@ -22,3 +23,5 @@ export {
 } from "./ops/sampling.ts";
 export { siluMul } from "./ops/silu-mul.ts";
 export { packRows, storageBytes } from "./ops/storage.ts";
+export { checkRowTiles } from "./row-tiles.ts";
+export { StepGuard } from "./step-guard.ts";

@@ -1,4 +1,4 @@
-import { type BufferPool, type CommitKv, commitKv, type OpContext, storageBytes } from "../../kernels/index.ts";
+import { type CommitKv, commitKv, type GpuContext, type OpContext, storageBytes } from "../../kernels/index.ts";
 import { BLOCK_SIZE } from "../../kvcache/ids.ts";
 import type { LlamaConfig } from "../model/types.ts";
 
@@ -37,21 +37,19 @@ export class KvStorage {
   }
 
   static async create(
-    context: OpContext,
-    device: GPUDevice,
-    pool: BufferPool,
+    gpu: GpuContext,
     config: LlamaConfig,
     options: { numBlocks: number; maxMoves: number },
   ): Promise<KvStorage> {
     const slotSize = config.numKvHeads * config.headDim;
-    const bytes = options.numBlocks * BLOCK_SIZE * slotSize * storageBytes(context.family);
+    const bytes = options.numBlocks * BLOCK_SIZE * slotSize * storageBytes(gpu.family);
     const layers = Array.from({ length: config.numLayers }, (_, layer) => ({
-      kCache: pool.storage(bytes, `kCache.${layer}`),
-      vCache: pool.storage(bytes, `vCache.${layer}`),
+      kCache: gpu.pool.storage(bytes, `kCache.${layer}`),
+      vCache: gpu.pool.storage(bytes, `vCache.${layer}`),
     }));
-    const moves = pool.storage(8 * options.maxMoves, "moves");
-    const commits = await Promise.all(layers.map((layer) => commitKv(context, { slotSize, moves, ...layer })));
-    return new KvStorage(device, layers, commits, moves, options.maxMoves);
+    const moves = gpu.pool.storage(8 * options.maxMoves, "moves");
+    const commits = await Promise.all(layers.map((layer) => commitKv(gpu, { slotSize, moves, ...layer })));
+    return new KvStorage(gpu.device, layers, commits, moves, options.maxMoves);
   }
 
   layer(index: number): LayerKv {

@@ -1,0 +1,133 @@
+import { createHash } from "node:crypto";
+import { checkRowTiles, createGpuContext, type Gpu, type GpuContext, openGpu } from "../kernels/index.ts";
+import { BlockManager } from "../kvcache/block-manager.ts";
+import { BLOCK_SIZE, numBlocksFor } from "../kvcache/ids.ts";
+import { Engine } from "./engine.ts";
+import { type CreatedEngine, ENGINE_DEFAULTS, type EngineOptions } from "./engine-options.ts";
+import { EngineOptionsError, ModelFileError } from "./errors.ts";
+import { bundledDraftFor, resolveModel } from "./model/bundled.ts";
+import { openModel } from "./model/open.ts";
+import type { LlamaConfig, OpenedModel } from "./model/types.ts";
+import { blockBytes } from "./runner/kv-storage.ts";
+import { ModelRunner, type RunnerOptions } from "./runner/model-runner.ts";
+import { DraftModelProposer } from "./speculative/draft-model.ts";
+import type { Proposer } from "./speculative/proposer.ts";
+import { NoProposer } from "./speculative/root-only.ts";
+import { SuffixProposer } from "./speculative/suffix.ts";
+
+type Settings = EngineOptions & Required<Omit<EngineOptions, "maxModelLen" | "numKvBlocks">>;
+
+/** Memory that the KV cache takes at most where `numKvBlocks` is not given. */
+const DEFAULT_KV_BYTES = 2 ** 30;
+
+/**
+ * Opens model, drafter and device, uploads, compiles: the engine that is returned is ready to serve.
+ * @throws ModelFileError, EngineOptionsError, GpuError (no_adapter, out_of_memory, shader_invalid)
+ */
+export async function createEngine(options: EngineOptions): Promise<CreatedEngine> {
+  const settings: Settings = { ...ENGINE_DEFAULTS, ...options };
+  const model = openModel(resolveModel(settings.model));
+  const { text } = model;
+  if (text === undefined) throw new ModelFileError("unsupported", model.path, "has no tokenizer: it cannot be served");
+  const draft = openDraft(settings, model);
+  const device = await openGpu(settings.adapter);
+  try {
+    const configs = draft ? [model.config, draft.config] : [model.config];
+    const unchecked = createGpuContext(device);
+    const gpu = { ...unchecked, family: await checkRowTiles(unchecked, configs.flatMap(inputSizes)) };
+    const plan = planEngine(settings, gpu, model.config, draft?.config ?? model.config);
+    const [runner, proposer] = await Promise.all([
+      ModelRunner.create(gpu, model, { ...plan.runner, topK: 1 }),
+      createProposer(settings, gpu, draft, plan.runner),
+    ]);
+    const info = {
+      modelName: model.name,
+      drafter: proposer.name,
+      adapter: device.adapterName,
+      adapterKind: device.traits.software ? ("software" as const) : ("gpu" as const),
+      features: device.features,
+      vocabSize: model.config.vocabSize,
+      maxModelLen: plan.maxModelLen,
+      numKvBlocks: plan.runner.numBlocks,
+      blockSize: BLOCK_SIZE,
+      maxNumSeqs: settings.maxNumSeqs,
+      fingerprint: fingerprint(model, device, gpu),
+    };
+    const client = new Engine({
+      ...{ info, runner, proposer, blocks: new BlockManager(plan.runner.numBlocks) },
+      ...{ tokenBudget: settings.tokenBudget, treeDepth: settings.treeDepth },
+      treeNodes: proposer instanceof NoProposer ? 1 : settings.treeNodes,
+      dispose: () => {
+        gpu.pool.destroyAll();
+        device.close();
+      },
+    });
+    return {
+      client,
+      model: { name: model.name, path: model.path, text, generationDefaults: model.generationDefaults },
+    };
+  } catch (error) {
+    device.close();
+    throw error;
+  } finally {
+    model.weights.close();
+    draft?.weights.close();
+  }
+}
+
+/** @throws ModelFileError where a draft model is asked for and none belongs to the target. */
+function openDraft({ drafter }: Settings, model: OpenedModel): OpenedModel | undefined {
+  if (drafter === "suffix" || drafter === "none") return undefined;
+  const path = bundledDraftFor(model.path);
+  if (path !== undefined) return openModel(path);
+  if (drafter === "auto") return undefined;
+  throw new ModelFileError("not_found", model.path, "has no draft model; use --drafter suffix or none");
+}
+
+async function createProposer(
+  { drafter, maxNumSeqs, treeTopK }: Settings,
+  gpu: GpuContext,
+  draft: OpenedModel | undefined,
+  runner: Omit<RunnerOptions, "topK">,
+): Promise<Proposer> {
+  if (drafter === "none") return new NoProposer();
+  if (draft === undefined) return new SuffixProposer();
+  return new DraftModelProposer(await ModelRunner.create(gpu, draft, { ...runner, topK: treeTopK }), {
+    blocks: new BlockManager(runner.numBlocks),
+    maxNumSeqs,
+    topK: treeTopK,
+  });
+}
+
+/** Sizes that follow from the options and the model. @throws EngineOptionsError naming value, limit and way out. */
+function planEngine(settings: Settings, gpu: GpuContext, config: LlamaConfig, draft: LlamaConfig) {
+  const { maxNumSeqs, tokenBudget, treeNodes } = settings;
+  const longest = Math.min(config.maxPositionEmbeddings, draft.maxPositionEmbeddings);
+  const maxModelLen = settings.maxModelLen ?? longest;
+  refuseIf(maxModelLen > longest, `max-model-len is ${maxModelLen}, but the model holds at most ${longest} tokens`);
+  refuseIf(
+    tokenBudget < maxNumSeqs,
+    `token-budget is ${tokenBudget}: it must be at least max-num-seqs (${maxNumSeqs}), a row for each stream`,
+  );
+  const blocksPerSequence = numBlocksFor(maxModelLen + treeNodes);
+  const affordable = Math.floor(DEFAULT_KV_BYTES / blockBytes(gpu, config));
+  const numBlocks = settings.numKvBlocks ?? 1 + Math.min(maxNumSeqs * blocksPerSequence, affordable);
+  const maxLogits = Math.min(tokenBudget, maxNumSeqs * treeNodes);
+  const maxTableWords = maxNumSeqs * Math.min(blocksPerSequence, numBlocks) + maxLogits * treeNodes;
+  return { maxModelLen, runner: { maxRows: tokenBudget, maxLogits, maxModelLen, numBlocks, maxTableWords } };
+}
+
+function refuseIf(condition: boolean, message: string): void {
+  if (condition) throw new EngineOptionsError(message);
+}
+
+/** Lengths of the sums in a model's products. */
+function inputSizes({ hiddenSize, numHeads, headDim, intermediateSize }: LlamaConfig): number[] {
+  return [hiddenSize, numHeads * headDim, intermediateSize];
+}
+
+/** Equal fingerprints promise equal text: whatever may move a logit's last bit is in it. */
+function fingerprint({ digest }: OpenedModel, device: Gpu, { family }: GpuContext): string {
+  const parts = [digest, device.adapterName, device.driver, device.features, family, BLOCK_SIZE];
+  return `canopy-${createHash("sha256").update(JSON.stringify(parts)).digest("hex").slice(0, 16)}`;
+}

@@ -1,0 +1,175 @@
+import {
+  type Binding,
+  type GpuContext,
+  logitsStride,
+  numChunks,
+  type Op,
+  type PassSize,
+  sample,
+} from "../../kernels/index.ts";
+import { llama } from "../model/llama.ts";
+import type { LlamaConfig, WeightSource } from "../model/types.ts";
+import { type Activations, createActivations } from "./activations.ts";
+import { BatchBuilder, type BatchSequence, batchLayout } from "./batch.ts";
+import { Inputs } from "./inputs.ts";
+import { KvStorage } from "./kv-storage.ts";
+import { uploadLlama } from "./weights.ts";
+
+export interface RunnerOptions {
+  /** Rows of one pass. */
+  readonly maxRows: number;
+  /** Rows of one pass whose logits are wanted. */
+  readonly maxLogits: number;
+  readonly maxModelLen: number;
+  /** Blocks of the KV cache, the reserved one included. */
+  readonly numBlocks: number;
+  /** Words of all block tables and tree paths of a pass. */
+  readonly maxTableWords: number;
+  /** Best tokens kept of each sampled row: 1 to draw, more to propose. */
+  readonly topK: number;
+}
+
+/** What a pass drew, in the order of the batch's samples. */
+export interface SampledRows {
+  /** u32 [numLogits, topK], best first; NO_TOKEN where a row's logits left nothing to choose. */
+  readonly tokenIds: Uint32Array;
+  /** f32 [numLogits, topK]: log softmax over scores, only filled where topK > 1 */
+  readonly logShares: Float32Array;
+}
+
+/** One model on one device: takes batches of sequences' rows, keeps their K/V, gives back drawn tokens. */
+export class ModelRunner {
+  readonly kv: KvStorage;
+  readonly options: RunnerOptions;
+  readonly #gpu: GpuContext;
+  readonly #config: LlamaConfig;
+  readonly #batch: BatchBuilder;
+  readonly #inputs: Inputs;
+  readonly #activations: Activations;
+  readonly #forward: readonly Op[];
+  readonly #sample: Op;
+  /** Token ids, then log shares; each [maxLogits, topK] u32 or f32. */
+  readonly #results: GPUBuffer;
+  readonly #resultsRead: GPUBuffer;
+
+  private constructor(
+    parts: {
+      readonly gpu: GpuContext;
+      readonly config: LlamaConfig;
+      readonly options: RunnerOptions;
+      readonly kv: KvStorage;
+      readonly batch: BatchBuilder;
+      readonly inputs: Inputs;
+      readonly activations: Activations;
+    },
+    ops: { readonly forward: readonly Op[]; readonly sample: Op; readonly results: GPUBuffer },
+  ) {
+    this.kv = parts.kv;
+    this.options = parts.options;
+    this.#gpu = parts.gpu;
+    this.#config = parts.config;
+    this.#batch = parts.batch;
+    this.#inputs = parts.inputs;
+    this.#activations = parts.activations;
+    this.#forward = ops.forward;
+    this.#sample = ops.sample;
+    this.#results = ops.results;
+    this.#resultsRead = parts.gpu.pool.readback(ops.results.size, "resultsRead");
+  }
+
+  /** Uploads the weights and compiles every kernel. @throws ModelFileError, GpuError */
+  static async create(
+    gpu: GpuContext,
+    model: { readonly config: LlamaConfig; readonly weights: WeightSource },
+    options: RunnerOptions,
+  ): Promise<ModelRunner> {
+    const { config } = model;
+    const { maxRows, maxLogits, maxModelLen, numBlocks, topK } = options;
+    const layout = batchLayout(maxRows, maxLogits, options.maxTableWords);
+    const inputs = new Inputs(gpu.device, gpu.pool, layout);
+    const activations = createActivations(gpu.pool, gpu.family, config, { maxRows, maxLogits, maxModelLen });
+    const weights = uploadLlama(gpu.pool, gpu.family, config, model.weights, maxModelLen);
+    const kv = await KvStorage.create(gpu, config, { numBlocks, maxMoves: maxRows });
+    const results = gpu.pool.storage(2 * resultBytes(options), "results");
+    const [forward, sampleOp] = await Promise.all([
+      llama(gpu, config, { weights, activations, inputs: inputs.buffers, kv }),
+      makeSampler(gpu, config, options, { logits: activations.logits, rows: inputs.buffers.samplingRows, results }),
+    ]);
+    const batch = new BatchBuilder(layout);
+    return new ModelRunner(
+      { gpu, config, options, kv, batch, inputs, activations },
+      { forward, sample: sampleOp, results },
+    );
+  }
+
+  /**
+   * One pass: computes every row, writes its K/V, draws where `sampling` is set.
+   * @throws GpuError when the device failed; then nothing of the pass may be used.
+   */
+  run(sequences: readonly BatchSequence[]): Promise<SampledRows> {
+    this.#batch.reset();
+    for (const sequence of sequences) this.#batch.add(sequence);
+    return this.#gpu.guard.run(() => this.#submit());
+  }
+
+  async #submit(): Promise<SampledRows> {
+    const { numRows, numLogits, maxPosition } = this.#batch;
+    const size: PassSize = { numRows, numLogits, numSplits: Math.floor(maxPosition / this.#gpu.family.splitSize) + 1 };
+    this.#inputs.write(this.#batch);
+    const encoder = this.#gpu.device.createCommandEncoder();
+    const pass = encoder.beginComputePass();
+    for (const op of this.#forward) op(pass, size);
+    if (numLogits > 0) this.#sample(pass, size);
+    pass.end();
+    encoder.copyBufferToBuffer(this.#results, 0, this.#resultsRead, 0, this.#results.size);
+    this.#gpu.device.queue.submit([encoder.finish()]);
+    await this.#resultsRead.mapAsync(GPUMapMode.READ);
+    const bytes = this.#resultsRead.getMappedRange().slice(0);
+    this.#resultsRead.unmap();
+    const count = numLogits * this.options.topK;
+    return {
+      tokenIds: new Uint32Array(bytes, 0, count),
+      logShares: new Float32Array(bytes, resultBytes(this.options), count),
+    };
+  }
+
+  /** Logits f32 [numLogits, vocabSize] of the last pass, for tests and tools. */
+  async readLogits(): Promise<Float32Array[]> {
+    const stride = logitsStride(this.#config.vocabSize);
+    const all = new Float32Array(
+      await this.#gpu.pool.read(this.#activations.logits, 0, 4 * stride * this.#batch.numLogits),
+    );
+    return Array.from({ length: this.#batch.numLogits }, (_, i) =>
+      all.slice(i * stride, i * stride + this.#config.vocabSize),
+    );
+  }
+}
+
+function resultBytes({ maxLogits, topK }: RunnerOptions): number {
+  return Math.ceil((4 * maxLogits * topK) / 256) * 256;
+}
+
+function makeSampler(
+  gpu: GpuContext,
+  { vocabSize }: LlamaConfig,
+  options: RunnerOptions,
+  buffers: { readonly logits: GPUBuffer; readonly rows: Binding; readonly results: GPUBuffer },
+): Promise<Op> {
+  const { maxLogits, topK } = options;
+  const bytes = resultBytes(options);
+  const numCandidates = maxLogits * numChunks(vocabSize);
+  const section = (offset: number) => ({ buffer: buffers.results, offset, size: bytes });
+  return sample(
+    gpu,
+    { vocabSize, topK, withShares: topK > 1 },
+    {
+      logits: buffers.logits,
+      rows: buffers.rows,
+      threshold: gpu.pool.storage(4 * maxLogits, "threshold"),
+      candidates: gpu.pool.storage(8 * numCandidates * topK, "candidates"),
+      sums: gpu.pool.storage(8 * numCandidates, "sums"),
+      tokens: section(0),
+      logShares: section(bytes),
+    },
+  );
+}

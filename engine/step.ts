@@ -1,0 +1,87 @@
+import { NO_TOKEN } from "../kernels/index.ts";
+import { BLOCK_SIZE } from "../kvcache/ids.ts";
+import type { ScheduledSequence, StepResult } from "../scheduler/output.ts";
+import type { StepSequence } from "./client.ts";
+import type { BatchSequence } from "./runner/batch.ts";
+import type { SlotMove } from "./runner/kv-storage.ts";
+import type { SamplingParams } from "./sampling-params.ts";
+import type { DraftTree } from "./speculative/draft-tree.ts";
+import { walkTree } from "./speculative/walk.ts";
+
+/** One sequence's part of a step, with everything that its rows need. */
+export interface PlannedSequence {
+  readonly scheduled: ScheduledSequence;
+  readonly params: SamplingParams;
+  readonly choice: number;
+  readonly blockTable: readonly number[];
+  /** Node 0 alone where nothing was drafted. */
+  readonly tree: DraftTree;
+}
+
+/** What verification found for one sequence. */
+export interface VerifiedSequence {
+  readonly planned: PlannedSequence;
+  readonly result: StepResult;
+  /** Accepted nodes of the tree, root excluded. */
+  readonly path: readonly number[];
+  /** Copies that make the accepted path's K/V contiguous, in ascending depth. */
+  readonly moves: readonly SlotMove[];
+  /** The logits held no token to draw: they were not numbers. */
+  readonly failed: boolean;
+}
+
+/** Rows of the verify pass: the chunk of known tokens, then the tree's nodes below the last of them. */
+export function toBatch({ scheduled, params, choice, blockTable, tree }: PlannedSequence): BatchSequence {
+  const { sequence, startPosition, numTokens, rootPosition, needsSample } = scheduled;
+  return {
+    ...{ tokenIds: sequence.tokenIds, startPosition, numTokens, blockTable, rootPosition },
+    ...(needsSample ? { tree: { ...tree, firstNode: 1 }, sampling: { params, choice } } : {}),
+  };
+}
+
+/**
+ * Walks every sampled sequence's tree. Pure: nothing is committed.
+ * @param drawn u32, one token for each row that samples, in the order of the batch
+ */
+export function verify(plan: readonly PlannedSequence[], drawn: Uint32Array): VerifiedSequence[] {
+  let at = 0;
+  return plan
+    .filter(({ scheduled }) => scheduled.needsSample)
+    .map((planned) => {
+      const numNodes = planned.tree.tokenIds.length;
+      const { path, tokenIds } = walkTree(planned.tree, drawn.subarray(at, at + numNodes));
+      at += numNodes;
+      return {
+        planned,
+        result: { id: planned.scheduled.sequence.id, tokenIds, numAccepted: path.length },
+        path,
+        moves: movesOf(planned, path),
+        failed: tokenIds.at(-1) === NO_TOKEN,
+      };
+    });
+}
+
+/** Node i's K/V was written to slot rootPosition + i; its place is its position, rootPosition + depth. */
+function movesOf({ scheduled, blockTable }: PlannedSequence, path: readonly number[]): SlotMove[] {
+  const slot = (index: number) => (blockTable[Math.floor(index / BLOCK_SIZE)] ?? 0) * BLOCK_SIZE + (index % BLOCK_SIZE);
+  return path
+    .map((node, i) => ({ from: scheduled.rootPosition + node, to: scheduled.rootPosition + i + 1 }))
+    .filter(({ from, to }) => from !== to)
+    .map(({ from, to }) => ({ from: slot(from), to: slot(to) }));
+}
+
+/** What the dashboard and the metrics are told about a verified sequence. */
+export function describe({ planned: { tree }, result, path }: VerifiedSequence): StepSequence {
+  const numDraft = tree.tokenIds.length - 1;
+  const { id, numAccepted, tokenIds } = result;
+  if (numDraft === 0) return { id, numDraft, numAccepted };
+  const accepted = new Set([0, ...path]);
+  return {
+    ...{ id, numDraft, numAccepted },
+    tree: {
+      ...{ tokenIds: tree.tokenIds, parents: tree.parents, probs: tree.probs },
+      accepted: tree.tokenIds.map((_, node) => accepted.has(node)),
+      bonusTokenId: tokenIds.at(-1) ?? 0,
+    },
+  };
+}
