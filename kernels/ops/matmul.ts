@@ -13,6 +13,8 @@ const SUBGROUP_WORKGROUP = 128;
 /** 128 threads hold 4 subgroups of 32; wider ones take fewer turns, narrower ones share the work in the same order. */
 const OUTPUTS_PER_GROUP = 32;
 const PORTABLE_WORKGROUP = 16;
+/** Threads, of 4 outputs each, whose weights lie side by side: one subgroup of a software adapter. */
+const PANEL = 4;
 
 /** The product for tiles of `rows` rows (one of the family's `rowTiles`). `accumulate` adds to y instead of replacing it. */
 export function matmulSpec(family: KernelFamily, shape: MatmulShape, rows: number, accumulate: boolean): KernelSpec {
@@ -20,7 +22,7 @@ export function matmulSpec(family: KernelFamily, shape: MatmulShape, rows: numbe
   if (family.name === "portable") {
     return {
       shader: ["matmul_step", `matmul_rows${rows}`],
-      constants: { ...common, WORKGROUP_SIZE: PORTABLE_WORKGROUP },
+      constants: { ...common, PANEL, WORKGROUP_SIZE: PORTABLE_WORKGROUP },
       enables: rows === 1 ? [] : ["subgroups"],
       numImmediates: 1,
     };
@@ -84,21 +86,17 @@ export function packWeights(
   shape: MatmulShape,
   weights: Float32Array,
 ): Float32Array<ArrayBuffer> | Uint16Array<ArrayBuffer> {
-  if (family.name === "portable") return transpose(weights, shape.numOutputs, shape.numInputs);
+  if (family.name === "portable") return toPanels(weights, shape);
   return family.storage === "f16" ? toHalf(weights) : new Float32Array(weights);
 }
 
-function transpose(matrix: Float32Array, rows: number, columns: number): Float32Array<ArrayBuffer> {
-  const out = new Float32Array(rows * columns);
-  // Blocks of 32 × 32 stay in the cache; a plain double loop misses it at every store.
-  for (let r0 = 0; r0 < rows; r0 += 32) {
-    for (let c0 = 0; c0 < columns; c0 += 32) {
-      const rEnd = Math.min(r0 + 32, rows);
-      const cEnd = Math.min(c0 + 32, columns);
-      for (let r = r0; r < rEnd; r++) {
-        for (let c = c0; c < cEnd; c++) out[c * rows + r] = matrix[r * columns + c] ?? 0;
-      }
-    }
+/** f32 [numOutputs, numInputs] → [⌈numOutputs / width⌉, numInputs, width], zero where there is no such output. */
+function toPanels(matrix: Float32Array, { numInputs, numOutputs }: MatmulShape): Float32Array<ArrayBuffer> {
+  const width = 4 * PANEL;
+  const out = new Float32Array(Math.ceil(numOutputs / width) * width * numInputs);
+  for (let row = 0; row < numOutputs; row++) {
+    const to = Math.floor(row / width) * width * numInputs + (row % width);
+    for (let k = 0; k < numInputs; k++) out[to + k * width] = matrix[row * numInputs + k] ?? 0;
   }
   return out;
 }

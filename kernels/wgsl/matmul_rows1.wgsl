@@ -1,5 +1,5 @@
 // y[m, n] = Σk x[m, k] · w[k, n]  (+ y[m, n] where ACCUMULATE is 1)
-//   w vec4f [NUM_INPUTS, NUM_OUTPUTS / 4]  (transposed: the outputs of one input lie side by side)
+//   w vec4f [⌈NUM_OUTPUTS / 4 / PANEL⌉, NUM_INPUTS, PANEL]  (panels of 4 · PANEL outputs, so that a subgroup streams its weights)
 //   x vec4f [numRows, NUM_INPUTS / 4]
 //   y vec4f [numRows, NUM_OUTPUTS / 4]
 // One thread 4 outputs of one row, no barriers; grid y is the row. Reference: reference/matmul.ts
@@ -15,10 +15,11 @@ const OUTPUTS = NUM_OUTPUTS / 4u;
 fn main(@builtin(global_invocation_id) id: vec3u) {
   let n = id.x;
   if (n >= OUTPUTS) { return; }
+  let base = (n / PANEL) * NUM_INPUTS * PANEL + n % PANEL;
   var acc = vec4f();
   for (var k = 0u; k < INPUTS; k++) {
-    let at = k * 4u * OUTPUTS + n;
-    acc = multiply_add_4(x[id.y * INPUTS + k], w[at], w[at + OUTPUTS], w[at + 2u * OUTPUTS], w[at + 3u * OUTPUTS], acc);
+    let at = base + k * 4u * PANEL;
+    acc = multiply_add_4(x[id.y * INPUTS + k], w[at], w[at + PANEL], w[at + 2u * PANEL], w[at + 3u * PANEL], acc);
   }
   let to = id.y * OUTPUTS + n;
   if (ACCUMULATE == 1) { y[to] += acc; } else { y[to] = acc; }

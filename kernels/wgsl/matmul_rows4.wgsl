@@ -19,17 +19,18 @@ fn store(m: u32, n: u32, acc: vec4f) {
 fn main(@builtin(global_invocation_id) id: vec3u, @builtin(subgroup_invocation_id) lane: u32) {
   let m = id.y * 4u;
   let n = min(id.x, OUTPUTS - 1u);
+  let base = (n / PANEL) * NUM_INPUTS * PANEL + n % PANEL;
   let x_row = min(m + min(lane, 3u), num_rows - 1u) * INPUTS;
   var acc0 = vec4f();
   var acc1 = vec4f();
   var acc2 = vec4f();
   var acc3 = vec4f();
   for (var k = 0u; k < INPUTS; k++) {
-    let at = k * 4u * OUTPUTS + n;
+    let at = base + k * 4u * PANEL;
     let w0 = w[at];
-    let w1 = w[at + OUTPUTS];
-    let w2 = w[at + 2u * OUTPUTS];
-    let w3 = w[at + 3u * OUTPUTS];
+    let w1 = w[at + PANEL];
+    let w2 = w[at + 2u * PANEL];
+    let w3 = w[at + 3u * PANEL];
     let rows = x[x_row + k];
     acc0 = multiply_add_4(subgroupBroadcast(rows, 0u), w0, w1, w2, w3, acc0);
     acc1 = multiply_add_4(subgroupBroadcast(rows, 1u), w0, w1, w2, w3, acc1);

@@ -19,6 +19,7 @@ fn store(m: u32, n: u32, acc: vec4f) {
 fn main(@builtin(global_invocation_id) id: vec3u, @builtin(subgroup_invocation_id) lane: u32) {
   let m = id.y * 8u;
   let n = min(id.x, OUTPUTS - 1u);
+  let base = (n / PANEL) * NUM_INPUTS * PANEL + n % PANEL;
   let low_row = min(m + min(lane, 3u), num_rows - 1u) * INPUTS;
   let high_row = min(m + 4u + min(lane, 3u), num_rows - 1u) * INPUTS;
   var acc0 = vec4f();
@@ -30,11 +31,11 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(subgroup_invocation_i
   var acc6 = vec4f();
   var acc7 = vec4f();
   for (var k = 0u; k < INPUTS; k++) {
-    let at = k * 4u * OUTPUTS + n;
+    let at = base + k * 4u * PANEL;
     let w0 = w[at];
-    let w1 = w[at + OUTPUTS];
-    let w2 = w[at + 2u * OUTPUTS];
-    let w3 = w[at + 3u * OUTPUTS];
+    let w1 = w[at + PANEL];
+    let w2 = w[at + 2u * PANEL];
+    let w3 = w[at + 3u * PANEL];
     let low = x[low_row + k];
     let high = x[high_row + k];
     acc0 = multiply_add_4(subgroupBroadcast(low, 0u), w0, w1, w2, w3, acc0);
