@@ -38,6 +38,16 @@ export interface VerifiedTree {
   readonly bonusTokenId: number;
 }
 
+/** Where a verify pass's time went, in ms. */
+export interface PassProfile {
+  /** On the device: from token ids to logits. */
+  readonly forwardMs: number;
+  /** On the device: from logits to drawn tokens. */
+  readonly sampleMs: number;
+  /** The rest, from the call to the tokens: encoding, submit, reading back. */
+  readonly overheadMs: number;
+}
+
 /** What one step did: the source of metrics and dashboard. */
 export interface StepStats {
   readonly numRunning: number;
@@ -53,6 +63,8 @@ export interface StepStats {
   readonly verifyMs: number;
   readonly commitMs: number;
   readonly stepMs: number;
+  /** Parts of the verify pass, where the engine was asked to measure them and the adapter can. */
+  readonly pass?: PassProfile;
   readonly sequences: readonly StepSequence[];
 }
 

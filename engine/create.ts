@@ -37,7 +37,7 @@ export async function createEngine(options: EngineOptions): Promise<CreatedEngin
     const gpu = { ...unchecked, family: await checkRowTiles(unchecked, configs.flatMap(inputSizes)) };
     const plan = planEngine(settings, gpu, model.config, draft?.config ?? model.config);
     const [runner, proposer] = await Promise.all([
-      ModelRunner.create(gpu, model, { ...plan.runner, topK: 1 }),
+      ModelRunner.create(gpu, model, { ...plan.runner, topK: 1, profile: settings.profile }),
       createProposer(settings, gpu, draft, plan.runner),
     ]);
     const info = {
@@ -85,18 +85,25 @@ function openDraft({ drafter }: Settings, model: OpenedModel): OpenedModel | und
 }
 
 async function createProposer(
-  { drafter, maxNumSeqs, treeTopK }: Settings,
+  { drafter, maxNumSeqs, treeDepth, treeTopK }: Settings,
   gpu: GpuContext,
   draft: OpenedModel | undefined,
   runner: Omit<RunnerOptions, "topK">,
 ): Promise<Proposer> {
   if (drafter === "none") return new NoProposer();
   if (draft === undefined) return new SuffixProposer();
-  return new DraftModelProposer(await ModelRunner.create(gpu, draft, { ...runner, topK: treeTopK }), {
-    blocks: new BlockManager(runner.numBlocks),
-    maxNumSeqs,
+  // A level has a row for every frontier node of every sequence.
+  const maxLogits = maxNumSeqs * treeTopK;
+  const maxRows = Math.max(runner.maxRows, maxLogits);
+  const maxTableWords = runner.maxTableWords + maxLogits * treeDepth;
+  const draftRunner = await ModelRunner.create(gpu, draft, {
+    ...runner,
+    maxRows,
+    maxLogits,
+    maxTableWords,
     topK: treeTopK,
   });
+  return new DraftModelProposer(draftRunner, new BlockManager(runner.numBlocks));
 }
 
 /** Sizes that follow from the options and the model. @throws EngineOptionsError naming value, limit and way out. */

@@ -25,6 +25,8 @@ export interface EngineOptions {
   readonly treeDepth?: number;
   /** Children that a node may have, and nodes that a level expands. */
   readonly treeTopK?: number;
+  /** Measure the parts of each verify pass on the device (`StepStats.pass`), for benchmarks. */
+  readonly profile?: boolean;
 }
 
 export const ENGINE_DEFAULTS = {
@@ -35,6 +37,7 @@ export const ENGINE_DEFAULTS = {
   treeNodes: 8,
   treeDepth: 6,
   treeTopK: 3,
+  profile: false,
 } as const satisfies Partial<EngineOptions>;
 
 /** The model of an engine as the text side needs it. */

@@ -152,9 +152,12 @@ export class Engine implements EngineClient {
     const { id, emittedTokenIds: tokenIds, numAccepted, finishReason } = committed;
     const tree = verified.find(({ result }) => result.id === id)?.planned.tree;
     const output = { tokenIds, numAccepted, numDraft: (tree?.tokenIds.length ?? 1) - 1 };
-    if (finishReason !== undefined) return this.#end(id, { ...output, finishReason });
-    this.#parts.proposer.observe(id, tokenIds);
-    this.#entries.get(id)?.stream.push(output);
+    if (finishReason !== undefined) {
+      this.#end(id, { ...output, finishReason });
+    } else {
+      this.#parts.proposer.observe(id, tokenIds);
+      this.#entries.get(id)?.stream.push(output);
+    }
   }
 
   #abort(id: string): void {
@@ -209,6 +212,7 @@ export class Engine implements EngineClient {
     const stats: StepStats = {
       ...this.load(),
       ...times,
+      ...(this.#parts.runner.profile ? { pass: this.#parts.runner.profile } : {}),
       numPrefillTokens: plan.reduce((sum, { scheduled }) => sum + numPromptRows(scheduled), 0),
       numRows: output.numTokens + numDraft,
       numEmittedTokens: committed.reduce((sum, { emittedTokenIds }) => sum + emittedTokenIds.length, 0),

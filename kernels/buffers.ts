@@ -41,6 +41,11 @@ export class BufferPool {
     );
   }
 
+  /** A buffer that timestamps are resolved into. */
+  queryResults(bytes: number, label: string): GPUBuffer {
+    return this.#create(label, bytes, GPUBufferUsage.QUERY_RESOLVE | GPUBufferUsage.COPY_SRC);
+  }
+
   /** Bytes `from … from + size − 1` of a buffer, once the work submitted so far has ended. For tests and tools: it allocates. */
   async read(buffer: GPUBuffer, from: number, size: number): Promise<ArrayBuffer> {
     const target = this.readback(size, "read");

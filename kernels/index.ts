@@ -23,5 +23,6 @@ export {
 } from "./ops/sampling.ts";
 export { siluMul } from "./ops/silu-mul.ts";
 export { packRows, storageBytes } from "./ops/storage.ts";
+export { PassTimer } from "./pass-timer.ts";
 export { checkRowTiles } from "./row-tiles.ts";
 export { StepGuard } from "./step-guard.ts";

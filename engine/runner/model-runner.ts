@@ -5,8 +5,10 @@ import {
   numChunks,
   type Op,
   type PassSize,
+  PassTimer,
   sample,
 } from "../../kernels/index.ts";
+import type { PassProfile } from "../client.ts";
 import { llama } from "../model/llama.ts";
 import type { LlamaConfig, WeightSource } from "../model/types.ts";
 import { type Activations, createActivations } from "./activations.ts";
@@ -27,6 +29,8 @@ export interface RunnerOptions {
   readonly maxTableWords: number;
   /** Best tokens kept of each sampled row: 1 to draw, more to propose. */
   readonly topK: number;
+  /** Measure every pass (`ModelRunner.profile`); needs the feature timestamp-query. */
+  readonly profile?: boolean;
 }
 
 /** What a pass drew, in the order of the batch's samples. */
@@ -51,6 +55,8 @@ export class ModelRunner {
   /** Token ids, then log shares; each [maxLogits, topK] u32 or f32. */
   readonly #results: GPUBuffer;
   readonly #resultsRead: GPUBuffer;
+  readonly #timer: PassTimer | undefined;
+  #profile: PassProfile | undefined;
 
   private constructor(
     parts: {
@@ -75,6 +81,8 @@ export class ModelRunner {
     this.#sample = ops.sample;
     this.#results = ops.results;
     this.#resultsRead = parts.gpu.pool.readback(ops.results.size, "resultsRead");
+    const canProfile = parts.options.profile === true && parts.gpu.device.features.has("timestamp-query");
+    this.#timer = canProfile ? new PassTimer(parts.gpu.device, parts.gpu.pool, 2) : undefined;
   }
 
   /** Uploads the weights and compiles every kernel. @throws ModelFileError, GpuError */
@@ -112,25 +120,44 @@ export class ModelRunner {
     return this.#gpu.guard.run(() => this.#submit());
   }
 
+  /** Of the last pass, where the runner was made to measure and the device can. */
+  get profile(): PassProfile | undefined {
+    return this.#profile;
+  }
+
   async #submit(): Promise<SampledRows> {
+    const startMs = performance.now();
     const { numRows, numLogits, maxPosition } = this.#batch;
     const size: PassSize = { numRows, numLogits, numSplits: Math.floor(maxPosition / this.#gpu.family.splitSize) + 1 };
     this.#inputs.write(this.#batch);
     const encoder = this.#gpu.device.createCommandEncoder();
-    const pass = encoder.beginComputePass();
-    for (const op of this.#forward) op(pass, size);
-    if (numLogits > 0) this.#sample(pass, size);
-    pass.end();
+    this.#encodePass(encoder, 0, this.#forward, size);
+    this.#encodePass(encoder, 1, numLogits > 0 ? [this.#sample] : [], size);
     encoder.copyBufferToBuffer(this.#results, 0, this.#resultsRead, 0, this.#results.size);
+    this.#timer?.resolve(encoder);
     this.#gpu.device.queue.submit([encoder.finish()]);
     await this.#resultsRead.mapAsync(GPUMapMode.READ);
     const bytes = this.#resultsRead.getMappedRange().slice(0);
     this.#resultsRead.unmap();
+    await this.#measure(startMs);
     const count = numLogits * this.options.topK;
     return {
       tokenIds: new Uint32Array(bytes, 0, count),
       logShares: new Float32Array(bytes, resultBytes(this.options), count),
     };
+  }
+
+  #encodePass(encoder: GPUCommandEncoder, index: number, ops: readonly Op[], size: PassSize): void {
+    const pass = encoder.beginComputePass(this.#timer ? { timestampWrites: this.#timer.writes(index) } : {});
+    for (const op of ops) op(pass, size);
+    pass.end();
+  }
+
+  async #measure(startMs: number): Promise<void> {
+    if (!this.#timer) return;
+    const wallMs = performance.now() - startMs;
+    const [forwardMs = 0, sampleMs = 0] = await this.#timer.read();
+    this.#profile = { forwardMs, sampleMs, overheadMs: wallMs - forwardMs - sampleMs };
   }
 
   /** Logits f32 [numLogits, vocabSize] of the last pass, for tests and tools. */

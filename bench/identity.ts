@@ -1,0 +1,128 @@
+import { createEngine } from "../engine/create.ts";
+import type { DrafterKind, EngineOptions } from "../engine/engine-options.ts";
+import type { SamplingParams } from "../engine/sampling-params.ts";
+import { generate, sum } from "./generate.ts";
+
+/** One way to sample; `params` without seed and length. */
+export interface SamplingCase {
+  readonly name: string;
+  readonly params: Pick<SamplingParams, "temperature" | "topP" | "topK" | "minP">;
+}
+
+export const SAMPLING_CASES: readonly SamplingCase[] = [
+  { name: "greedy", params: { temperature: 0, topP: 1, topK: 0, minP: 0 } },
+  { name: "T 0.7, top-p 0.9", params: { temperature: 0.7, topP: 0.9, topK: 0, minP: 0 } },
+  { name: "T 0.7, top-k 40, min-p 0.05", params: { temperature: 0.7, topP: 1, topK: 40, minP: 0.05 } },
+  { name: "T 1", params: { temperature: 1, topP: 1, topK: 0, minP: 0 } },
+  { name: "T 1, top-p 0.95, top-k 50, min-p 0.02", params: { temperature: 1, topP: 0.95, topK: 50, minP: 0.02 } },
+];
+export const SEEDS: readonly number[] = [1, 2, 3, 4, 5];
+export const BATCH_SIZES: readonly number[] = [1, 3, 8];
+export const TREE_SIZES: readonly number[] = [1, 4, 8, 16];
+
+/** One comparison: the same requests, in one batch, with speculation and without. */
+export interface IdentityPair {
+  readonly drafter: DrafterKind;
+  readonly treeNodes: number;
+  readonly batchSize: number;
+  readonly sampling: SamplingCase;
+  readonly seed: number;
+}
+
+export interface PairResult {
+  readonly pair: IdentityPair;
+  readonly numTokens: number;
+  /** Tokens that differ from plain decoding's: the promise is 0. */
+  readonly numDifferent: number;
+  readonly numAccepted: number;
+  readonly numRejected: number;
+}
+
+/** Every combination. */
+export function allPairs(drafters: readonly DrafterKind[]): IdentityPair[] {
+  return drafters.flatMap((drafter) =>
+    TREE_SIZES.flatMap((treeNodes) =>
+      BATCH_SIZES.flatMap((batchSize) =>
+        SAMPLING_CASES.flatMap((sampling) => SEEDS.map((seed) => ({ drafter, treeNodes, batchSize, sampling, seed }))),
+      ),
+    ),
+  );
+}
+
+/** A selection in which every value of every dimension comes up, with each drafter and tree size. */
+export function coveringPairs(drafters: readonly DrafterKind[]): IdentityPair[] {
+  const at = <T>(values: readonly T[], i: number): T => values[i % values.length] as T;
+  const numPairs = Math.max(SAMPLING_CASES.length, SEEDS.length, drafters.length * TREE_SIZES.length);
+  return Array.from({ length: numPairs }, (_, i) => ({
+    drafter: at(drafters, i),
+    treeNodes: at(TREE_SIZES, Math.floor(i / drafters.length)),
+    batchSize: at(BATCH_SIZES, i),
+    sampling: at(SAMPLING_CASES, i),
+    seed: at(SEEDS, i + Math.floor(i / SEEDS.length)),
+  }));
+}
+
+/**
+ * Runs pairs; the plain side of a batch is computed once and shared by all drafters and trees. Engines are opened one at
+ * a time, besides the plain one.
+ */
+export async function* runPairs(
+  options: EngineOptions,
+  pairs: readonly IdentityPair[],
+  prompts: readonly (readonly number[])[],
+  maxTokens: number,
+): AsyncGenerator<PairResult> {
+  const plain = await createEngine({ ...options, drafter: "none" });
+  const expected = new Map<string, Promise<readonly (readonly number[])[]>>();
+  for (const { drafter, treeNodes } of enginesOf(pairs)) {
+    const { client } = await createEngine({ ...options, drafter, treeNodes });
+    for (const pair of pairs.filter((other) => other.drafter === drafter && other.treeNodes === treeNodes)) {
+      const requests = batchOf(pair, prompts, maxTokens);
+      const key = `${pair.batchSize}/${pair.sampling.name}/${pair.seed}`;
+      const side =
+        expected.get(key) ??
+        Promise.all(
+          requests.map(async ({ prompt, params }) => (await generate(plain.client, prompt, params)).tokenIds),
+        );
+      expected.set(key, side);
+      const want = await side;
+      const runs = await Promise.all(requests.map(({ prompt, params }) => generate(client, prompt, params)));
+      const numAccepted = sum(runs, (run) => run.numAccepted);
+      yield {
+        pair,
+        numTokens: sum(runs, ({ tokenIds }) => tokenIds.length),
+        numDifferent: runs.reduce((total, { tokenIds }, i) => total + countDifferent(tokenIds, want[i] ?? []), 0),
+        numAccepted,
+        numRejected: sum(runs, (run) => run.numDraft) - numAccepted,
+      };
+    }
+    await client.close();
+  }
+  await plain.client.close();
+}
+
+/** The engines that the pairs need, each once. */
+function enginesOf(pairs: readonly IdentityPair[]): Iterable<Pick<IdentityPair, "drafter" | "treeNodes">> {
+  return new Map(pairs.map((pair) => [`${pair.drafter}/${pair.treeNodes}`, pair])).values();
+}
+
+/** Sequences of a batch differ in prompt, length and seed, so that they join and leave at different steps. */
+function batchOf(
+  { batchSize, seed, sampling }: IdentityPair,
+  prompts: readonly (readonly number[])[],
+  maxTokens: number,
+) {
+  return Array.from({ length: batchSize }, (_, i) => ({
+    prompt: prompts[(seed + 3 * i) % prompts.length] ?? [0],
+    params: {
+      ...sampling.params,
+      seed: [seed, 0] as const,
+      maxTokens: maxTokens - 3 * i,
+      stopTokenIds: [],
+    },
+  }));
+}
+
+function countDifferent(got: readonly number[], want: readonly number[]): number {
+  return Array.from({ length: Math.max(got.length, want.length) }, (_, i) => got[i] !== want[i]).filter(Boolean).length;
+}

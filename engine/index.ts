@@ -1,0 +1,22 @@
+export type {
+  EngineClient,
+  EngineInfo,
+  EngineOutput,
+  EngineRequest,
+  FinishReason,
+  StepSequence,
+  StepStats,
+  VerifiedTree,
+} from "./client.ts";
+export { createEngine } from "./create.ts";
+export {
+  type CreatedEngine,
+  DRAFTER_KINDS,
+  type DrafterKind,
+  ENGINE_DEFAULTS,
+  type EngineOptions,
+  type ServedAssets,
+} from "./engine-options.ts";
+export { EngineDeadError, EngineOptionsError, EngineRequestError, ModelFileError } from "./errors.ts";
+export { GREEDY, type SamplingParams } from "./sampling-params.ts";
+export { type ChatMessage, ModelText, type TextDelta, type TextOutput } from "./text/model-text.ts";

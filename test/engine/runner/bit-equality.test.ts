@@ -1,0 +1,150 @@
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { referencePrompts } from "../../../bench/prompts.ts";
+import { resolveModel } from "../../../engine/model/bundled.ts";
+import { openModel } from "../../../engine/model/open.ts";
+import { ModelRunner } from "../../../engine/runner/model-runner.ts";
+import { createGpuContext, type Gpu, type GpuContext, type KernelFamily, openGpu } from "../../../kernels/index.ts";
+import { BLOCK_SIZE } from "../../../kvcache/ids.ts";
+import { Random } from "../../support/random.ts";
+import { amongOthers, inChunks, type Road, type Traveller, throughTrees } from "./roads.ts";
+
+const LENGTH = 600;
+const BLOCKS = Math.ceil((LENGTH + 32) / BLOCK_SIZE);
+const PREFIX_BLOCKS = 17;
+const NUM_BLOCKS = 1 + 4 * BLOCKS;
+const MAX_ROWS = LENGTH;
+
+const FAMILIES: readonly KernelFamily[] = [
+  { name: "portable", storage: "f32", rowTiles: [1, 4, 8], splitSize: 64 },
+  { name: "subgroup", storage: "f32", rowTiles: [1, 2, 4, 8], splitSize: 256 },
+];
+
+/** Both models say something about long texts only if the tokens are those of a text. */
+function textOf(length: number, from: number): number[] {
+  const all = referencePrompts().flatMap(({ promptTokens, greedyTokens }) => [...promptTokens, ...greedyTokens]);
+  return Array.from({ length }, (_, i) => all[(from + i) % all.length] ?? 0);
+}
+
+const [A = [], B = [], C = [], D = []] = shuffledTables(new Random(7));
+
+/** Tables that share no block and lie in the cache without order. */
+function shuffledTables(random: Random): number[][] {
+  const ids = random.shuffle(Array.from({ length: NUM_BLOCKS - 1 }, (_, i) => i + 1));
+  return [0, 1, 2, 3].map((i) => ids.slice(i * BLOCKS, (i + 1) * BLOCKS));
+}
+
+const OTHERS: readonly Traveller[] = [
+  { tokenIds: textOf(80, 900), blockTable: C },
+  { tokenIds: textOf(80, 1300), blockTable: D },
+];
+
+const ROADS: readonly (readonly [name: string, road: Road])[] = [
+  ["one chunk, in other blocks", inChunks(() => LENGTH)],
+  ["random chunks", inChunks((random) => random.int(1, 90))],
+  ["random trees with commit", throughTrees],
+  ["beside other sequences", amongOthers(OTHERS)],
+  ["chunks of 1", inChunks(() => 1)],
+];
+
+describe.each([
+  ["sapling-2m-draft", FAMILIES[0], ROADS],
+  ["sapling-2m-draft", FAMILIES[1], ROADS],
+  ["sapling-14m", FAMILIES[0], ROADS.slice(1, 3)],
+] as const)("%s, %o", (name, family, roads) => {
+  const model = openModel(resolveModel(name));
+  const tokenIds = textOf(LENGTH, 0);
+  let device: Gpu;
+  let gpu: GpuContext;
+  let runner: ModelRunner;
+  let expected: Uint32Array;
+
+  beforeAll(async () => {
+    device = await openGpu("software");
+    gpu = createGpuContext(device, family);
+    const maxTableWords = 8 * BLOCKS + 32 * 32;
+    const limits = {
+      maxRows: MAX_ROWS,
+      maxLogits: 64,
+      maxModelLen: 1024,
+      numBlocks: NUM_BLOCKS,
+      maxTableWords,
+      topK: 1,
+    };
+    runner = await ModelRunner.create(gpu, model, limits);
+    await inChunks(() => LENGTH)(runner, { tokenIds, blockTable: A }, 0, new Random(1));
+    expected = await stateOf(A);
+  });
+
+  afterAll(() => {
+    gpu.pool.destroyAll();
+    device.close();
+  });
+
+  /** The last token's logits, then K and V of every layer by position, as bits. */
+  async function stateOf(blockTable: readonly number[]): Promise<Uint32Array> {
+    const parts = [new Uint32Array(new Float32Array((await runner.readLogits()).at(-1) ?? []).buffer)];
+    const { numLayers, numKvHeads, headDim } = model.config;
+    const size = numKvHeads * headDim;
+    for (let layer = 0; layer < numLayers; layer++) {
+      const { kCache, vCache } = runner.kv.layer(layer);
+      for (const cache of [kCache, vCache]) {
+        const all = new Uint32Array(await gpu.pool.read(cache, 0, cache.size));
+        for (let position = 0; position < LENGTH; position++) {
+          const slot = (blockTable[Math.floor(position / BLOCK_SIZE)] ?? 0) * BLOCK_SIZE + (position % BLOCK_SIZE);
+          parts.push(all.subarray(slot * size, (slot + 1) * size));
+        }
+      }
+    }
+    return concat(parts);
+  }
+
+  it.each(roads)("%s: logits, keys and values are the same bits", async (_, road) => {
+    await poison(B);
+    await road(runner, { tokenIds, blockTable: B }, 0, new Random(3));
+    expect(firstDifference(await stateOf(B), expected)).toBe(-1);
+  });
+
+  it("a prefix that another sequence computed: the same bits", async () => {
+    await poison(B);
+    const blockTable = [...A.slice(0, PREFIX_BLOCKS), ...B.slice(PREFIX_BLOCKS)];
+    await inChunks((random) => random.int(1, 90))(
+      runner,
+      { tokenIds, blockTable },
+      PREFIX_BLOCKS * BLOCK_SIZE,
+      new Random(4),
+    );
+    expect(firstDifference(await stateOf(blockTable), expected)).toBe(-1);
+  });
+
+  it("one changed token changes later keys and the logits: the comparison can fail", async () => {
+    const changed = tokenIds.with(300, 5);
+    await inChunks(() => LENGTH)(runner, { tokenIds: changed, blockTable: B }, 0, new Random(1));
+    expect(firstDifference(await stateOf(B), expected)).toBeGreaterThanOrEqual(0);
+  });
+
+  /** What is left in blocks from earlier is not a number: reading it would show. */
+  async function poison(blockTable: readonly number[]): Promise<void> {
+    const nan = new Uint32Array(BLOCK_SIZE * model.config.numKvHeads * model.config.headDim).fill(0x7fc00000);
+    for (let layer = 0; layer < model.config.numLayers; layer++) {
+      for (const cache of Object.values(runner.kv.layer(layer)) as GPUBuffer[]) {
+        for (const block of blockTable) gpu.device.queue.writeBuffer(cache, block * nan.byteLength, nan);
+      }
+    }
+    await gpu.device.queue.onSubmittedWorkDone();
+  }
+});
+
+function concat(parts: readonly Uint32Array[]): Uint32Array {
+  const out = new Uint32Array(parts.reduce((sum, part) => sum + part.length, 0));
+  let at = 0;
+  for (const part of parts) {
+    out.set(part, at);
+    at += part.length;
+  }
+  return out;
+}
+
+function firstDifference(a: Uint32Array, b: Uint32Array): number {
+  if (a.length !== b.length) return Math.min(a.length, b.length);
+  return a.findIndex((bits, i) => bits !== b[i]);
+}
