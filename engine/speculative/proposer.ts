@@ -1,0 +1,40 @@
+import type { SamplingParams } from "../sampling-params.ts";
+import type { DraftTree } from "./draft-tree.ts";
+
+/** One sequence of a step for which candidates are wanted. */
+export interface ProposeRequest {
+  readonly id: string;
+  /** All known tokens, prompt first; a live view that grows after the call. The last one becomes the tree's root. */
+  readonly tokenIds: readonly number[];
+  /** With `params.seed`, keys the target's noise: a drafter may draft with it. */
+  readonly choice: number;
+  readonly params: SamplingParams;
+  /** Most nodes that the tree may have, root included; at least 1. */
+  readonly maxNodes: number;
+  /** Deepest that a node may be; 0 asks for the root alone. */
+  readonly maxDepth: number;
+}
+
+/**
+ * Guesses how sequences go on. What it says never changes the text, only how many tokens a step emits, so a proposer
+ * may guess in any way, and may always give the root alone.
+ *
+ * Obligations, checked for every proposer by one contract suite:
+ * - `propose` gives one tree for each request, in their order; each satisfies `checkDraftTree`, its root is the last known
+ *   token, and it has at most `maxNodes` nodes, none deeper than `maxDepth`.
+ * - Equal calls in equal order give equal trees.
+ * - `end` may come at any time, also while `propose` is pending. Afterwards the id is unknown, and may begin again with
+ *   other tokens. For an unknown id, `propose` gives the root alone, and `observe` and `end` do nothing.
+ *
+ * What it may rely on: `begin` comes first, with the whole prompt; tokens never change, they only grow, by what
+ * `observe` tells; a sequence that is preempted begins no second time; calls of `propose` do not overlap.
+ */
+export interface Proposer {
+  readonly name: string;
+  begin(id: string, tokenIds: readonly number[]): void;
+  propose(requests: readonly ProposeRequest[]): Promise<readonly DraftTree[]>;
+  /** @param tokenIds emitted by this step: accepted tokens, then the bonus token */
+  observe(id: string, tokenIds: readonly number[]): void;
+  end(id: string): void;
+  close(): void;
+}
