@@ -4,14 +4,11 @@
 export const count = (x) => Math.round(x).toLocaleString("en-US");
 
 /** Three significant digits or so: 0.42, 4.2, 42.3, 423, 4,230. @param {number} x */
-export function rate(x) {
+export function figure(x) {
   if (x === 0) return "0";
   if (x < 1) return x.toFixed(2);
   return x < 100 ? x.toFixed(1) : count(x);
 }
-
-/** @param {number} x */
-export const ms = (x) => (x === 0 ? "0" : x < 10 ? x.toFixed(2) : x < 100 ? x.toFixed(1) : count(x));
 
 /** @param {number} share 0…1 */
 export const percent = (share) => `${(share * 100).toFixed(share > 0 && share < 0.0995 ? 1 : 0)}%`;
@@ -25,15 +22,12 @@ export function duration(milliseconds) {
   return m > 0 ? `${m} min ${s % 60} s` : `${s} s`;
 }
 
-/** A token's text with its white space made visible. @param {string} text */
-export function tokenLabel(text) {
-  if (text === "") return "∅";
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what is to be made visible
-  return text.replaceAll(" ", "·").replaceAll("\n", "↵").replaceAll("\t", "⇥").replace(/[\u0000-\u001f\u007f]/g, "�");
-}
+const MAX_LABEL = 16;
 
-/** @param {string} text @param {number} max */
-export function clip(text, max) {
-  const characters = [...text];
-  return characters.length > max ? `${characters.slice(0, max - 1).join("")}…` : text;
+/** A token's text with its white space made visible, cut to a label's length. @param {string} text */
+export function tokenLabel(text) {
+  const visible = text.replaceAll(" ", "·").replaceAll("\n", "↵").replaceAll("\t", "⇥").replace(/\p{Cc}/gu, "�");
+  const characters = [...visible];
+  if (characters.length === 0) return "∅";
+  return characters.length > MAX_LABEL ? `${characters.slice(0, MAX_LABEL - 1).join("")}…` : visible;
 }

@@ -1,26 +1,34 @@
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
-import type { ServerResponse } from "node:http";
 import { extname, join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import type { EngineClient } from "../../engine/client.ts";
-import { DashboardFeed, FEED_START } from "../dashboard-feed.ts";
+import { DashboardFeed, type EngineLoad, type FeedSnapshot } from "../dashboard-feed.ts";
+import { ApiError } from "../errors.ts";
+import { SSE_LIMITS, SseStream } from "../sse.ts";
+import { VERSION } from "../version.ts";
 
 export interface DashboardOptions {
   readonly client: EngineClient;
-  /** A token's text for people to read; U+FFFD where it is not whole UTF-8. */
+  /** One token's text for people to read. */
   readonly decodeToken: (id: number) => string;
-  readonly version: string;
+}
+
+/** One event of `/dashboard/feed`. */
+export interface FeedMessage extends FeedSnapshot {
+  /** What is served and on what; only in a watcher's first message. */
+  readonly info?: EngineClient["info"] & { readonly version: string };
+  /** Why the engine cannot serve; absent while it can. */
+  readonly engineError?: string;
 }
 
 const FEED_INTERVAL_MS = 500;
 const MAX_WATCHERS = 32;
-/** A watcher that takes nothing for this long is dropped. */
-const STALLED_MS = 30_000;
+const IDLE: EngineLoad = { numRunning: 0, numWaiting: 0, kvUsage: 0 };
 
-/** Everything that is served; a path outside this list does not exist. */
+/** Everything that is served beside the page; there is no route to any other file. */
 const FILES = [
-  "index.html",
   "dashboard.css",
   "dashboard.js",
   "api.js",
@@ -29,6 +37,7 @@ const FILES = [
   "feed.js",
   "format.js",
   "panels.js",
+  "tip.js",
   "tree.js",
   "favicon.svg",
 ] as const;
@@ -50,117 +59,72 @@ const PAGE_HEADERS = {
   "referrer-policy": "no-referrer",
 };
 
-interface Asset {
-  readonly body: Buffer;
-  readonly contentType: string;
-  readonly etag: string;
-}
-
-const loadAsset = (name: string): Asset => {
-  const body = readFileSync(join(import.meta.dirname, "..", "dashboard", name));
-  const digest = createHash("sha256").update(body).digest("base64url").slice(0, 22);
-  return { body, contentType: CONTENT_TYPES[extname(name)] ?? "application/octet-stream", etag: `"${digest}"` };
-};
-
-function sendAsset(request: FastifyRequest, reply: FastifyReply, asset: Asset): FastifyReply {
-  reply.headers({ ...PAGE_HEADERS, etag: asset.etag });
-  if (request.headers["if-none-match"] === asset.etag) return reply.code(304).send();
-  return reply.type(asset.contentType).send(asset.body);
-}
-
 /**
- * The dashboard: its page and files under `/dashboard`, which hold no data and need no key, and
- * `GET /dashboard/feed`, a stream of snapshots twice a second, which the caller guards like the API.
+ * The dashboard: the page and its files under `/dashboard`, which hold no data and need no key, and
+ * `GET /dashboard/feed`, server-sent events twice a second, which needs a key like the API does.
  */
-export async function dashboardRoutes(app: FastifyInstance, options: DashboardOptions): Promise<void> {
-  const assets: ReadonlyMap<string, Asset> = new Map(FILES.map((name) => [name, loadAsset(name)]));
-  const sendFile = (request: FastifyRequest, reply: FastifyReply, name: string): FastifyReply | undefined => {
-    const asset = assets.get(name);
-    if (asset !== undefined) return sendAsset(request, reply, asset);
-    reply.callNotFound();
-    return undefined;
+export function registerDashboard(app: FastifyInstance, options: DashboardOptions): void {
+  app.get("/dashboard", serveFile("index.html"));
+  // The page names its files relative to /dashboard, so that it also works under a proxy's path prefix.
+  app.get("/dashboard/", (_request, reply) => reply.redirect("../dashboard"));
+  for (const name of FILES) app.get(`/dashboard/${name}`, serveFile(name));
+  registerFeed(app, options);
+}
+
+/** Reads the file once, now; the ETag is of its content. */
+function serveFile(name: string): (request: FastifyRequest, reply: FastifyReply) => FastifyReply {
+  const body = readFileSync(join(import.meta.dirname, "..", "dashboard", name));
+  const etag = `"${createHash("sha256").update(body).digest("base64url")}"`;
+  const contentType = CONTENT_TYPES[extname(name)] ?? "application/octet-stream";
+  return (request, reply) => {
+    reply.headers({ ...PAGE_HEADERS, etag });
+    if (request.headers["if-none-match"] === etag) return reply.code(304).send();
+    return reply.type(contentType).send(body);
   };
+}
 
-  // The page names its files relative to /dashboard, so that it also works behind a proxy's path prefix.
-  app.get("/dashboard", (request, reply) =>
-    request.url.split("?")[0]?.endsWith("/") ? reply.redirect("../dashboard") : sendFile(request, reply, "index.html"),
-  );
-  app.get<{ Params: { "*": string } }>("/dashboard/*", (request, reply) => {
-    const name = request.params["*"];
-    return name === "" ? reply.redirect("../dashboard") : sendFile(request, reply, name);
-  });
+function registerFeed(app: FastifyInstance, { client, decodeToken }: DashboardOptions): void {
+  const feed = new DashboardFeed(performance.now(), decodeToken);
+  const stopListening = client.onStep((stats) => feed.record(stats, performance.now()));
+  const streams = new Set<SseStream>();
 
-  const watchers = watchSteps(options);
-  app.get("/dashboard/feed", { exposeHeadRoute: false }, (_request, reply) => {
-    if (watchers.isFull()) {
+  app.get("/dashboard/feed", { exposeHeadRoute: false }, async (_request, reply) => {
+    if (streams.size >= MAX_WATCHERS) {
       const message = `${MAX_WATCHERS} dashboards are open, which is the limit; close one and reload`;
-      return reply
-        .code(503)
-        .header("retry-after", "10")
-        .send({ error: { message, type: "server_error", param: null, code: "too_many_watchers" } });
+      throw new ApiError("queue_full", message, { headers: { "retry-after": "10" } });
     }
     reply.hijack();
-    reply.raw.writeHead(200, {
-      ...reply.getHeaders(),
-      "content-type": "text/event-stream; charset=utf-8",
-      "cache-control": "no-store",
-      "x-accel-buffering": "no",
-      connection: "close", // so that ending the stream ends the connection, and the server can close at once
-    });
-    watchers.add(reply.raw);
-    return reply;
+    const { raw } = reply;
+    const stream = new SseStream(raw, SSE_LIMITS);
+    streams.add(stream);
+    raw.once("close", () => streams.delete(stream));
+    // Closing the connection with the stream lets the server shut down at once.
+    stream.open({ connection: "close" });
+    const next = feed.watch();
+    let info: FeedMessage["info"] = { ...client.info, version: VERSION };
+    while (!raw.destroyed && !raw.writableEnded) {
+      const { load, engineError } = readLoad(client);
+      const message: FeedMessage = {
+        ...(info === undefined ? {} : { info }),
+        ...(engineError === undefined ? {} : { engineError }),
+        ...next(performance.now(), load),
+      };
+      info = undefined;
+      await stream.send(message);
+      await sleep(FEED_INTERVAL_MS, undefined, { ref: false });
+    }
   });
-  app.addHook("preClose", async () => watchers.close());
+  app.addHook("preClose", async () => {
+    stopListening();
+    for (const stream of streams) stream.end();
+  });
 }
 
-/** Streams the feed to any number of watchers with one timer, which runs only while there is a watcher. */
-function watchSteps({ client, decodeToken, version }: DashboardOptions) {
-  const feed = new DashboardFeed({ startMs: performance.now(), decodeToken });
-  const stopListening = client.onStep((stats) => feed.record(stats, performance.now()));
-  const watchers = new Map<ServerResponse, { cursor: typeof FEED_START; lastWriteMs: number }>();
-  let timer: NodeJS.Timeout | undefined;
-
-  const send = (raw: ServerResponse, nowMs: number): void => {
-    const watcher = watchers.get(raw);
-    if (watcher === undefined) return;
-    if (raw.writableNeedDrain) {
-      if (nowMs - watcher.lastWriteMs > STALLED_MS) raw.destroy();
-      return;
-    }
-    const first = watcher.cursor === FEED_START;
-    const snapshot = feed.snapshot(nowMs, client.load(), watcher.cursor);
-    watcher.cursor = snapshot.cursor;
-    watcher.lastWriteMs = nowMs;
-    raw.write(`data: ${JSON.stringify(first ? { info: { ...client.info, version }, ...snapshot } : snapshot)}\n\n`);
-  };
-  const remove = (raw: ServerResponse): void => {
-    watchers.delete(raw);
-    if (watchers.size > 0) return;
-    clearInterval(timer);
-    timer = undefined;
-  };
-
-  return {
-    isFull: (): boolean => watchers.size >= MAX_WATCHERS,
-    add(raw: ServerResponse): void {
-      if (raw.destroyed) return;
-      const nowMs = performance.now();
-      watchers.set(raw, { cursor: FEED_START, lastWriteMs: nowMs });
-      raw.on("close", () => remove(raw));
-      raw.on("error", () => remove(raw));
-      send(raw, nowMs);
-      timer ??= setInterval(() => {
-        const tickMs = performance.now();
-        for (const watcher of watchers.keys()) send(watcher, tickMs);
-      }, FEED_INTERVAL_MS).unref();
-    },
-    close(): void {
-      stopListening();
-      for (const raw of watchers.keys()) {
-        if (raw.writableNeedDrain) raw.destroy();
-        else raw.end();
-        remove(raw);
-      }
-    },
-  };
+/** A dead engine has no load; the page says so and goes on. */
+function readLoad(client: EngineClient): { readonly load: EngineLoad; readonly engineError?: string } {
+  try {
+    return { load: client.load() };
+  } catch (error) {
+    return { load: IDLE, engineError: error instanceof Error ? error.message : String(error) };
+  }
 }
