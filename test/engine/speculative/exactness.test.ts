@@ -120,7 +120,7 @@ describe("controls: the enumeration tells what is lossy", () => {
   test("a walk that matches children by token and depth", () => {
     const twins = treeOf([[0], [1, 2], [0, 1], [2, 2]]);
     const loss = meanLoss((model) => walked(model, () => twins, walkByDepth));
-    expect(loss).toBeGreaterThan(0.02);
+    expect(loss).toBeGreaterThan(0.1);
   });
 
   test("a bonus token that ignores the temperature", () => {
@@ -136,7 +136,7 @@ describe("controls: the enumeration tells what is lossy", () => {
         return complete([...accepted, choose(sharper(target(accepted)))], target, choose);
       }),
     );
-    expect(loss).toBeGreaterThan(0.05);
+    expect(loss).toBeGreaterThan(0.1);
   });
 });
 

@@ -1,0 +1,198 @@
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { GREEDY } from "../../../engine/sampling-params.ts";
+import { checkDraftTree, type DraftTree, pathOf } from "../../../engine/speculative/draft-tree.ts";
+import { SuffixProposer } from "../../../engine/speculative/suffix.ts";
+import {
+  MAX_MATCH,
+  MAX_MATCHES,
+  MAX_PLACES,
+  MIN_MATCH,
+  SuffixIndex,
+} from "../../../engine/speculative/suffix-index.ts";
+
+/** Texts with much repetition: few tokens, or a piece of text over and over with errors. */
+const texts = fc.oneof(
+  fc.array(fc.nat(2), { minLength: 1, maxLength: 120 }),
+  fc
+    .tuple(
+      fc.array(fc.nat(9), { minLength: 1, maxLength: 45 }),
+      fc.array(fc.tuple(fc.nat(150), fc.nat(9)), { maxLength: 4 }),
+    )
+    .map(([piece, errors]) => {
+      const text = Array.from({ length: 160 }, (_, i) => piece[i % piece.length] ?? 0);
+      for (const [at, token] of errors) text[at] = token;
+      return text;
+    }),
+);
+
+/** Compares the text's end with every earlier place. */
+function naiveMatch(text: readonly number[]) {
+  const places = [...text.keys()].slice(1).map((end) => {
+    let length = 0;
+    while (length < Math.min(end, MAX_MATCH) && text[end - 1 - length] === text[text.length - 1 - length]) length++;
+    return { end, length };
+  });
+  const matchLen = Math.max(0, ...places.map(({ length }) => length));
+  if (matchLen < MIN_MATCH) return { matchLen: 0, ends: [] };
+  const ends = places.filter(({ length }) => length === matchLen).map(({ end }) => end);
+  return { matchLen, ends: ends.reverse().slice(0, MAX_MATCHES) };
+}
+
+function indexOf(text: readonly number[]): SuffixIndex {
+  const index = new SuffixIndex();
+  index.append(text);
+  return index;
+}
+
+describe("SuffixIndex", () => {
+  test("finds what a comparison with every place finds", () => {
+    let numLong = 0;
+    fc.assert(
+      fc.property(texts, (text) => {
+        const match = indexOf(text).longestMatch();
+        expect(match).toEqual(naiveMatch(text));
+        if (match.matchLen === MAX_MATCH) numLong++;
+      }),
+      { numRuns: 400 },
+    );
+    expect(numLong).toBeGreaterThan(20);
+  });
+
+  test("is the same however the text arrives", () => {
+    fc.assert(
+      fc.property(texts, fc.array(fc.integer({ min: 1, max: 9 }), { minLength: 1 }), (text, lengths) => {
+        const index = new SuffixIndex();
+        for (let [at, i] = [0, 0]; at < text.length; i++) {
+          const length = lengths[i % lengths.length] ?? 1;
+          index.append(text.slice(at, at + length));
+          at += length;
+          expect(index.longestMatch()).toEqual(naiveMatch(text.slice(0, at)));
+        }
+      }),
+      { numRuns: 40 },
+    );
+  });
+
+  test.each([[[]], [[5]], [[5, 5]], [[5, 6]], [[6, 5, 6]]])("finds nothing in %j", (text) => {
+    expect(indexOf(text).longestMatch()).toEqual({ matchLen: 0, ends: [] });
+  });
+
+  test("tokens whose pairs share a key are told apart", () => {
+    const alias = 2 ** 26;
+    expect(indexOf([1, 2, 9, 1 + alias, 2]).longestMatch()).toEqual({ matchLen: 0, ends: [] });
+    expect(indexOf([1, 2, 8, 1 + alias, 2, 9, 1, 2]).longestMatch()).toEqual({ matchLen: 2, ends: [2] });
+  });
+
+  test("looks at so many places and no more", () => {
+    const crowd = (numPairs: number) => [7, 1, 2, ...Array.from({ length: numPairs }, () => [1, 2]).flat(), 9, 7, 1, 2];
+    // The first three tokens are the longest match, behind all the pairs.
+    expect(indexOf(crowd(MAX_PLACES - 1)).longestMatch()).toEqual({ matchLen: 3, ends: [3] });
+    const { matchLen, ends } = indexOf(crowd(MAX_PLACES)).longestMatch();
+    expect({ matchLen, numEnds: ends.length }).toEqual({ matchLen: 2, numEnds: MAX_MATCHES });
+  });
+});
+
+async function propose(tokenIds: readonly number[], maxNodes = 8, maxDepth = 6): Promise<DraftTree> {
+  const proposer = new SuffixProposer();
+  proposer.begin("a", tokenIds);
+  const [tree] = await proposer.propose([{ id: "a", tokenIds, choice: 0, params: GREEDY, maxNodes, maxDepth }]);
+  if (tree === undefined) throw new Error("no tree");
+  return tree;
+}
+
+function pathsOf(tree: DraftTree): Map<string, number> {
+  const nodes = [...tree.tokenIds.keys()].slice(1).map((node) => pathOf(tree, node));
+  return new Map(
+    nodes.map((path) => {
+      const survival = path.reduce((product, node) => product * (tree.probs[node] ?? 0), 1);
+      return [path.map((node) => tree.tokenIds[node]).join(), survival];
+    }),
+  );
+}
+
+/** Survival of every continuation that some place with the longest match has: by counting, text by text. */
+function naiveContinuations(text: readonly number[], maxDepth: number): Map<string, number> {
+  const { matchLen, ends } = naiveMatch(text);
+  const continuations = ends.map((end) => {
+    const copied = [...text];
+    for (let i = 0; i < maxDepth; i++) copied.push(copied[end + i] ?? -1);
+    return copied.slice(text.length);
+  });
+  const count = (path: readonly number[]) =>
+    continuations.filter((continuation) => path.every((token, i) => continuation[i] === token)).length;
+  const result = new Map<string, number>();
+  for (const continuation of continuations) {
+    let survival = 1;
+    for (let depth = 1; depth <= maxDepth; depth++) {
+      const numSeen = count(continuation.slice(0, depth - 1));
+      survival *= count(continuation.slice(0, depth)) / (numSeen + 1 / (matchLen + depth - 1));
+      result.set(continuation.slice(0, depth).join(), survival);
+    }
+  }
+  return result;
+}
+
+describe("SuffixProposer", () => {
+  test("takes the likeliest continuations by count", async () => {
+    let numBranching = 0;
+    const limits = fc.record({ maxNodes: fc.integer({ min: 1, max: 12 }), maxDepth: fc.nat(6) });
+    await fc.assert(
+      fc.asyncProperty(texts, limits, async (text, { maxNodes, maxDepth }) => {
+        const tree = await propose(text, maxNodes, maxDepth);
+        checkDraftTree(tree);
+        const all = naiveContinuations(text, maxDepth);
+        const paths = pathsOf(tree);
+        for (const [path, survival] of paths) expect(survival).toBeCloseTo(all.get(path) ?? -1, 12);
+        const best = [...all.values()].filter((survival) => survival >= 1 / 4).sort((a, b) => b - a);
+        const taken = [...paths.values()].sort((a, b) => b - a);
+        expect(taken).toHaveLength(Math.min(maxNodes - 1, best.length));
+        for (const [i, survival] of taken.entries()) expect(survival).toBeCloseTo(best[i] ?? -1, 12);
+        if (new Set(tree.parents).size < tree.parents.length) numBranching++;
+      }),
+      { numRuns: 300 },
+    );
+    expect(numBranching).toBeGreaterThan(0);
+  });
+
+  test("proposes what followed the longest match", async () => {
+    const tree = await propose([9, 1, 2, 3, 4, 5, 8, 2, 3, 7, 1, 2, 3]);
+    expect(tree.tokenIds).toEqual([3, 4, 5, 8, 2, 3, 7]);
+    expect(tree.parents).toEqual([-1, 0, 1, 2, 3, 4, 5]);
+  });
+
+  test("the longer the match, the further it goes", async () => {
+    const match = (length: number) => Array.from({ length }, (_, i) => 10 + i);
+    const rest = Array.from({ length: 20 }, (_, i) => 100 + i);
+    const depths = await Promise.all(
+      [1, 2, 3, 4].map(async (length) => {
+        const tree = await propose([...match(length), ...rest, ...match(length)], 30, 30);
+        return tree.tokenIds.length - 1;
+      }),
+    );
+    expect(depths).toEqual([0, 6, 9, 12]);
+  });
+
+  test("a loop goes on beyond the text's end, as deep as allowed", async () => {
+    const tree = await propose([1, 2, 3, 1, 2, 3, 1, 2, 3, 1, 2, 3, 1, 2, 3], 9, 8);
+    expect(tree.tokenIds).toEqual([3, 1, 2, 3, 1, 2, 3, 1, 2]);
+  });
+
+  test("branches where places disagree, the more frequent one first", async () => {
+    const tree = await propose([1, 2, 5, 0, 1, 2, 6, 0, 1, 2, 6, 9, 1, 2], 3, 1);
+    expect(tree.tokenIds).toEqual([2, 6, 5]);
+    expect(tree.parents).toEqual([-1, 0, 0]);
+    expect(tree.probs[1]).toBeCloseTo(2 / 3.5);
+  });
+
+  test("learns from what is emitted", async () => {
+    const proposer = new SuffixProposer();
+    const tokenIds = [1, 2, 3];
+    const request = { id: "a", tokenIds, choice: 0, params: GREEDY, maxNodes: 4, maxDepth: 1 };
+    proposer.begin("a", tokenIds);
+    expect(await proposer.propose([request])).toMatchObject([{ tokenIds: [3] }]);
+    tokenIds.push(4, 2, 3);
+    proposer.observe("a", [4, 2, 3]);
+    expect(await proposer.propose([request])).toMatchObject([{ tokenIds: [3, 4] }]);
+  });
+});
