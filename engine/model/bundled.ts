@@ -1,5 +1,5 @@
 import { existsSync, readdirSync } from "node:fs";
-import { dirname, join, resolve } from "node:path";
+import { dirname, join, relative, resolve, sep } from "node:path";
 import { ModelFileError } from "../errors.ts";
 
 /** The folder of the models that come with this package. @throws ModelFileError not_found outside of a package. */
@@ -39,4 +39,18 @@ export function resolveModel(nameOrPath: string): string {
   if (nameOrPath !== "" && existsSync(path)) return path;
   const problem = `neither a bundled model nor a local file or folder (${path}); bundled: ${names.join(", ")}`;
   throw new ModelFileError("not_found", JSON.stringify(nameOrPath), problem);
+}
+
+/** Bundled targets and their draft models: same vocabulary, distilled from the target's own text. */
+const DRAFTS: ReadonlyMap<string, string> = new Map([["sapling-14m", "sapling-2m-draft"]]);
+
+/**
+ * Folder of the draft model that is bundled with a target, or undefined when none is.
+ * @param modelPath the target's folder or a file in it. A copy of a bundled model elsewhere has no bundled draft.
+ */
+export function bundledDraftFor(modelPath: string): string | undefined {
+  const models = bundledModelsDir();
+  const parts = relative(models, resolve(modelPath)).split(sep);
+  const draft = DRAFTS.get(parts[0] ?? "");
+  return draft !== undefined && existsSync(join(models, draft)) ? join(models, draft) : undefined;
 }

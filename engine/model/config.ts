@@ -45,7 +45,7 @@ const configSchema = z.object({
   tie_word_embeddings: z.boolean().nullish(),
   attention_bias: z.boolean().nullish(),
   mlp_bias: z.boolean().nullish(),
-  quantization_config: z.unknown(),
+  quantization_config: z.unknown().optional(),
 });
 type HfConfig = z.infer<typeof configSchema>;
 type Rope = z.infer<typeof ropeSchema>;
