@@ -49,11 +49,10 @@ export function allPairs(drafters: readonly DrafterKind[]): IdentityPair[] {
   );
 }
 
-/** A selection in which every value of every dimension comes up, with each drafter and tree size. */
+/** A selection in which every value of every dimension comes up, and each drafter twice with each tree size. */
 export function coveringPairs(drafters: readonly DrafterKind[]): IdentityPair[] {
   const at = <T>(values: readonly T[], i: number): T => values[i % values.length] as T;
-  const numPairs = Math.max(SAMPLING_CASES.length, SEEDS.length, drafters.length * TREE_SIZES.length);
-  return Array.from({ length: numPairs }, (_, i) => ({
+  return Array.from({ length: 2 * drafters.length * TREE_SIZES.length }, (_, i) => ({
     drafter: at(drafters, i),
     treeNodes: at(TREE_SIZES, Math.floor(i / drafters.length)),
     batchSize: at(BATCH_SIZES, i),

@@ -1,4 +1,4 @@
-import type { EngineClient, StepStats } from "../engine/client.ts";
+import type { EngineClient, EngineInfo, StepStats } from "../engine/client.ts";
 import { createEngine } from "../engine/create.ts";
 import type { DrafterKind, EngineOptions } from "../engine/engine-options.ts";
 import { GREEDY } from "../engine/sampling-params.ts";
@@ -44,7 +44,7 @@ export async function measureThroughput(
   drafters: readonly DrafterKind[],
   prompts: readonly (readonly number[])[],
   maxTokens: number,
-): Promise<ThroughputFigures> {
+): Promise<{ readonly info: EngineInfo; readonly throughput: ThroughputFigures }> {
   const contenders: Contender[] = [];
   for (const drafter of drafters) contenders.push(await enter({ ...options, drafter, profile: true }));
   const [plain] = contenders;
@@ -60,7 +60,7 @@ export async function measureThroughput(
   const plainRate = rate(plain);
   const figures = contenders.map((contender) => toFigures(contender, plainRate));
   for (const { client } of contenders) await client.close();
-  return { promptTokensPerSecond, drafters: figures };
+  return { info: plain.client.info, throughput: { promptTokensPerSecond, drafters: figures } };
 }
 
 async function enter(options: EngineOptions): Promise<Contender> {

@@ -19,4 +19,3 @@ export {
 } from "./engine-options.ts";
 export { EngineDeadError, EngineOptionsError, EngineRequestError, ModelFileError } from "./errors.ts";
 export { GREEDY, type SamplingParams } from "./sampling-params.ts";
-export { type ChatMessage, ModelText, type TextDelta, type TextOutput } from "./text/model-text.ts";

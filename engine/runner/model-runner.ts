@@ -92,7 +92,7 @@ export class ModelRunner {
     options: RunnerOptions,
   ): Promise<ModelRunner> {
     const { config } = model;
-    const { maxRows, maxLogits, maxModelLen, numBlocks, topK } = options;
+    const { maxRows, maxLogits, maxModelLen, numBlocks } = options;
     const layout = batchLayout(maxRows, maxLogits, options.maxTableWords);
     const inputs = new Inputs(gpu.device, gpu.pool, layout);
     const activations = createActivations(gpu.pool, gpu.family, config, { maxRows, maxLogits, maxModelLen });

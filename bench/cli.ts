@@ -1,0 +1,99 @@
+#!/usr/bin/env node
+import { parseArgs } from "node:util";
+import type { DrafterKind } from "../engine/engine-options.ts";
+import { bundledDraftFor, resolveModel } from "../engine/model/bundled.ts";
+import { openModel } from "../engine/model/open.ts";
+import { ModelText } from "../engine/text/model-text.ts";
+import type { AdapterChoice } from "../kernels/index.ts";
+import { allPairs, type PairResult, runPairs } from "./identity.ts";
+import { describeMachine } from "./machine.ts";
+import { referencePrompts } from "./prompts.ts";
+import { formatReport } from "./report.ts";
+import { measureThroughput } from "./throughput.ts";
+import { measureVerifyCost } from "./verify-cost.ts";
+
+const HELP = `Usage: npm run bench -- [throughput|identity] [options]
+
+  throughput   (default) prompt and decode tokens a second without and with each drafter, acceptance length, where a
+               step's time goes, and the cost of verifying M rows
+  identity     the same requests with speculation and without: every drafter, tree size, batch size, sampling and seed;
+               exits with 1 if one token differs
+
+  --model NAME|PATH             default sapling-14m
+  --adapter auto|gpu|software   default auto
+  --prompts N                   of the 16 bundled prompts, default all
+  --tokens N                    most tokens a text, default 128
+  --json                        print JSON`;
+
+const ROW_COUNTS = [1, 2, 4, 8, 16, 32, 64] as const;
+const NUM_ROUNDS = 20;
+
+interface Settings {
+  readonly model: string;
+  readonly adapter: AdapterChoice;
+  readonly drafters: readonly DrafterKind[];
+  readonly prompts: readonly (readonly number[])[];
+  readonly maxTokens: number;
+  readonly json: boolean;
+}
+
+async function benchThroughput({ model, adapter, drafters, prompts, maxTokens, json }: Settings): Promise<void> {
+  const { info, throughput } = await measureThroughput({ model, adapter }, ["none", ...drafters], prompts, maxTokens);
+  const verifyCost = await measureVerifyCost(model, adapter, ROW_COUNTS, NUM_ROUNDS);
+  const report = { machine: describeMachine(info), numPrompts: prompts.length, maxTokens, throughput, verifyCost };
+  console.log(json ? JSON.stringify(report, null, 2) : formatReport(report));
+}
+
+async function benchIdentity({ model, adapter, drafters, prompts, maxTokens, json }: Settings): Promise<void> {
+  const results: PairResult[] = [];
+  for await (const result of runPairs({ model, adapter }, allPairs(drafters), prompts, maxTokens)) {
+    results.push(result);
+    const { drafter, treeNodes, batchSize, sampling, seed } = result.pair;
+    const { numTokens, numDifferent, numAccepted, numRejected } = result;
+    const name = `${drafter}, ${treeNodes} nodes, batch ${batchSize}, ${sampling.name}, seed ${seed}`;
+    if (!json) console.log(`${name}: ${numTokens} tokens, ${numDifferent} differ (+${numAccepted} −${numRejected})`);
+  }
+  const total = (pick: (result: PairResult) => number) => results.reduce((sum, result) => sum + pick(result), 0);
+  const summary = {
+    numPairs: results.length,
+    numTokens: total((result) => result.numTokens),
+    numDifferent: total((result) => result.numDifferent),
+    numAccepted: total((result) => result.numAccepted),
+    numRejected: total((result) => result.numRejected),
+  };
+  console.log(json ? JSON.stringify({ summary, results }, null, 2) : summary);
+  const proves = summary.numDifferent === 0 && summary.numAccepted > 0 && summary.numRejected > 0;
+  process.exitCode = proves ? 0 : 1;
+}
+
+function readSettings(values: Readonly<Record<string, string | boolean | undefined>>): Settings {
+  const model = String(values.model);
+  const opened = openModel(resolveModel(model));
+  opened.weights.close();
+  if (opened.text === undefined) throw new Error(`${model} has no tokenizer`);
+  const text = new ModelText(opened.text);
+  const prompts = referencePrompts().slice(0, Number(values.prompts));
+  return {
+    model,
+    adapter: String(values.adapter) as AdapterChoice,
+    drafters: bundledDraftFor(opened.path) === undefined ? ["suffix"] : ["draft", "suffix"],
+    prompts: prompts.map(({ prompt }) => text.encodeChat([{ role: "user", content: prompt }])),
+    maxTokens: Number(values.tokens),
+    json: values.json === true,
+  };
+}
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    model: { type: "string", default: "sapling-14m" },
+    adapter: { type: "string", default: "auto" },
+    prompts: { type: "string", default: "16" },
+    tokens: { type: "string", default: "128" },
+    json: { type: "boolean", default: false },
+    help: { type: "boolean", default: false },
+  },
+});
+const command = { throughput: benchThroughput, identity: benchIdentity }[positionals[0] ?? "throughput"];
+if (values.help || command === undefined) console.log(HELP);
+else await command(readSettings(values));

@@ -1,0 +1,46 @@
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { referencePrompts } from "../../bench/prompts.ts";
+import type { EngineClient } from "../../engine/client.ts";
+import { createEngine } from "../../engine/create.ts";
+import { GREEDY } from "../../engine/sampling-params.ts";
+import { type Generated, generate } from "../support/collect.ts";
+
+/** Below this gap between the best two logits, f32 in another order of summation may choose the other token. */
+const MARGIN_F32 = 0.002;
+const END_OF_TURN = 2;
+
+describe.each(["none", "suffix", "draft"] as const)("drafter %s, greedy", (drafter) => {
+  const prompts = referencePrompts();
+  let client: EngineClient;
+  let texts: readonly Generated[];
+
+  beforeAll(async () => {
+    ({ client } = await createEngine({ model: "sapling-14m", adapter: "software", drafter }));
+    const params = { ...GREEDY, stopTokenIds: [END_OF_TURN] };
+    texts = await Promise.all(
+      prompts.map(({ promptTokens, greedyTokens }) =>
+        generate(client, promptTokens, { ...params, maxTokens: greedyTokens.length }),
+      ),
+    );
+  }, 300_000);
+  afterAll(() => client.close());
+
+  it("gives the reference's tokens for all 16 prompts", () => {
+    const differences = prompts.flatMap(({ greedyTokens, top2Margin }, i) => {
+      const position = greedyTokens.findIndex((token, at) => texts[i]?.tokenIds[at] !== token);
+      return position < 0 ? [] : [{ prompt: i, position, margin: top2Margin[position] ?? Number.POSITIVE_INFINITY }];
+    });
+    console.log(`drafter ${drafter}: ${differences.length} of ${prompts.length} texts leave the reference`, differences);
+    expect(prompts).toHaveLength(16);
+    expect(differences.filter(({ margin }) => margin >= MARGIN_F32)).toEqual([]);
+  });
+
+  it("accepts what it drafts as often as its kind can", () => {
+    const numSteps = texts.reduce((sum, { outputs }) => sum + outputs.length, 0);
+    const acceptanceLength = texts.reduce((sum, { tokenIds }) => sum + tokenIds.length, 0) / numSteps;
+    console.log(`drafter ${drafter}: mean acceptance length ${acceptanceLength.toFixed(2)}`);
+    if (drafter === "draft") expect(acceptanceLength).toBeGreaterThanOrEqual(3);
+    if (drafter === "suffix") expect(acceptanceLength).toBeGreaterThan(1.05);
+    if (drafter === "none") expect(acceptanceLength).toBe(1);
+  });
+});
