@@ -3,7 +3,9 @@ import type { ProposeRequest, Proposer } from "./proposer.ts";
 import { SuffixIndex } from "./suffix-index.ts";
 
 /** Nodes that the walk gets to less often than this, by the estimate, cost more than they bring. */
-const MIN_SURVIVAL = 1 / 4;
+const MIN_SURVIVAL = 0.15;
+/** Weight of what has not been seen yet after a context of one token; it falls as 1 / length, as long contexts mislead less. */
+const UNSEEN = 2;
 
 /** A continuation of the text: the places that agree with it so far, and what is known of it. */
 interface Branch {
@@ -79,9 +81,8 @@ function growTree(index: SuffixIndex, { maxNodes, maxDepth, tokenIds: known }: P
 }
 
 /**
- * Children by frequency. A child's probability is its count out of all, with 1 / (length of context) added for whatever has
- * not been seen yet, as longer contexts mislead less; one single place thus survives to depth d with probability
- * matchLen / (matchLen + d). A place whose text ends goes on with the path itself, so that loops are continued.
+ * Children by frequency. A child's probability is its count out of all, unseen ones included; so a single place survives ever
+ * deeper the longer its match is. A place whose text ends goes on with the path itself, so that loops are continued.
  */
 function childrenOf(branch: Branch, text: readonly number[], matchLen: number): Leaf[] {
   const { node, depth, path, ends, survival } = branch;
@@ -96,7 +97,7 @@ function childrenOf(branch: Branch, text: readonly number[], matchLen: number): 
   }
   return [...places]
     .map(([tokenId, sameEnds]) => {
-      const prob = sameEnds.length / (ends.length + 1 / (matchLen + depth));
+      const prob = sameEnds.length / (ends.length + UNSEEN / (matchLen + depth));
       const child = { depth: depth + 1, path: [...path, tokenId], ends: sameEnds, survival: survival * prob };
       return { ...child, tokenId, parent: node, prob };
     })

@@ -11,8 +11,11 @@ import {
   SuffixIndex,
 } from "../../../engine/speculative/suffix-index.ts";
 
-/** Texts with much repetition: few tokens, or a piece of text over and over with errors. */
+/** Texts with much repetition: few tokens; a phrase that goes on in several ways; a piece over and over with errors. */
 const texts = fc.oneof(
+  fc
+    .array(fc.nat(2), { minLength: 1, maxLength: 20 })
+    .map((ways) => [...ways.flatMap((way, i) => [100 + i, 1, 2, way, 5, way % 2]), 99, 1, 2]),
   fc.array(fc.nat(2), { minLength: 1, maxLength: 120 }),
   fc
     .tuple(
@@ -126,7 +129,7 @@ function naiveContinuations(text: readonly number[], maxDepth: number): Map<stri
     let survival = 1;
     for (let depth = 1; depth <= maxDepth; depth++) {
       const numSeen = count(continuation.slice(0, depth - 1));
-      survival *= count(continuation.slice(0, depth)) / (numSeen + 1 / (matchLen + depth - 1));
+      survival *= count(continuation.slice(0, depth)) / (numSeen + 2 / (matchLen + depth - 1));
       result.set(continuation.slice(0, depth).join(), survival);
     }
   }
@@ -144,7 +147,7 @@ describe("SuffixProposer", () => {
         const all = naiveContinuations(text, maxDepth);
         const paths = pathsOf(tree);
         for (const [path, survival] of paths) expect(survival).toBeCloseTo(all.get(path) ?? -1, 12);
-        const best = [...all.values()].filter((survival) => survival >= 1 / 4).sort((a, b) => b - a);
+        const best = [...all.values()].filter((survival) => survival >= 0.15).sort((a, b) => b - a);
         const taken = [...paths.values()].sort((a, b) => b - a);
         expect(taken).toHaveLength(Math.min(maxNodes - 1, best.length));
         for (const [i, survival] of taken.entries()) expect(survival).toBeCloseTo(best[i] ?? -1, 12);
@@ -152,13 +155,13 @@ describe("SuffixProposer", () => {
       }),
       { numRuns: 300 },
     );
-    expect(numBranching).toBeGreaterThan(0);
+    expect(numBranching).toBeGreaterThan(20);
   });
 
   test("proposes what followed the longest match", async () => {
     const tree = await propose([9, 1, 2, 3, 4, 5, 8, 2, 3, 7, 1, 2, 3]);
-    expect(tree.tokenIds).toEqual([3, 4, 5, 8, 2, 3, 7]);
-    expect(tree.parents).toEqual([-1, 0, 1, 2, 3, 4, 5]);
+    expect(tree.tokenIds).toEqual([3, 4, 5, 8, 2, 3]);
+    expect(tree.parents).toEqual([-1, 0, 1, 2, 3, 4]);
   });
 
   test("the longer the match, the further it goes", async () => {
@@ -170,7 +173,7 @@ describe("SuffixProposer", () => {
         return tree.tokenIds.length - 1;
       }),
     );
-    expect(depths).toEqual([0, 6, 9, 12]);
+    expect(depths).toEqual([0, 3, 5, 7]);
   });
 
   test("a loop goes on beyond the text's end, as deep as allowed", async () => {
@@ -182,7 +185,7 @@ describe("SuffixProposer", () => {
     const tree = await propose([1, 2, 5, 0, 1, 2, 6, 0, 1, 2, 6, 9, 1, 2], 3, 1);
     expect(tree.tokenIds).toEqual([2, 6, 5]);
     expect(tree.parents).toEqual([-1, 0, 0]);
-    expect(tree.probs[1]).toBeCloseTo(2 / 3.5);
+    expect(tree.probs[1]).toBeCloseTo(2 / 4);
   });
 
   test("learns from what is emitted", async () => {
