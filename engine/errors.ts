@@ -32,3 +32,9 @@ export class EngineOptionsError extends Error {
   override readonly name = "EngineOptionsError";
   readonly code = "invalid_option";
 }
+
+/** The model has no chat template, or the template refuses the messages or cannot be rendered. Fit for a client to read. */
+export class ChatTemplateError extends Error {
+  override readonly name = "ChatTemplateError";
+  readonly code = "template_error";
+}
