@@ -43,7 +43,8 @@ export function timeChart(id, { label, series, format, leastMax, isKnown = () =>
   const plot = svg(
     "svg",
     { viewBox: `0 0 ${SPAN_S} 1`, preserveAspectRatio: "none", role: "img", "aria-label": label },
-    [half, ...areas, ...lines, cursor],
+    // The lower a series, the later it is drawn: a series of zeros above it must not cover its line.
+    [half, ...areas, ...lines.toReversed(), cursor],
   );
   const [top, middle] = [text("y-top", ""), text("y-middle", "")];
   root.append(plot, top, middle, text("x-first", "3 min ago"), text("x-last", "now"));

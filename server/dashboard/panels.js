@@ -33,7 +33,7 @@ const charts = [
       { name: "bonus", label: "running", value: (p) => p.running },
       { name: "waiting", label: "waiting", value: (p) => p.waiting },
     ],
-    format: figure,
+    format: String,
     leastMax: 2,
   }),
   timeChart("chart-kv", {
@@ -96,7 +96,7 @@ function showInfo(info) {
   say("info-adapter", info.adapter);
   say("info-context", `${count(info.maxModelLen)} tokens`);
   say("info-version", info.version);
-  say("kv-note", `of ${count(info.numKvBlocks)} × ${info.blockSize} tokens in use`);
+  say("info-kv", `${count(info.numKvBlocks)} × ${info.blockSize} tokens`);
   element("software-band").hidden = info.adapterKind !== "software";
   document.title = `${info.modelName} · Canopy`;
 }
@@ -114,7 +114,7 @@ function showRates(recent) {
 function showDepth({ drafts, reached }) {
   if (drafts === 0) return;
   say("depth-first", percent((reached[0] ?? 0) / drafts));
-  say("depth-note", `at depth 1, of the last ${count(drafts)} drafts`);
+  say("depth-note", `of ${count(drafts)} drafts at depth 1`);
   const bars = Array.from({ length: Math.max(LEAST_DEPTHS, reached.length) }, (_, d) => {
     const share = (reached[d] ?? 0) / drafts;
     const item = document.createElement("li");
