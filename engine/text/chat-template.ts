@@ -45,7 +45,8 @@ const RENDER_TIMEOUT_MS = 2000;
  */
 export class ChatTemplate {
   readonly #template: Template;
-  readonly #source: string;
+  /** All that the template says or compares with, in its own words. */
+  readonly #words: string;
   readonly #variables: Readonly<Record<string, unknown>>;
   readonly #spellingByStandIn = new Map<string, string>();
   readonly #spelling: RegExp | undefined;
@@ -54,20 +55,24 @@ export class ChatTemplate {
 
   /** @throws ChatTemplateError when the template cannot be parsed. */
   constructor(source: string, { controlSpellings, bosToken, eosToken }: ChatTemplateOptions) {
-    this.#source = source;
     this.#spelling = spellingPattern(controlSpellings);
     this.#spellingCharacters = new Set(controlSpellings.join("").replace(/\s/g, "").split(""));
-    const toStandIns = this.#makeToStandIns();
     try {
       const tokens = tokenize(source, { lstrip_blocks: true, trim_blocks: true });
-      for (const token of tokens)
-        if (token.type === "Text" || token.type === "StringLiteral") token.value = toStandIns(token.value);
+      const words = tokens.filter(({ type }) => type === "Text" || type === "StringLiteral");
+      this.#words = words.map(({ value }) => value).join("");
+      const toStandIns = this.#makeToStandIns();
+      for (const word of words) word.value = toStandIns(word.value);
       this.#template = new Template("");
       this.#template.parsed = parse(tokens);
+      this.#variables = {
+        bos_token: toStandIns(bosToken),
+        eos_token: toStandIns(eosToken),
+        add_generation_prompt: true,
+      };
     } catch (cause) {
       throw new ChatTemplateError(`the model's chat template cannot be parsed: ${messageOf(cause)}`);
     }
-    this.#variables = { bos_token: toStandIns(bosToken), eos_token: toStandIns(eosToken), add_generation_prompt: true };
   }
 
   /**
@@ -85,7 +90,7 @@ export class ChatTemplate {
 
   #render(messages: readonly ChatMessage[]): PromptPart[] {
     const standIns = [...this.#spellingByStandIn.keys()];
-    const texts = [this.#source, standIns.join(""), ...messages.map(({ content }) => content)];
+    const texts = [this.#words, standIns.join(""), ...messages.map(({ content }) => content)];
     const standIn = anyOf(standIns);
 
     const seen = new CharacterSwap(standIns, texts);
@@ -94,11 +99,8 @@ export class ChatTemplate {
       const opaque = new CharacterSwap([...standIns, ...this.#spellingCharacters], texts);
       const opaqueText = this.#renderSwapped(messages, opaque);
       if (opaqueText.search(this.#spelling) >= 0) {
-        const either = new RegExp(
-          [this.#spelling, ...(standIn ? [standIn] : [])].map(({ source }) => source).join("|"),
-          "g",
-        );
-        return this.#cut(opaqueText, either, opaque);
+        const both = standIn ? new RegExp(`${standIn.source}|${this.#spelling.source}`, "g") : this.#spelling;
+        return this.#cut(opaqueText, both, opaque);
       }
     }
     return this.#cut(text, standIn, seen);
@@ -127,7 +129,7 @@ export class ChatTemplate {
 
   /** The function that replaces spellings in the template's words; a spelling gets its stand-in when it first comes up. */
   #makeToStandIns(): (text: string) => string {
-    const unused = unusedCharacters([this.#source]);
+    const unused = unusedCharacters([this.#words]);
     const bySpelling = new Map<string, string>();
     const standInOf = (spelling: string): string => {
       const standIn = bySpelling.get(spelling) ?? unused();
