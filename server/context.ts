@@ -9,21 +9,10 @@ import type { TextService } from "./text-service.ts";
 /** What the server says about the model it serves. */
 export interface ServedModel {
   /** Names that requests may use; answers carry the first. */
-  readonly name: string;
-  readonly names: readonly string[];
+  readonly names: readonly [string, ...string[]];
   readonly generationDefaults: GenerationDefaults;
   /** Unix seconds. */
   readonly created: number;
-}
-
-/** Limits on what one request may ask for. */
-export interface RequestLimits {
-  /** Characters of all prompts or messages together. */
-  readonly maxPromptChars: number;
-  /** Choices times prompts. */
-  readonly maxSequences: number;
-  /** A request is ended after this long; 0 is never. */
-  readonly deadlineMs: number;
 }
 
 /** All that a route needs; made once by `buildApp` and handed down. */
@@ -34,6 +23,5 @@ export interface AppContext {
   readonly text: TextService;
   readonly admission: Admission;
   readonly metrics: Metrics;
-  readonly limits: RequestLimits;
   readonly sse: SseLimits;
 }

@@ -36,6 +36,7 @@ export function toApiError(error: unknown): ApiError {
 function errorFields(error: unknown): { readonly code?: string; readonly statusCode?: number } {
   if (typeof error !== "object" || error === null) return {};
   const code = "code" in error && typeof error.code === "string" ? { code: error.code } : {};
-  const statusCode = "statusCode" in error && typeof error.statusCode === "number" ? { statusCode: error.statusCode } : {};
+  const statusCode =
+    "statusCode" in error && typeof error.statusCode === "number" ? { statusCode: error.statusCode } : {};
   return { ...code, ...statusCode };
 }

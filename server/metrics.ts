@@ -3,8 +3,12 @@ import type { EngineClient, EngineInfo, FinishReason, StepStats } from "../engin
 
 // Seconds. Steps take tens of milliseconds at most, so most buckets lie below 300 ms.
 const STEP_BUCKETS = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1, 2.5, 10];
-const TOKEN_BUCKETS = [0.001, 0.002, 0.005, 0.01, 0.015, 0.02, 0.03, 0.04, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1, 2.5, 10];
-const FIRST_BUCKETS = [0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.15, 0.2, 0.25, 0.3, 0.5, 0.75, 1, 2.5, 5, 10, 30, 60];
+const TOKEN_BUCKETS = [
+  0.001, 0.002, 0.005, 0.01, 0.015, 0.02, 0.03, 0.04, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1, 2.5, 10,
+];
+const FIRST_BUCKETS = [
+  0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.15, 0.2, 0.25, 0.3, 0.5, 0.75, 1, 2.5, 5, 10, 30, 60,
+];
 const REQUEST_BUCKETS = [0.05, 0.1, 0.2, 0.3, 0.5, 0.8, 1, 1.5, 2, 2.5, 5, 10, 15, 20, 30, 60, 120, 300, 600];
 const SIZE_BUCKETS = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 20_000, 50_000, 100_000];
 const ROW_BUCKETS = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096];
@@ -44,7 +48,11 @@ export class Metrics {
     ["position"],
   );
   readonly #firstToken = this.#histogram("time_to_first_token_seconds", "Arrival to first output.", FIRST_BUCKETS);
-  readonly #interToken = this.#histogram("inter_token_latency_seconds", "Between outputs of a sequence.", TOKEN_BUCKETS);
+  readonly #interToken = this.#histogram(
+    "inter_token_latency_seconds",
+    "Between outputs of a sequence.",
+    TOKEN_BUCKETS,
+  );
   readonly #perToken = this.#histogram("request_time_per_output_token_seconds", "Decode time / tokens.", TOKEN_BUCKETS);
   readonly #endToEnd = this.#histogram("e2e_request_latency_seconds", "Arrival to last token.", REQUEST_BUCKETS);
   readonly #decodeTime = this.#histogram("request_decode_time_seconds", "First to last output.", REQUEST_BUCKETS);

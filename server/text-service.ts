@@ -1,25 +1,11 @@
-/** One message of a conversation, its parts already joined. */
-export interface ChatMessage {
-  readonly role: string;
-  readonly content: string;
-}
+import { ChatTemplateError } from "../engine/errors.ts";
+import type { ChatMessage, ModelText, TextOutput } from "../engine/text/model-text.ts";
+import { ApiError } from "./errors.ts";
 
-/** Text that some tokens added, and what became of them. */
-export interface TextDelta {
-  /** Ready to be sent; text that may still turn out to be a stop string or half a character is held back. */
-  readonly text: string;
-  /** How many of the pushed tokens count: fewer than all only where a stop string ended inside them. */
-  readonly numTokens: number;
-  /** A stop string came up. `text` ends before it, and nothing may be pushed any more. */
-  readonly stopped: boolean;
-}
+export type { ChatMessage, TextDelta, TextOutput } from "../engine/text/model-text.ts";
 
-/** Turns one sequence's tokens into text as they come. */
-export interface TextOutput {
-  push(tokenIds: readonly number[]): TextDelta;
-  /** What was held back, once no token can follow. */
-  flush(): string;
-}
+/** Characters of all prompts or messages of one request: tokenizing takes time that grows with them. */
+export const MAX_PROMPT_CHARS = 2 * 1024 * 1024;
 
 /**
  * All that the server knows about text. Methods that a client's input can make slow are asynchronous, so that they
@@ -28,7 +14,7 @@ export interface TextOutput {
 export interface TextService {
   /** Ids that end a turn or a text. */
   readonly endTokenIds: readonly number[];
-  /** Token ids of a plain prompt, with a BOS where the model wants one. */
+  /** Token ids of a plain prompt, with a BOS where the model wants one. @throws ApiError invalid_value when too long. */
   encodePrompt(text: string): Promise<readonly number[]>;
   /**
    * Token ids of a conversation through the model's template, up to where the assistant's answer starts.
@@ -36,7 +22,52 @@ export interface TextService {
    */
   encodeChat(messages: readonly ChatMessage[]): Promise<readonly number[]>;
   /** @param stop strings that end the text; they are not part of it. */
-  createOutput(stop: readonly string[]): TextOutput;
+  createOutput(stop: readonly string[], options: { readonly continuation: boolean }): TextOutput;
   /** One token alone, for people to look at. */
   decodeToken(tokenId: number): string;
+}
+
+/** Text in this process, with limits on what a client may send. */
+export class LocalTextService implements TextService {
+  readonly #text: ModelText;
+
+  constructor(text: ModelText) {
+    this.#text = text;
+  }
+
+  get endTokenIds(): readonly number[] {
+    return this.#text.endTokenIds;
+  }
+
+  async encodePrompt(text: string): Promise<readonly number[]> {
+    checkLength(text.length, "prompt");
+    return this.#text.encodePrompt(text);
+  }
+
+  async encodeChat(messages: readonly ChatMessage[]): Promise<readonly number[]> {
+    checkLength(
+      messages.reduce((sum, { content }) => sum + content.length, 0),
+      "messages",
+    );
+    try {
+      return this.#text.encodeChat(messages);
+    } catch (error) {
+      if (error instanceof ChatTemplateError) throw new ApiError(error.code, error.message, { param: "messages" });
+      throw error;
+    }
+  }
+
+  createOutput(stop: readonly string[], options: { readonly continuation: boolean }): TextOutput {
+    return this.#text.createOutput(stop, options);
+  }
+
+  decodeToken(tokenId: number): string {
+    return this.#text.decodeToken(tokenId);
+  }
+}
+
+function checkLength(numChars: number, param: string): void {
+  if (numChars <= MAX_PROMPT_CHARS) return;
+  const message = `${param} has ${numChars} characters, at most ${MAX_PROMPT_CHARS} are taken; send less text`;
+  throw new ApiError("invalid_value", message, { param });
 }

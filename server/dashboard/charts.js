@@ -20,7 +20,7 @@ export function svg(tag, attributes, children = []) {
 /** The round number at or above `x` that the axis ends at. @param {number} x */
 function niceCeiling(x) {
   const power = 10 ** Math.floor(Math.log10(x));
-  return power * (/** @type {number} */ ([1, 2, 3, 4, 5, 6, 8].find((step) => step * power >= x)) ?? 10);
+  return power * /** @type {number} */ (([1, 2, 3, 4, 5, 6, 8].find((step) => step * power >= x)) ?? 10);
 }
 
 /**
@@ -74,16 +74,25 @@ export function timeChart(id, { label, series, format, leastMax, isKnown = () =>
     const last = points.at(-1)?.second ?? 0;
     const stacks = points.map((point) => {
       let sum = 0;
-      return { x: point.second - last + SPAN_S - 0.5, known: isKnown(point), tops: series.map((s) => (sum += s.value(point))) };
+      return {
+        x: point.second - last + SPAN_S - 0.5,
+        known: isKnown(point),
+        tops: series.map((s) => (sum += s.value(point))),
+      };
     });
-    const max = niceCeiling(Math.max(leastMax, ...stacks.filter(({ known }) => known).map(({ tops }) => tops.at(-1) ?? 0)));
+    const max = niceCeiling(
+      Math.max(leastMax, ...stacks.filter(({ known }) => known).map(({ tops }) => tops.at(-1) ?? 0)),
+    );
     top.textContent = format(max);
     middle.textContent = format(max / 2);
     series.forEach((_, i) => {
       const runs = runsOf(stacks, (stack) => (stack.tops[i] ?? 0) / max);
       const floors = runsOf(stacks, (stack) => (stack.tops[i - 1] ?? 0) / max);
       lines[i]?.setAttribute("d", runs.map((run) => `M${run.join("L")}`).join(""));
-      areas[i]?.setAttribute("d", runs.map((run, r) => `M${[...run, ...(floors[r] ?? []).reverse()].join("L")}Z`).join(""));
+      areas[i]?.setAttribute(
+        "d",
+        runs.map((run, r) => `M${[...run, ...(floors[r] ?? []).reverse()].join("L")}Z`).join(""),
+      );
     });
   };
 }
@@ -109,7 +118,11 @@ function runsOf(stacks, height) {
 /** @param {readonly Series[]} series */
 function legend(series) {
   const list = Object.assign(document.createElement("ul"), { className: "legend" });
-  list.append(...series.map(({ name, label }) => Object.assign(document.createElement("li"), { className: name, textContent: label })));
+  list.append(
+    ...series.map(({ name, label }) =>
+      Object.assign(document.createElement("li"), { className: name, textContent: label }),
+    ),
+  );
   return list;
 }
 

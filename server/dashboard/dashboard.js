@@ -36,7 +36,7 @@ watchFeed(
   (state, text) => {
     const pill = element("feed-state");
     if (pill.textContent === text) return; // a status that is written again is read out again
-    pill.dataset["state"] = state;
+    pill.dataset.state = state;
     pill.textContent = text;
   },
 );

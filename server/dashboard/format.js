@@ -26,7 +26,11 @@ const MAX_LABEL = 16;
 
 /** A token's text with its white space made visible, cut to a label's length. @param {string} text */
 export function tokenLabel(text) {
-  const visible = text.replaceAll(" ", "·").replaceAll("\n", "↵").replaceAll("\t", "⇥").replace(/\p{Cc}/gu, "�");
+  const visible = text
+    .replaceAll(" ", "·")
+    .replaceAll("\n", "↵")
+    .replaceAll("\t", "⇥")
+    .replace(/\p{Cc}/gu, "�");
   const characters = [...visible];
   if (characters.length === 0) return "∅";
   return characters.length > MAX_LABEL ? `${characters.slice(0, MAX_LABEL - 1).join("")}…` : visible;

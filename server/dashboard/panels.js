@@ -80,7 +80,10 @@ export function showMessage(message) {
   say("num-waiting", count(load.numWaiting));
   say("kv-usage", percent(load.kvUsage));
   if (totals.tokens > 0) {
-    say("totals", `${count(totals.tokens)} tokens since start; ${count(totals.acceptedTokens)} of ${count(totals.draftTokens)} drafted tokens accepted.`);
+    say(
+      "totals",
+      `${count(totals.tokens)} tokens since start; ${count(totals.acceptedTokens)} of ${count(totals.draftTokens)} drafted tokens accepted.`,
+    );
   }
   showDepth(message.depth);
   if (message.points.length === 0) return;

@@ -102,7 +102,11 @@ function draw(cells, room) {
     const label = svg("text", { x: x(cell) + pillWidth(cell) / 2, y: y(cell) });
     label.textContent = tokenLabel(cell.text);
     const rect = svg("rect", { x: x(cell), y: y(cell) - PILL / 2, width: pillWidth(cell), height: PILL, rx: PILL / 2 });
-    const group = svg("g", { class: `node ${cell.kind}`, "aria-label": describe(cell).join(", "), role: "listitem", tabindex: -1 }, [rect, label]);
+    const group = svg(
+      "g",
+      { class: `node ${cell.kind}`, "aria-label": describe(cell).join(", "), role: "listitem", tabindex: -1 },
+      [rect, label],
+    );
     group.addEventListener("pointermove", (event) => {
       if (event instanceof PointerEvent) showTip(event.clientX, event.clientY, describe(cell));
     });

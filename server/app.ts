@@ -1,0 +1,102 @@
+import { randomUUID } from "node:crypto";
+import fastify, { type FastifyBaseLogger, type FastifyInstance, type FastifyReply } from "fastify";
+import type { EngineClient } from "../engine/client.ts";
+import { Admission } from "./admission.ts";
+import { useAuth } from "./auth.ts";
+import type { AppContext, ServedModel } from "./context.ts";
+import { type DoorSettings, useDoors } from "./doors.ts";
+import { EngineHealth } from "./engine-health.ts";
+import { toApiError } from "./error-mapping.ts";
+import { ApiError, ClientClosedError } from "./errors.ts";
+import { MAX_BODY_BYTES, useJsonBodies } from "./json-body.ts";
+import { Metrics } from "./metrics.ts";
+import { registerChat } from "./routes/chat.ts";
+import { registerCompletions } from "./routes/completions.ts";
+import { registerDashboard } from "./routes/dashboard.ts";
+import { registerModels } from "./routes/models.ts";
+import { registerOperations } from "./routes/operations.ts";
+import { SSE_LIMITS, type SseLimits } from "./sse.ts";
+import type { TextService } from "./text-service.ts";
+
+export interface AppOptions {
+  readonly client: EngineClient;
+  readonly model: ServedModel;
+  readonly text: TextService;
+  readonly apiKeys: readonly string[];
+  readonly doors: DoorSettings;
+  /** Sequences that may wait beyond those that run. */
+  readonly maxQueue: number;
+  readonly sse?: SseLimits;
+  readonly logger?: FastifyBaseLogger;
+}
+
+/** The HTTP face of an engine, not listening yet, and the door that is closed to shut down. */
+export interface App {
+  readonly server: FastifyInstance;
+  readonly admission: Admission;
+  readonly metrics: Metrics;
+}
+
+const CONNECTION_TIMEOUTS = { requestTimeout: 30_000, keepAliveTimeout: 72_000, connectionTimeout: 0 } as const;
+const MAX_HEADER_BYTES = 16 * 1024;
+
+export async function buildApp(options: AppOptions): Promise<App> {
+  const { client, model, text } = options;
+  const server: FastifyInstance = fastify({
+    ...(options.logger ? { loggerInstance: options.logger } : {}),
+    ...CONNECTION_TIMEOUTS,
+    bodyLimit: MAX_BODY_BYTES,
+    disableRequestLogging: true,
+    genReqId: () => randomUUID(),
+    routerOptions: { ignoreDuplicateSlashes: true, ignoreTrailingSlash: true },
+    http: { maxHeaderSize: MAX_HEADER_BYTES },
+    frameworkErrors: (error, _request, reply) => sendRefusal(error, reply as unknown as FastifyReply),
+  });
+  const context: AppContext = {
+    ...{ client, model, text, sse: options.sse ?? SSE_LIMITS },
+    health: new EngineHealth(client),
+    admission: new Admission({ maxNumSeqs: client.info.maxNumSeqs, maxQueue: options.maxQueue }),
+    metrics: new Metrics(client, model.names[0]),
+  };
+  useErrors(server);
+  useLog(server);
+  useDoors(server, options.doors);
+  useAuth(server, options.apiKeys);
+  useJsonBodies(server);
+  registerCompletions(server, context);
+  registerChat(server, context);
+  registerModels(server, context);
+  registerOperations(server, context);
+  registerDashboard(server, { client, decodeToken: (id) => text.decodeToken(id) });
+  return { server, admission: context.admission, metrics: context.metrics };
+}
+
+/** Every refusal has the one shape. */
+function useErrors(server: FastifyInstance): void {
+  server.setErrorHandler((error, request, reply) => {
+    if (error instanceof ClientClosedError) return reply.hijack();
+    if (toApiError(error).status >= 500) request.log.error({ err: error }, "a request failed");
+    return sendRefusal(error, reply);
+  });
+  server.setNotFoundHandler(({ method, url }) => {
+    throw new ApiError("not_found", `there is no ${method} ${url.slice(0, 200)} here; GET /version and /v1/models are`);
+  });
+}
+
+function sendRefusal(error: unknown, reply: FastifyReply): FastifyReply {
+  const refusal = toApiError(error);
+  return reply.code(refusal.status).headers(refusal.headers).send(refusal.toBody());
+}
+
+/** One line a request: route and figures, never what was said. */
+function useLog(server: FastifyInstance): void {
+  server.addHook("onRequest", async (request, reply) => {
+    reply.header("x-request-id", request.id);
+  });
+  server.addHook("onResponse", async (request, reply) => {
+    const { url: route = "unknown" } = request.routeOptions;
+    const level = route.startsWith("/v1/") ? "info" : "debug";
+    const ms = Math.round(reply.elapsedTime);
+    request.log[level]({ method: request.method, route, status: reply.statusCode, ms }, "request");
+  });
+}

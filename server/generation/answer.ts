@@ -1,0 +1,128 @@
+import { randomUUID } from "node:crypto";
+import type { FastifyReply, FastifyRequest } from "fastify";
+import type { AppContext } from "../context.ts";
+import { toApiError } from "../error-mapping.ts";
+import { ClientClosedError } from "../errors.ts";
+import { SseStream } from "../sse.ts";
+import { Choice } from "./choice.ts";
+import { type AnswerFormat, withPieces } from "./format.ts";
+import type { GenerationPlan } from "./plan.ts";
+import { timingsOf, usageOf } from "./tally.ts";
+
+/** One request from the queue to its last byte. */
+interface Answer {
+  readonly plan: GenerationPlan;
+  readonly format: AnswerFormat;
+  readonly choices: readonly Choice[];
+  /** Fields that every chunk and the whole answer have. */
+  readonly head: {
+    readonly id: string;
+    readonly created: number;
+    readonly model: string;
+    readonly system_fingerprint: string;
+  };
+  readonly startMs: number;
+}
+
+/** Generates what the plan asks for, and sends it whole or as a stream. */
+export async function answer(
+  context: AppContext,
+  http: { readonly request: FastifyRequest; readonly reply: FastifyReply },
+  plan: GenerationPlan,
+  format: AnswerFormat,
+): Promise<object | undefined> {
+  const { request, reply } = http;
+  const controller = new AbortController();
+  const onClose = () => {
+    if (reply.raw.writableFinished) return;
+    controller.abort(new ClientClosedError());
+    if (plan.stream) context.metrics.countCancellation();
+  };
+  reply.raw.once("close", onClose);
+  const ticket = context.admission.enter(plan.choices.length, (reason) => controller.abort(reason));
+  let stream: SseStream | undefined;
+  try {
+    const made = begin(context, plan, format, controller.signal);
+    if (!plan.stream) return await answerWhole(made);
+    reply.hijack();
+    stream = new SseStream(reply.raw, context.sse);
+    stream.open({ "x-request-id": request.id });
+    await answerStream(made, stream);
+    return undefined;
+  } catch (error) {
+    context.health.observe(error);
+    // A sequence of a request that failed must not go on.
+    controller.abort(error);
+    if (stream === undefined) throw error;
+    if (!(error instanceof ClientClosedError)) request.log.warn({ err: error }, "a stream failed");
+    stream.fail(toApiError(error).toBody());
+    return undefined;
+  } finally {
+    ticket.release();
+  }
+}
+
+/** Queues every choice. When one is refused the others are taken back by the caller's abort. */
+function begin(context: AppContext, plan: GenerationPlan, format: AnswerFormat, signal: AbortSignal): Answer {
+  const id = `${format.idPrefix}${randomUUID().replaceAll("-", "")}`;
+  const startMs = performance.now();
+  const continuation = format.opening(0) === undefined;
+  const choices = plan.choices.map((choice) => {
+    const text = context.text.createOutput(plan.stop, { continuation });
+    return new Choice(context, choice, { id, startMs, signal, text });
+  });
+  const { fingerprint } = context.client.info;
+  const created = Math.floor(Date.now() / 1000);
+  const head = { id, created, model: context.model.names[0], system_fingerprint: fingerprint };
+  return { plan, format, choices, head, startMs };
+}
+
+async function answerWhole(made: Answer): Promise<object> {
+  const { format, head } = made;
+  const choices = await Promise.all(
+    made.choices.map(async (choice) => {
+      let text = "";
+      let finishReason: "stop" | "length" = "length";
+      for await (const event of choice.events()) {
+        text += event.text;
+        finishReason = event.finishReason ?? finishReason;
+      }
+      return format.whole(choice.plan.index, text, finishReason);
+    }),
+  );
+  return { ...head, object: format.object, choices, ...figures(made) };
+}
+
+/** Chunks in OpenAI's order: opening, deltas, closing; then usage if asked for, and [DONE]. */
+async function answerStream(made: Answer, stream: SseStream): Promise<void> {
+  const { format, head, plan } = made;
+  const chunk = (choice: object, more: object = {}) =>
+    stream.send({ ...head, object: format.chunkObject, choices: [choice], ...more });
+  let numLeft = made.choices.length;
+  await Promise.all(
+    made.choices.map(async (choice) => {
+      const { index } = choice.plan;
+      const opening = format.opening(index);
+      if (opening) await chunk(opening);
+      for await (const { text, pieces, finishReason } of choice.events()) {
+        const delta = format.delta(index, text);
+        if (text !== "") await chunk(plan.withPieces ? withPieces(delta, pieces) : delta);
+        if (finishReason === undefined) continue;
+        numLeft -= 1;
+        await chunk(format.closing(index, finishReason), numLeft === 0 ? { timings: figures(made).timings } : {});
+      }
+    }),
+  );
+  if (plan.includeUsage) {
+    await stream.send({ ...head, object: format.chunkObject, choices: [], usage: figures(made).usage });
+  }
+  stream.end();
+}
+
+function figures({ plan, choices, startMs }: Answer) {
+  const tallies = choices.map(({ tally }) => tally);
+  return {
+    usage: usageOf(plan.numPromptTokens, tallies),
+    timings: timingsOf(plan.numPromptTokens, startMs, tallies),
+  };
+}

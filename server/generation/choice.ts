@@ -1,0 +1,118 @@
+import type { EngineOutput, FinishReason } from "../../engine/client.ts";
+import type { AppContext } from "../context.ts";
+import { ApiError, ClientClosedError } from "../errors.ts";
+import type { TextDelta, TextOutput } from "../text-service.ts";
+import type { ChoicePlan } from "./plan.ts";
+import type { ChoiceTally } from "./tally.ts";
+
+/** Text that became ready; the last event of a choice says why it ended. */
+export interface ChoiceEvent {
+  readonly text: string;
+  readonly pieces: TextDelta["pieces"];
+  readonly finishReason?: "stop" | "length";
+}
+
+/** One choice on its way: outputs of the engine become text, figures and metrics. */
+export class Choice {
+  readonly plan: ChoicePlan;
+  readonly #context: AppContext;
+  readonly #outputs: AsyncIterable<EngineOutput>;
+  readonly #text: TextOutput;
+  readonly #signal: AbortSignal;
+  readonly #startMs: number;
+  #tally: ChoiceTally = {
+    numTokens: 0,
+    numDraft: 0,
+    numAccepted: 0,
+    firstAtMs: undefined,
+    lastAtMs: undefined,
+    numFirst: 0,
+  };
+
+  /**
+   * Queues the sequence at once. `events()` must then be read, or `signal` aborted.
+   * @throws EngineRequestError, EngineDeadError
+   */
+  constructor(
+    context: AppContext,
+    plan: ChoicePlan,
+    request: { readonly id: string; readonly startMs: number; readonly signal: AbortSignal; readonly text: TextOutput },
+  ) {
+    this.plan = plan;
+    this.#context = context;
+    this.#text = request.text;
+    this.#signal = request.signal;
+    this.#startMs = request.startMs;
+    const { choice, promptTokenIds, params } = plan;
+    const id = `${request.id}/${plan.index}`;
+    this.#outputs = context.client.generate({ id, choice, promptTokenIds, params }, request.signal);
+  }
+
+  get tally(): ChoiceTally {
+    return this.#tally;
+  }
+
+  /** @throws ApiError engine_failed, or the reason that `signal` was aborted with. */
+  async *events(): AsyncGenerator<ChoiceEvent> {
+    for await (const output of this.#outputs) {
+      if (output.finishReason === "error") throw this.#failed(output.error);
+      if (output.finishReason === "abort") throw this.#aborted();
+      const { text, pieces, numTokens, stopped } = this.#text.push(output.tokenIds, output.numAccepted);
+      this.#count(output, numTokens);
+      if (stopped) {
+        this.#finish("stop");
+        yield { text, pieces, finishReason: "stop" };
+        return;
+      }
+      if (output.finishReason === undefined) {
+        if (text !== "") yield { text, pieces };
+        continue;
+      }
+      const rest = this.#text.flush();
+      this.#finish(output.finishReason);
+      yield { text: text + rest.text, pieces: [...pieces, ...rest.pieces], finishReason: output.finishReason };
+      return;
+    }
+  }
+
+  #count(output: EngineOutput, numTokens: number): void {
+    const now = performance.now();
+    const { metrics } = this.#context;
+    const { firstAtMs, lastAtMs } = this.#tally;
+    if (lastAtMs === undefined)
+      metrics.observeFirstOutput((now - this.#startMs) / 1000, this.plan.promptTokenIds.length);
+    else metrics.observeNextOutput((now - lastAtMs) / 1000);
+    this.#tally = {
+      numTokens: this.#tally.numTokens + numTokens,
+      numDraft: this.#tally.numDraft + output.numDraft,
+      numAccepted: this.#tally.numAccepted + Math.min(output.numAccepted, numTokens),
+      firstAtMs: firstAtMs ?? now,
+      lastAtMs: now,
+      numFirst: firstAtMs === undefined ? numTokens : this.#tally.numFirst,
+    };
+  }
+
+  #finish(finishReason: FinishReason): void {
+    const { numTokens, numFirst, firstAtMs, lastAtMs } = this.#tally;
+    const now = performance.now();
+    this.#context.metrics.observeFinished({
+      finishReason,
+      promptTokens: this.plan.promptTokenIds.length,
+      generatedTokens: numTokens,
+      totalSeconds: (now - this.#startMs) / 1000,
+      decodeSeconds: ((lastAtMs ?? now) - (firstAtMs ?? now)) / 1000,
+      decodedTokens: numTokens - numFirst,
+    });
+  }
+
+  #failed(message: string | undefined): Error {
+    this.#finish("error");
+    return new ApiError("engine_failed", `the engine failed: ${message ?? "no reason given"}; send the request again`);
+  }
+
+  #aborted(): Error {
+    this.#finish("abort");
+    const { reason } = this.#signal;
+    return reason instanceof Error ? reason : new ClientClosedError();
+  }
+}

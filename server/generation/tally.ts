@@ -1,0 +1,69 @@
+/** What a choice used so far. Times are of performance.now(), in ms. */
+export interface ChoiceTally {
+  readonly numTokens: number;
+  readonly numDraft: number;
+  readonly numAccepted: number;
+  readonly firstAtMs: number | undefined;
+  readonly lastAtMs: number | undefined;
+  /** Tokens of the first output: they belong to the prompt's time. */
+  readonly numFirst: number;
+}
+
+/** OpenAI's `usage`. */
+export interface Usage {
+  readonly prompt_tokens: number;
+  readonly completion_tokens: number;
+  readonly total_tokens: number;
+}
+
+/** llama.cpp's `timings`, with what speculation did. */
+export interface Timings {
+  readonly prompt_n: number;
+  readonly prompt_ms: number;
+  readonly prompt_per_second: number;
+  readonly predicted_n: number;
+  readonly predicted_ms: number;
+  readonly predicted_per_second: number;
+  readonly draft_n: number;
+  readonly draft_n_accepted: number;
+}
+
+export function usageOf(numPromptTokens: number, tallies: readonly ChoiceTally[]): Usage {
+  const numTokens = sum(tallies, (tally) => tally.numTokens);
+  return {
+    prompt_tokens: numPromptTokens,
+    completion_tokens: numTokens,
+    total_tokens: numPromptTokens + numTokens,
+  };
+}
+
+/** Of all choices together: prompt until the first output of any, prediction from there to the last output. */
+export function timingsOf(numPromptTokens: number, startMs: number, tallies: readonly ChoiceTally[]): Timings {
+  const firstAtMs = Math.min(...tallies.map((tally) => tally.firstAtMs ?? startMs));
+  const lastAtMs = Math.max(...tallies.map((tally) => tally.lastAtMs ?? startMs));
+  const [promptMs, predictedMs] = [firstAtMs - startMs, lastAtMs - firstAtMs];
+  const numPredicted = sum(tallies, ({ numTokens }) => numTokens);
+  const numLater = sum(tallies, ({ numTokens, numFirst }) => Math.max(0, numTokens - numFirst));
+  return {
+    prompt_n: numPromptTokens,
+    prompt_ms: rounded(promptMs),
+    prompt_per_second: perSecond(numPromptTokens, promptMs),
+    predicted_n: numPredicted,
+    predicted_ms: rounded(predictedMs),
+    predicted_per_second: perSecond(numLater, predictedMs),
+    draft_n: sum(tallies, ({ numDraft }) => numDraft),
+    draft_n_accepted: sum(tallies, ({ numAccepted }) => numAccepted),
+  };
+}
+
+function perSecond(count: number, ms: number): number {
+  return ms > 0 ? rounded((1000 * count) / ms) : 0;
+}
+
+function rounded(value: number): number {
+  return Math.round(value * 1000) / 1000;
+}
+
+function sum<T>(items: readonly T[], pick: (item: T) => number): number {
+  return items.reduce((total, item) => total + pick(item), 0);
+}

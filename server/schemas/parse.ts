@@ -1,0 +1,89 @@
+import type { FastifyBaseLogger } from "fastify";
+import type { z } from "zod";
+import { ApiError } from "../errors.ts";
+
+/** Fields that would change the answer but are not built: refused, unless they hold the value that changes nothing. */
+const UNSUPPORTED: Readonly<Record<string, (value: unknown) => boolean>> = {
+  logprobs: (value) => value === false || value === 0,
+  top_logprobs: (value) => value === 0,
+  logit_bias: isEmpty,
+  presence_penalty: (value) => value === 0,
+  frequency_penalty: (value) => value === 0,
+  repetition_penalty: (value) => value === 1,
+  response_format: (value) => typeof value === "object" && value !== null && "type" in value && value.type === "text",
+  tools: isEmpty,
+  functions: isEmpty,
+  tool_choice: (value) => value === "none" || value === "auto",
+  echo: (value) => value === false,
+  suffix: (value) => value === "",
+  min_tokens: (value) => value === 0,
+  ignore_eos: (value) => value === false,
+  stop_token_ids: isEmpty,
+  chat_template: () => false,
+};
+
+/** Fields that change nothing here and are too common to be worth a line in the log. */
+const IGNORED = new Set(["user", "metadata", "store", "service_tier", "parallel_tool_calls", "safety_identifier"]);
+const reported = new Set<string>();
+
+/**
+ * Checks a request's body. Unknown fields are accepted and logged once by name.
+ * @throws ApiError invalid_value | unsupported_parameter naming the field, its value and what is allowed
+ */
+export function parseBody<T extends z.ZodObject>(schema: T, body: unknown, log: FastifyBaseLogger): z.infer<T> {
+  const result = schema.safeParse(body);
+  if (!result.success) throw toInvalidValue(result.error, body);
+  for (const [name, value] of Object.entries(result.data)) {
+    if (name in schema.shape || value === null || value === undefined) continue;
+    refuseUnsupported(name, value, result.data);
+    if (name in UNSUPPORTED || IGNORED.has(name) || reported.has(name) || reported.size > 256) continue;
+    reported.add(name);
+    log.info({ field: name.slice(0, 64) }, "a request has a field that is not known here; it is ignored");
+  }
+  return result.data;
+}
+
+function refuseUnsupported(name: string, value: unknown, body: Readonly<Record<string, unknown>>): void {
+  if (name === "best_of" && value !== (body.n ?? 1)) {
+    throw new ApiError("unsupported_parameter", "best_of other than n is not supported; leave it out", { param: name });
+  }
+  if (UNSUPPORTED[name]?.(value) === false) {
+    throw new ApiError("unsupported_parameter", `${name} is not supported by this server; leave it out`, {
+      param: name,
+    });
+  }
+}
+
+/** The first issue, with what was sent. */
+function toInvalidValue(error: z.ZodError, body: unknown): ApiError {
+  const issue = deepest(error.issues[0]);
+  if (issue === undefined) return new ApiError("invalid_value", "the request is not valid");
+  const param = issue.path.map(String).join(".");
+  if (param === "") return new ApiError("invalid_value", `the body must be a JSON object: ${issue.message}`);
+  const value = issue.path.reduce<unknown>(
+    (at, key) => (typeof at === "object" && at !== null ? (at as Record<PropertyKey, unknown>)[key] : undefined),
+    body,
+  );
+  const got = value === undefined ? "it is missing" : `got ${shorten(JSON.stringify(value))}`;
+  return new ApiError("invalid_value", `${param}: ${issue.message}; ${got}`, { param });
+}
+
+type Issue = z.core.$ZodIssue;
+
+/** Of a union, the alternative that came furthest: its issue lies deepest in the body. */
+function deepest(issue: Issue | undefined, path: readonly PropertyKey[] = []): Issue | undefined {
+  if (issue === undefined) return undefined;
+  const here = { ...issue, path: [...path, ...issue.path] };
+  if (issue.code !== "invalid_union") return here;
+  const inner = issue.errors.flatMap((issues) => issues.slice(0, 1).map((first) => deepest(first, here.path) ?? here));
+  const best = inner.sort((a, b) => b.path.length - a.path.length)[0];
+  return best !== undefined && best.path.length > here.path.length ? best : here;
+}
+
+function shorten(text: string | undefined): string {
+  return text === undefined || text.length <= 80 ? String(text) : `${text.slice(0, 80)}…`;
+}
+
+function isEmpty(value: unknown): boolean {
+  return typeof value === "object" && value !== null && Object.keys(value).length === 0;
+}
