@@ -1,22 +1,9 @@
 import type { BlockManager } from "../../kvcache/block-manager.ts";
 import type { SlotId } from "../../kvcache/ids.ts";
 import type { ScheduledSequence, StepResult } from "../../scheduler/output.ts";
+import type { Random } from "../support/random.ts";
 
 export const VOCAB_SIZE = 40;
-
-/** A random number in [0, 1) at each call. */
-export type Random = () => number;
-
-/** Mulberry32. */
-export function seededRandom(seed: number): Random {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
 
 /** The "model": the next token is a pure function of all tokens before it. */
 export function sampleNext(prefix: Iterable<number>): number {
@@ -91,11 +78,11 @@ export class FakeModel {
     random: Random,
   ) {
     const nodes = [root];
-    const numNodes = Math.floor(random() * (numLookaheadNodes + 1.5));
-    for (let i = 1; i <= Math.min(numNodes, numLookaheadNodes); i++) {
-      const parent = (random() < 0.6 ? nodes.at(-1) : nodes[Math.floor(random() * nodes.length)]) ?? root;
+    const numTries = random.int(0, numLookaheadNodes);
+    for (let i = 1; i <= numTries; i++) {
+      const parent = random.next() < 0.6 ? (nodes.at(-1) ?? root) : random.pick(nodes);
       const depth = parent.pathSlots.length - root.pathSlots.length + 1;
-      const tokenId = random() < 0.7 ? this.#sample(parent) : Math.floor(random() * VOCAB_SIZE);
+      const tokenId = random.next() < 0.7 ? this.#sample(parent) : random.int(0, VOCAB_SIZE - 1);
       if (depth > maxDraftDepth || parent.children.some((sibling) => sibling.tokenId === tokenId)) continue;
       const slot = this.#slot(sequence.id, rootPosition + i);
       const node: Node = { tokenId, slot, pathSlots: [...parent.pathSlots, slot], children: [] };

@@ -1,13 +1,11 @@
 import fc from "fast-check";
 import { VOCAB_SIZE } from "./fake-model.ts";
-import type { NewSequence, World, WorldConfig } from "./world.ts";
+import type { NewSequence, StepIncidents, World, WorldConfig } from "./world.ts";
 
 export type Operation =
   | { readonly kind: "add"; readonly sequence: NewSequence }
   | { readonly kind: "abort"; readonly pick: number }
-  | { readonly kind: "step"; readonly seed: number }
-  | { readonly kind: "stepWithAborts"; readonly seed: number; readonly abortPicks: readonly number[] }
-  | { readonly kind: "failedStep"; readonly seed: number; readonly abortPicks: readonly number[] };
+  | ({ readonly kind: "step"; readonly seed: number } & StepIncidents);
 
 const token = fc.integer({ min: 0, max: VOCAB_SIZE - 1 });
 /** Uniform in 0…1 (fc.double is not: most of its values are tiny). */
@@ -36,37 +34,30 @@ export const worldConfig: fc.Arbitrary<WorldConfig> = fc.record({
   maxTreeNodes: fc.integer({ min: 1, max: 10 }),
 });
 
+function step(incidents: {
+  readonly fails: fc.Arbitrary<boolean>;
+  readonly abortPicks: fc.Arbitrary<readonly number[]>;
+}): fc.Arbitrary<Operation> {
+  return fc.record({ kind: fc.constant("step" as const), seed, ...incidents });
+}
+
 const operation: fc.Arbitrary<Operation> = fc.oneof(
   { weight: 4, arbitrary: fc.record({ kind: fc.constant("add"), sequence: newSequence }) },
   { weight: 1, arbitrary: fc.record({ kind: fc.constant("abort"), pick: share }) },
-  { weight: 30, arbitrary: fc.record({ kind: fc.constant("step"), seed }) },
+  { weight: 30, arbitrary: step({ fails: fc.constant(false), abortPicks: fc.constant([]) }) },
   {
     weight: 1,
-    arbitrary: fc.record({
-      kind: fc.constant("stepWithAborts"),
-      seed,
-      abortPicks: fc.array(share, { minLength: 1, maxLength: 3 }),
-    }),
+    arbitrary: step({ fails: fc.constant(false), abortPicks: fc.array(share, { minLength: 1, maxLength: 3 }) }),
   },
-  {
-    weight: 1,
-    arbitrary: fc.record({ kind: fc.constant("failedStep"), seed, abortPicks: fc.array(share, { maxLength: 1 }) }),
-  },
+  { weight: 1, arbitrary: step({ fails: fc.constant(true), abortPicks: fc.array(share, { maxLength: 1 }) }) },
 );
 
 export const operations: fc.Arbitrary<Operation[]> = fc.array(operation, { maxLength: 200, size: "max" });
 
+/** Applies one operation; the queues and the cache must be sound after each. */
 export function apply(world: World, op: Operation): void {
-  switch (op.kind) {
-    case "add":
-      return world.add(op.sequence);
-    case "abort":
-      return world.abort(op.pick);
-    case "step":
-      return world.step(op.seed);
-    case "stepWithAborts":
-      return world.step(op.seed, { abortPicks: op.abortPicks });
-    case "failedStep":
-      return world.step(op.seed, { abortPicks: op.abortPicks, fails: true });
-  }
+  if (op.kind === "add") world.add(op.sequence);
+  else if (op.kind === "abort") world.abort(op.pick);
+  else world.step(op.seed, op);
+  world.scheduler.checkIntegrity();
 }

@@ -4,7 +4,8 @@ import { BlockManager } from "../../kvcache/block-manager.ts";
 import { BlockPool } from "../../kvcache/block-pool.ts";
 import { BLOCK_SIZE, type BlockId, type SlotId } from "../../kvcache/ids.ts";
 import type { CommitResult, SchedulerOutput, StepResult } from "../../scheduler/output.ts";
-import { Scheduler } from "../../scheduler/scheduler.ts";
+import { Scheduler, type SchedulerOptions } from "../../scheduler/scheduler.ts";
+import type { Sequence, SequenceRequest } from "../../scheduler/sequence.ts";
 import { apply, operations, worldConfig } from "./operations.ts";
 import { noCoverage, ORIGINAL_PARTS, type Parts, World } from "./world.ts";
 
@@ -36,9 +37,18 @@ class SharingPool extends BlockPool {
   }
 }
 
+/** Rolls back one block too many: it holds final K/V. */
 class OvertrimmingManager extends BlockManager {
+  readonly #pool: BlockPool;
+  constructor(numBlocks: number) {
+    const pool = new BlockPool(numBlocks);
+    super(pool);
+    this.#pool = pool;
+  }
   override trim(seqId: string, numTokens: number): void {
-    super.trim(seqId, Math.max(this.numComputedTokens(seqId), numTokens - BLOCK_SIZE));
+    super.trim(seqId, numTokens);
+    const needed = (this.blockTable(seqId) as BlockId[]).pop();
+    if (needed !== undefined) this.#pool.free(needed);
   }
 }
 
@@ -64,7 +74,7 @@ class WrappingManager extends BlockManager {
 /** Frees the blocks of an aborted sequence while the step may still write them. */
 class UnfencedScheduler extends Scheduler {
   readonly #blocks: BlockManager;
-  constructor(options: ConstructorParameters<typeof Scheduler>[0]) {
+  constructor(options: SchedulerOptions) {
     super(options);
     this.#blocks = options.blockManager;
   }
@@ -100,6 +110,44 @@ class CredulousScheduler extends Scheduler {
   }
 }
 
+/** Preempted sequences still count tokens as computed whose K/V is gone. */
+class StaleScheduler extends Scheduler {
+  readonly #added = new Map<string, Sequence>();
+  override add(request: SequenceRequest): Sequence {
+    const sequence = super.add(request);
+    this.#added.set(request.id, sequence);
+    return sequence;
+  }
+  override schedule(): SchedulerOutput {
+    const output = super.schedule();
+    for (const id of output.preemptedIds) {
+      const sequence = this.#added.get(id);
+      if (sequence !== undefined) Object.assign(sequence, { numComputedTokens: sequence.numTokens - 1 });
+    }
+    return output;
+  }
+}
+
+class OverspendingScheduler extends Scheduler {
+  constructor(options: SchedulerOptions) {
+    super({ ...options, tokenBudget: options.tokenBudget + 1 });
+  }
+}
+
+/** Gives lookahead blocks back before the step has used them. */
+class OverreachingScheduler extends Scheduler {
+  readonly #blocks: BlockManager;
+  constructor(options: SchedulerOptions) {
+    super(options);
+    this.#blocks = options.blockManager;
+  }
+  override schedule(): SchedulerOutput {
+    const output = super.schedule();
+    for (const { sequence, rootPosition } of output.sequences) this.#blocks.trim(sequence.id, rootPosition + 1);
+    return output;
+  }
+}
+
 const pool =
   (Pool: typeof BlockPool): Parts["createBlocks"] =>
   (numBlocks) =>
@@ -109,10 +157,13 @@ const BUGS: Readonly<Record<string, Partial<Parts>>> = {
   "a block is never given back": { createBlocks: pool(LeakingPool) },
   "a block is given back twice": { createBlocks: pool(DoubleFreeingPool) },
   "a held block is handed out": { createBlocks: pool(SharingPool) },
-  "a block that is needed is trimmed": { createBlocks: (n) => new OvertrimmingManager(n) },
-  "one slot too few is reserved": { createBlocks: (n) => new UnreservingManager(n) },
-  "one token too many counts as computed": { createBlocks: (n) => new OvercommittingManager(n) },
-  "slots of two positions coincide": { createBlocks: (n) => new WrappingManager(n) },
+  "a block that is needed is trimmed": { createBlocks: (numBlocks) => new OvertrimmingManager(numBlocks) },
+  "one slot too few is reserved": { createBlocks: (numBlocks) => new UnreservingManager(numBlocks) },
+  "one token too many counts as computed": { createBlocks: (numBlocks) => new OvercommittingManager(numBlocks) },
+  "slots of two positions coincide": { createBlocks: (numBlocks) => new WrappingManager(numBlocks) },
+  "computed tokens are stale after a preemption": { createScheduler: (options) => new StaleScheduler(options) },
+  "the budget of rows is overrun": { createScheduler: (options) => new OverspendingScheduler(options) },
+  "lookahead slots lie beyond the table": { createScheduler: (options) => new OverreachingScheduler(options) },
   "blocks are freed before the step ends": { createScheduler: (options) => new UnfencedScheduler(options) },
   "tokens are emitted after the end": { createScheduler: (options) => new OverrunningScheduler(options) },
   "sampled tokens are lost": { createScheduler: (options) => new ForgetfulScheduler(options) },

@@ -3,7 +3,8 @@ import { SchedulerError } from "../../scheduler/errors.ts";
 import type { SchedulerOutput, StepResult } from "../../scheduler/output.ts";
 import { Scheduler, type SchedulerOptions } from "../../scheduler/scheduler.ts";
 import type { Sequence } from "../../scheduler/sequence.ts";
-import { decodePlainly, FakeModel, seededRandom } from "./fake-model.ts";
+import { Random } from "../support/random.ts";
+import { decodePlainly, FakeModel } from "./fake-model.ts";
 
 export interface WorldConfig {
   readonly numBlocks: number;
@@ -20,6 +21,14 @@ export interface NewSequence {
   readonly stopTokenIds: readonly number[];
   /** Share of the output that was generated before, as in a replay, 0…1. */
   readonly replayed: number;
+}
+
+/** What befalls a step between its plan and its end. */
+export interface StepIncidents {
+  /** Sequences that are aborted, chosen as in `World.abort`. */
+  readonly abortPicks: readonly number[];
+  /** The step is discarded after its rows ran. */
+  readonly fails: boolean;
 }
 
 /** What is under test; replaced by parts with a seeded bug. */
@@ -122,11 +131,8 @@ export class World {
     expect(!this.scheduler.abort(id), () => `${id} was aborted twice`);
   }
 
-  /** One step; `abortPicks` are aborted between its plan and its end; a failed one is discarded after its rows ran. */
-  step(
-    seed: number,
-    { abortPicks = [], fails = false }: { abortPicks?: readonly number[]; fails?: boolean } = {},
-  ): void {
+  /** One step, checked at its plan and at its end. */
+  step(seed: number, { abortPicks, fails }: StepIncidents = { abortPicks: [], fails: false }): void {
     const numPreemptionsBefore = this.scheduler.numPreemptions;
     const plan = this.scheduler.schedule();
     this.#checkPlan(plan);
@@ -159,7 +165,7 @@ export class World {
   }
 
   #runModel(plan: SchedulerOutput, seed: number): StepResult[] {
-    const random = seededRandom(seed);
+    const random = new Random(seed);
     this.#model.beginStep();
     return plan.sequences.flatMap((scheduled) => {
       const result = this.#model.run(scheduled, random);
@@ -228,8 +234,20 @@ export class World {
     for (const { sequence } of this.#live.values())
       if (sequence.status === "running" && sequence.numComputedTokens === sequence.numTokens - 1)
         expect(scheduledIds.has(sequence.id), () => `decode ${sequence.id} starves`);
-    for (const { sequence, numTokens, numLookaheadNodes, maxDraftDepth } of plan.sequences) {
+    for (const {
+      sequence,
+      startPosition,
+      numTokens,
+      rootPosition,
+      numLookaheadNodes,
+      maxDraftDepth,
+    } of plan.sequences) {
       const { id } = sequence;
+      expect(startPosition === sequence.numComputedTokens, () => `${id}: tokens are skipped or computed twice`);
+      expect(
+        this.blocks.numSlots(id) > rootPosition + numLookaheadNodes,
+        () => `${id}: lookahead slots lie beyond the table`,
+      );
       expect(numTokens >= 1 && numLookaheadNodes < this.#config.maxTreeNodes, () => `${id}: rows out of range`);
       expect(
         sequence.numTokens + maxDraftDepth + 1 <= sequence.maxNumTokens && maxDraftDepth <= numLookaheadNodes,
