@@ -48,7 +48,7 @@ export async function buildApp(options: AppOptions): Promise<App> {
     bodyLimit: MAX_BODY_BYTES,
     disableRequestLogging: true,
     genReqId: () => randomUUID(),
-    routerOptions: { ignoreDuplicateSlashes: true, ignoreTrailingSlash: true },
+    routerOptions: { ignoreDuplicateSlashes: true },
     http: { maxHeaderSize: MAX_HEADER_BYTES },
     frameworkErrors: (error, _request, reply) => sendRefusal(error, reply as unknown as FastifyReply),
   });

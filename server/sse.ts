@@ -71,7 +71,10 @@ export class SseStream {
     if (raw.destroyed || raw.writableEnded) return;
     const hasRoom = raw.write(text);
     if (raw.writableLength > this.#limits.maxBufferedBytes) raw.destroy();
-    else if (!hasRoom) await (this.#drained ??= this.#waitForReader());
+    else if (!hasRoom) {
+      this.#drained ??= this.#waitForReader();
+      await this.#drained;
+    }
   }
 
   async #waitForReader(): Promise<void> {
