@@ -1,0 +1,139 @@
+import { describe, expect, it } from "vitest";
+import { commitKv, embedding, rmsNorm, ropeKv, ropeTable, siluMul } from "../../../kernels/index.ts";
+import { commitKvReference } from "../../../kernels/reference/commit-kv.ts";
+import { embeddingReference } from "../../../kernels/reference/embedding.ts";
+import { rmsNormReference } from "../../../kernels/reference/rms-norm.ts";
+import { rotate } from "../../../kernels/reference/rope.ts";
+import { siluMulReference } from "../../../kernels/reference/silu-mul.ts";
+import { expectClose, uniform } from "../../support/arrays.ts";
+import { call, FAMILIES, readF32, submit, useGpu } from "../../support/gpu.ts";
+import { Random } from "../../support/random.ts";
+
+const test = useGpu();
+
+describe.each(FAMILIES)("$name family", (family) => {
+  const random = new Random(1);
+
+  it.each([4, 8, 12, 64, 260, 516, 2048])("rms-norm of %i columns, rows chosen by index", async (hiddenSize) => {
+    const gpu = test.context(family);
+    const numRows = random.int(1, 9);
+    const rows = Uint32Array.from({ length: numRows + 2 }, () => random.int(0, numRows - 1));
+    // A row of zeros and one of huge values are among the rows: epsilon decides the first, overflow threatens the other.
+    const x = uniform(random, numRows * hiddenSize, 3).fill(0, 0, hiddenSize);
+    x.subarray((numRows - 1) * hiddenSize).forEach((value, i, row) => (row[i] = value * 1e15));
+    const gain = uniform(random, hiddenSize, 2);
+    const out = gpu.pool.storage(4 * rows.length * hiddenSize, "out");
+    const epsilon = 1e-5;
+    const op = await rmsNorm(gpu, {
+      ...{ hiddenSize, epsilon, x: gpu.pool.upload(x, "x"), gain: gpu.pool.upload(gain, "gain"), out },
+      rowIndex: gpu.pool.upload(rows, "rows"),
+    });
+    await submit(gpu, [call(op, { numRows: rows.length })]);
+    const chosen = embeddingReference(x, hiddenSize, rows);
+    // A sum of n positive squares has a relative error of at most n · 2⁻²⁴, of which the root keeps half; 4 roundings follow.
+    const relative = (hiddenSize / 8 + 8) * 2 ** -24;
+    expectClose(await readF32(gpu, out, chosen.length), rmsNormReference(chosen, gain, epsilon), { relative }, "out");
+  });
+
+  it.each([4, 36, 344, 1024])("silu · up of %i columns, far into both tails", async (intermediateSize) => {
+    const gpu = test.context(family);
+    const numRows = random.int(1, 7);
+    const gateUp = uniform(random, 2 * numRows * intermediateSize, 20);
+    gateUp.set([-200, -88, 0, 88]);
+    const out = gpu.pool.storage(4 * numRows * intermediateSize, "out");
+    const op = await siluMul(gpu, { intermediateSize, gateUp: gpu.pool.upload(gateUp, "gateUp"), out });
+    await submit(gpu, [call(op, { numRows })]);
+    // WGSL gives exp(x) 3 + 2·|x| ulp, and the tail's result is all exp.
+    const tolerance = { absolute: 1e-30, relative: (3 + 2 * 20 + 8) * 2 ** -23 };
+    const expected = siluMulReference(gateUp, intermediateSize);
+    expectClose(await readF32(gpu, out, expected.length), expected, tolerance, "out");
+  });
+
+  it.each([4, 24, 256])("embedding of %i columns: exact", async (hiddenSize) => {
+    const gpu = test.context(family);
+    const table = uniform(random, 50 * hiddenSize);
+    const tokenIds = Uint32Array.from({ length: random.int(1, 40) }, () => random.int(0, 49));
+    const hidden = gpu.pool.storage(4 * tokenIds.length * hiddenSize, "hidden");
+    const op = await embedding(gpu, {
+      ...{ hiddenSize, hidden, table: gpu.pool.upload(table, "table") },
+      tokenIds: gpu.pool.upload(tokenIds, "tokenIds"),
+    });
+    await submit(gpu, [call(op, { numRows: tokenIds.length })]);
+    const expected = embeddingReference(table, hiddenSize, tokenIds);
+    expect(await readF32(gpu, hidden, expected.length)).toEqual(expected);
+  });
+
+  it.each([
+    { numHeads: 1, numKvHeads: 1, headDim: 8 },
+    { numHeads: 6, numKvHeads: 2, headDim: 24 },
+    { numHeads: 4, numKvHeads: 1, headDim: 128 },
+    { numHeads: 2, numKvHeads: 2, headDim: 256 },
+  ])("rotary embedding and K/V writes, %o", async (heads) => {
+    const gpu = test.context(family);
+    const { numHeads, numKvHeads, headDim } = heads;
+    const [numRows, maxPositions, numSlots] = [random.int(1, 9), 5000, 40];
+    const allHeads = numHeads + 2 * numKvHeads;
+    const frequencies = Float64Array.from({ length: headDim / 2 }, (_, i) => 10_000 ** ((-2 * i) / headDim));
+    const qkv = uniform(random, numRows * allHeads * headDim);
+    const positions = Array.from({ length: numRows }, (_, row) => (row === 0 ? 4999 : random.int(0, 4999)));
+    const slots = random.shuffle(Array.from({ length: numSlots }, (_, i) => i)).slice(0, numRows);
+    const caches = [uniform(random, numSlots * numKvHeads * headDim), uniform(random, numSlots * numKvHeads * headDim)];
+    const [kCache, vCache] = caches.map((cache) => gpu.pool.upload(cache, "cache")) as [GPUBuffer, GPUBuffer];
+    const qkvBuffer = gpu.pool.upload(qkv, "qkv");
+    const op = await ropeKv(gpu, heads, {
+      ...{ qkv: qkvBuffer, kCache, vCache, rope: gpu.pool.upload(ropeTable(frequencies, maxPositions), "rope") },
+      rowInfo: gpu.pool.upload(Uint32Array.from(positions.flatMap((p) => [0, p, p + 1, 0])), "rowInfo"),
+      slots: gpu.pool.upload(Uint32Array.from(slots), "slots"),
+    });
+    await submit(gpu, [call(op, { numRows })]);
+
+    const [kExpected, vExpected] = caches.map((cache) => Float64Array.from(cache)) as [Float64Array, Float64Array];
+    const qExpected = new Float64Array(numRows * numHeads * headDim);
+    for (let row = 0; row < numRows; row++) {
+      for (let head = 0; head < allHeads; head++) {
+        const at = (row * allHeads + head) * headDim;
+        const vector = qkv.subarray(at, at + headDim);
+        const rotated = rotate(vector, frequencies, positions[row] ?? 0);
+        const to = (slots[row] ?? 0) * numKvHeads;
+        if (head < numHeads) qExpected.set(rotated, (row * numHeads + head) * headDim);
+        else if (head < numHeads + numKvHeads) kExpected.set(rotated, (to + head - numHeads) * headDim);
+        else vExpected.set(vector, (to + head - numHeads - numKvHeads) * headDim);
+      }
+    }
+    const after = await readF32(gpu, qkvBuffer, qkv.length);
+    const q = Array.from({ length: numRows }, (_, row) =>
+      Array.from(after.subarray(row * allHeads * headDim, (row * allHeads + numHeads) * headDim)),
+    ).flat();
+    // |values| < 2: table, two products and a sum, half an ulp each.
+    const tolerance = { absolute: 6 * 2 ** -24 };
+    expectClose(q, qExpected, tolerance, "q");
+    expectClose(await readF32(gpu, kCache, kExpected.length), kExpected, tolerance, "kCache");
+    expectClose(await readF32(gpu, vCache, vExpected.length), vExpected, {}, "vCache");
+  });
+
+  it.each([4, 12, 256, 1028])("commit of slots of %i values: overlapping moves in order, exact", async (slotSize) => {
+    const gpu = test.context(family);
+    const numSlots = 60;
+    const caches = [uniform(random, numSlots * slotSize), uniform(random, numSlots * slotSize)] as const;
+    // An accepted path 2, 5, 6, 9 below slot 10: targets are sources of nothing later, but sources are earlier targets' neighbours.
+    const path = [2, 5, 6, 9].map((node, depth) => [10 + node, 11 + depth] as const);
+    const chain = [
+      [40, 41],
+      [41, 42],
+      [43, 43],
+    ] as const;
+    const moves = [...path, ...chain];
+    const [kCache, vCache] = caches.map((cache) => gpu.pool.upload(cache, "cache")) as [GPUBuffer, GPUBuffer];
+    const commit = await commitKv(gpu, {
+      ...{ slotSize, kCache, vCache },
+      moves: gpu.pool.upload(Uint32Array.from([...moves, [0, 59]].flat()), "moves"),
+    });
+    await submit(gpu, [(pass) => commit(pass, moves.length), (pass) => commit(pass, 0)]);
+    for (const [buffer, before] of [
+      [kCache, caches[0]],
+      [vCache, caches[1]],
+    ] as const) {
+      expect(await readF32(gpu, buffer, before.length)).toEqual(commitKvReference(before, slotSize, moves));
+    }
+  });
+});

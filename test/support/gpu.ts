@@ -1,0 +1,77 @@
+import { afterAll, beforeAll } from "vitest";
+import {
+  createGpuContext,
+  type Gpu,
+  type GpuContext,
+  type KernelFamily,
+  type Op,
+  openGpu,
+  type PassSize,
+} from "../../kernels/index.ts";
+
+/** Both families as a software adapter can run them (SwiftShader: subgroups of 4, no f16). */
+export const FAMILIES: readonly KernelFamily[] = [
+  { name: "portable", storage: "f32", rowTiles: [1, 4, 8], splitSize: 64 },
+  { name: "subgroup", storage: "f32", rowTiles: [1, 2, 4, 8], splitSize: 256 },
+];
+
+/** One software device for all tests of a file, opened before the first. */
+export function useGpu(): TestGpu {
+  const test = new TestGpu();
+  beforeAll(async () => test.open());
+  afterAll(() => test.close());
+  return test;
+}
+
+export class TestGpu {
+  #gpu: Gpu | undefined;
+  readonly #contexts = new Map<KernelFamily, GpuContext>();
+
+  async open(): Promise<void> {
+    this.#gpu = await openGpu("software");
+  }
+
+  /** The family's context: its pool keeps what tests allocate until the file ends. */
+  context(family: KernelFamily): GpuContext {
+    if (this.#gpu === undefined) throw new Error("contexts exist once the hooks have run");
+    let context = this.#contexts.get(family);
+    if (context === undefined) {
+      context = createGpuContext(this.#gpu, family);
+      this.#contexts.set(family, context);
+    }
+    return context;
+  }
+
+  close(): void {
+    for (const { pool } of this.#contexts.values()) pool.destroyAll();
+    this.#gpu?.close();
+  }
+}
+
+/** Encodes all calls into one pass and waits until the device has done them. */
+export async function submit(
+  { device, guard }: GpuContext,
+  calls: readonly ((pass: GPUComputePassEncoder) => void)[],
+): Promise<void> {
+  await guard.run(async () => {
+    const encoder = device.createCommandEncoder();
+    const pass = encoder.beginComputePass();
+    for (const call of calls) call(pass);
+    pass.end();
+    device.queue.submit([encoder.finish()]);
+    await device.queue.onSubmittedWorkDone();
+  });
+}
+
+/** An op as a call for `submit`. */
+export function call(op: Op, size: Partial<PassSize>): (pass: GPUComputePassEncoder) => void {
+  return (pass) => op(pass, { numRows: 0, numSplits: 1, numLogits: 0, ...size });
+}
+
+export async function readF32(context: GpuContext, buffer: GPUBuffer, count: number): Promise<Float32Array> {
+  return new Float32Array(await context.pool.read(buffer, 0, 4 * count));
+}
+
+export async function readU32(context: GpuContext, buffer: GPUBuffer, count: number): Promise<Uint32Array> {
+  return new Uint32Array(await context.pool.read(buffer, 0, 4 * count));
+}
