@@ -1,0 +1,172 @@
+import { z } from "zod";
+import { DRAFTER_KINDS, ENGINE_DEFAULTS, type EngineOptions } from "../engine/engine-options.ts";
+
+export const LOG_LEVELS = ["fatal", "error", "warn", "info", "debug", "trace", "silent"] as const;
+
+/** What help says about a setting beside its values and default. */
+export interface SettingInfo {
+  readonly group: "Model" | "Network" | "Memory and batching" | "Speculation" | "Logging";
+  /** Names the value in help, e.g. "PORT"; enums show their values instead. */
+  readonly placeholder?: string;
+  readonly description: string;
+  /** Describes what happens without the setting, where that is not simply a value. */
+  readonly defaultText?: string;
+  /** The value is a secret: no message may show it. */
+  readonly secret?: true;
+}
+
+/** Every field of `configSchema` is registered here. */
+export const settingInfos = z.registry<SettingInfo>();
+
+/** Text of a whole number, as flags and environment give it, becomes a number; anything else is judged as it is. */
+function wholeNumber(min: number, max: number) {
+  const error = `must be a whole number from ${min} to ${max}`;
+  return z.preprocess(
+    (value) => (typeof value === "string" && /^\d{1,15}$/.test(value) ? Number(value) : value),
+    z.int({ error }).min(min, { error }).max(max, { error }),
+  );
+}
+
+function oneOf<const T extends readonly [string, ...string[]]>(values: T) {
+  return z.enum(values, { error: `must be one of ${values.join(", ")}` });
+}
+
+function listOf(item: z.ZodType<string>) {
+  return z.array(item).readonly().default([]);
+}
+
+const filledText = z.string().trim().min(1, { error: "must not be empty" });
+
+/** Keys travel in an Authorization header, and in lists that commas separate. */
+const apiKey = z.string().regex(/^[\x21-\x2b\x2d-\x7e]+$/, {
+  error: "must be printable ASCII without blanks and commas",
+});
+
+/**
+ * Everything that can be set, with its default and its words: flags, environment twins and help are made from this.
+ * The key `maxModelLen` is the flag `--max-model-len` and the variable `CANOPY_MAX_MODEL_LEN`.
+ */
+export const configSchema = z.strictObject({
+  model: filledText.default("sapling-14m").register(settingInfos, {
+    group: "Model",
+    placeholder: "MODEL",
+    description: "What to serve: a bundled model's name, a local folder or a .gguf file",
+  }),
+  servedModelName: listOf(filledText).register(settingInfos, {
+    group: "Model",
+    placeholder: "NAME",
+    description: "Name of the model in the API; more names are aliases",
+    defaultText: "the model's own name",
+  }),
+  adapter: oneOf(["auto", "gpu", "software"]).default(ENGINE_DEFAULTS.adapter).register(settingInfos, {
+    group: "Model",
+    description: "What to run on; auto takes a GPU if there is one, gpu fails without one",
+  }),
+  port: wholeNumber(0, 65_535).default(8181).register(settingInfos, {
+    group: "Network",
+    placeholder: "PORT",
+    description: "Port to listen on; 0 takes any free one",
+  }),
+  host: z
+    .string()
+    .regex(/^[A-Za-z0-9_.:-]+$/, { error: "must be an IP address or a host name, without scheme, port or brackets" })
+    .default("127.0.0.1")
+    .register(settingInfos, {
+      group: "Network",
+      placeholder: "ADDRESS",
+      description: "Address to listen on; 0.0.0.0 is every IPv4 network of this machine",
+    }),
+  apiKey: listOf(apiKey).register(settingInfos, {
+    group: "Network",
+    placeholder: "KEY",
+    description: "Key that clients must send as Authorization: Bearer KEY",
+    defaultText: "no key is needed",
+    secret: true,
+  }),
+  apiKeyFile: filledText.optional().register(settingInfos, {
+    group: "Network",
+    placeholder: "FILE",
+    description: "File with further keys, one a line; # starts a comment line",
+  }),
+  allowedHosts: listOf(filledText).register(settingInfos, {
+    group: "Network",
+    placeholder: "NAME",
+    description: "Further host names under which clients may reach the server",
+    defaultText: "localhost when listening on loopback, else any",
+  }),
+  allowedOrigins: listOf(
+    z.string().regex(/^[a-z][a-z0-9+.-]*:\/\/[^/\s]+$/i, { error: "must be an origin such as https://app.example" }),
+  ).register(settingInfos, {
+    group: "Network",
+    placeholder: "ORIGIN",
+    description: "Origins whose web pages may send requests, such as https://app.example",
+    defaultText: "the server's own pages",
+  }),
+  maxModelLen: wholeNumber(1, 2 ** 24)
+    .optional()
+    .register(settingInfos, {
+      group: "Memory and batching",
+      placeholder: "TOKENS",
+      description: "Longest prompt plus answer, in tokens",
+      defaultText: "what the model was made for",
+    }),
+  kvBlocks: wholeNumber(2, 2 ** 24)
+    .optional()
+    .register(settingInfos, {
+      group: "Memory and batching",
+      placeholder: "N",
+      description: "Blocks of the KV cache, 16 tokens each; one is reserved",
+      defaultText: "enough for a full batch, within 1 GiB",
+    }),
+  maxNumSeqs: wholeNumber(1, 1024).default(ENGINE_DEFAULTS.maxNumSeqs).register(settingInfos, {
+    group: "Memory and batching",
+    placeholder: "N",
+    description: "Sequences that run at once",
+  }),
+  tokenBudget: wholeNumber(1, 65_536).default(ENGINE_DEFAULTS.tokenBudget).register(settingInfos, {
+    group: "Memory and batching",
+    placeholder: "ROWS",
+    description: "Prompt tokens and tree nodes that one step computes at most",
+  }),
+  maxQueue: wholeNumber(0, 100_000).default(256).register(settingInfos, {
+    group: "Memory and batching",
+    placeholder: "N",
+    description: "Sequences that may wait for a place; beyond them the answer is 429",
+  }),
+  drafter: oneOf(DRAFTER_KINDS).default(ENGINE_DEFAULTS.drafter).register(settingInfos, {
+    group: "Speculation",
+    description: "Who drafts; auto takes the draft model that belongs to the model, else suffix. The text is the same",
+  }),
+  treeNodes: wholeNumber(1, 1024).default(ENGINE_DEFAULTS.treeNodes).register(settingInfos, {
+    group: "Speculation",
+    placeholder: "N",
+    description: "Nodes of a draft tree, its root included",
+  }),
+  treeDepth: wholeNumber(1, 64).default(ENGINE_DEFAULTS.treeDepth).register(settingInfos, {
+    group: "Speculation",
+    placeholder: "N",
+    description: "Levels of a draft tree below its root",
+  }),
+  treeTopk: wholeNumber(1, 64).default(ENGINE_DEFAULTS.treeTopK).register(settingInfos, {
+    group: "Speculation",
+    placeholder: "N",
+    description: "Children of a node, and nodes that a level expands",
+  }),
+  logLevel: oneOf(LOG_LEVELS).default("info").register(settingInfos, {
+    group: "Logging",
+    description: "Least severe messages to write",
+  }),
+});
+
+export type Config = Readonly<z.infer<typeof configSchema>>;
+
+/** The engine's part of the configuration. */
+export function toEngineOptions(config: Config): EngineOptions {
+  const { model, drafter, adapter, maxModelLen, kvBlocks, maxNumSeqs, tokenBudget, treeNodes, treeDepth } = config;
+  return {
+    ...{ model, drafter, adapter, maxNumSeqs, tokenBudget, treeNodes, treeDepth },
+    treeTopK: config.treeTopk,
+    ...(maxModelLen === undefined ? {} : { maxModelLen }),
+    ...(kvBlocks === undefined ? {} : { numKvBlocks: kvBlocks }),
+  };
+}
