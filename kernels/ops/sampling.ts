@@ -3,7 +3,7 @@ import { type Op, type OpContext, threadsOp } from "../op.ts";
 
 /** Bytes of one row's sampling parameters (wgsl/sampling_params.wgsl). */
 export const SAMPLING_ROW_BYTES = 32;
-/** What `tokens` holds where no token was left to choose from: every logit was NaN or filtered. */
+/** What `tokens` holds where no token was left to choose from: every logit was NaN or −∞. */
 export const NO_TOKEN = 0xffffffff;
 
 /** How one row is drawn. */
@@ -19,6 +19,14 @@ export interface SamplingRow {
   readonly topK: number;
 }
 
+/**
+ * What a row's logits are multiplied by; 0 for a greedy row. Kept within 1e-30 … 1e5: beyond, f32 would flush it to 0 (which
+ * means greedy) or make products infinite, and no distribution would show the difference.
+ */
+export function inverseTemperature(temperature: number): number {
+  return temperature === 0 ? 0 : Math.min(Math.max(1 / temperature, 1e-30), 1e5);
+}
+
 /** Writes row `index` of a sampling buffer. */
 export function writeSamplingRow(view: DataView, index: number, row: SamplingRow): void {
   const at = index * SAMPLING_ROW_BYTES;
@@ -26,7 +34,7 @@ export function writeSamplingRow(view: DataView, index: number, row: SamplingRow
   view.setUint32(at + 4, row.seed[1], true);
   view.setUint32(at + 8, row.choice, true);
   view.setUint32(at + 12, row.position, true);
-  view.setFloat32(at + 16, row.temperature === 0 ? 0 : 1 / row.temperature, true);
+  view.setFloat32(at + 16, inverseTemperature(row.temperature), true);
   view.setFloat32(at + 20, row.topP, true);
   view.setFloat32(at + 24, row.minP, true);
   view.setUint32(at + 28, row.topK, true);

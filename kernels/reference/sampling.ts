@@ -1,4 +1,7 @@
-import type { SamplingRow } from "../ops/sampling.ts";
+import { inverseTemperature, type SamplingRow } from "../ops/sampling.ts";
+
+const NEVER_DRAWN = Number.NEGATIVE_INFINITY;
+const HIGHEST = Math.fround(3e38);
 
 /** A 32-bit finaliser, "lowbias32" (C. Wellons, hash-prospector). */
 function mix32(value: number): number {
@@ -18,30 +21,33 @@ export function gumbelNoise({ seed, choice, position }: SamplingRow, token: numb
   return -Math.log(-Math.log1p(-v));
 }
 
-/** z = logit / T, rounded as the kernels round it; the raw logit where T is 0. NaN counts as −∞: never drawn. */
+/** z = logit / T, rounded as the kernels round it; the raw logit where T is 0. NaN and −∞ are never drawn; +∞ is 3e38. */
 export function scaledLogits(logits: Float32Array, temperature: number): Float64Array {
-  const inverse = temperature === 0 ? 1 : Math.fround(1 / temperature);
-  return Float64Array.from(logits, (logit) =>
-    Number.isNaN(logit) ? Number.NEGATIVE_INFINITY : Math.fround(logit * inverse),
-  );
+  const inverse = temperature === 0 ? 1 : Math.fround(inverseTemperature(temperature));
+  return Float64Array.from(logits, (logit) => {
+    const z = Math.fround(logit * inverse);
+    return z > -HIGHEST ? Math.min(z, HIGHEST) : NEVER_DRAWN;
+  });
 }
 
 /**
  * The lowest z in play: of the topK largest (ties stay) the smallest set of best ones with topP of their mass, and none
- * below minP of the best one's probability. Found by sorting; −∞ for a greedy row.
+ * below minP of the best one's probability. Found by sorting; −∞ where nothing is filtered.
  */
 export function cutOff(z: Float64Array, { temperature, topK, topP, minP }: SamplingRow): number {
-  if (temperature === 0) return Number.NEGATIVE_INFINITY;
+  if (temperature === 0) return NEVER_DRAWN;
   const sorted = [...z].sort((a, b) => b - a);
   const best = sorted[0] ?? 0;
-  let cut = topK > 0 && topK < sorted.length ? (sorted[topK - 1] ?? 0) : Number.NEGATIVE_INFINITY;
+  let cut = topK > 0 && topK < sorted.length ? (sorted[topK - 1] ?? 0) : NEVER_DRAWN;
   if (topP < 1) {
-    const kept = sorted.filter((value) => value >= cut && value > Number.NEGATIVE_INFINITY);
-    const masses = kept.map((value) => Math.exp(value - best));
-    const wanted = topP * masses.reduce((sum, mass) => sum + mass, 0);
-    let sum = 0;
-    const last = masses.findIndex((mass) => (sum += mass) >= wanted);
-    cut = kept[last] ?? cut;
+    const kept = sorted.filter((value) => value >= cut && value > NEVER_DRAWN);
+    const wanted = topP * kept.reduce((sum, value) => sum + Math.exp(value - best), 0);
+    let mass = 0;
+    for (const value of kept) {
+      cut = value;
+      mass += Math.exp(value - best);
+      if (mass >= wanted) break;
+    }
   }
   return minP > 0 ? Math.max(cut, best + Math.log(minP)) : cut;
 }
@@ -55,7 +61,7 @@ export interface ScoredToken {
 /** Tokens with z ≥ cut, best score first, lower ids first among equals. The first is the draw. */
 export function rankTokens(z: Float64Array, cut: number, row: SamplingRow): ScoredToken[] {
   return Array.from(z, (value, token) => ({ token, value }))
-    .filter(({ value }) => value >= cut && value > Number.NEGATIVE_INFINITY)
+    .filter(({ value }) => value >= cut && value > NEVER_DRAWN)
     .map(({ token, value }) => ({ token, score: row.temperature === 0 ? value : value + gumbelNoise(row, token) }))
     .sort((a, b) => b.score - a.score || a.token - b.token);
 }

@@ -1,4 +1,4 @@
-// The lowest scaled logit that top-k, top-p and min-p leave in play: threshold[i], or −3e38 where nothing is filtered.
+// The lowest scaled logit that top-k, top-p and min-p leave in play: threshold[i], or LOWEST where nothing is filtered.
 // In this order on z = logit / T: the top_k largest (ties stay), of those the smallest set of best tokens with top_p of
 // their mass, and z ≥ max + log(min_p). The cut is found by bisection over the order-preserving bits of f32.
 //   logits    f32 [numRows, LOGITS_STRIDE], of which VOCAB_SIZE count;  rows SamplingRow [numRows];  threshold f32 [numRows]
@@ -37,14 +37,14 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
   if (id.x >= num_rows) { return; }
   let row = rows[id.x];
   let base = id.x * LOGITS_STRIDE;
-  var cut = -3.0e38;
+  var cut = LOWEST;
   let by_count = row.top_k > 0u && row.top_k < VOCAB_SIZE;
   let by_mass = row.top_p < 1.0;
   if (row.inv_temperature == 0.0 || !(by_count || by_mass || row.min_p > 0.0)) {
     threshold[id.x] = cut;
     return;
   }
-  var top = -3.0e38;
+  var top = LOWEST;
   for (var v = 0u; v < VOCAB_SIZE; v++) { top = max(top, scaled(row, logits[base + v])); }
   if (by_count) {
     var low = order_bits(cut);
@@ -65,6 +65,7 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
     }
     cut = from_order_bits(low);
   }
-  if (row.min_p > 0.0) { cut = max(cut, top + log(row.min_p)); }
+  // log(1) need not be 0 (WGSL: within 2⁻²¹), and the best token always stays.
+  if (row.min_p > 0.0) { cut = max(cut, min(top, top + log(row.min_p))); }
   threshold[id.x] = cut;
 }

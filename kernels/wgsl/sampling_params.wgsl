@@ -9,6 +9,14 @@ struct SamplingRow {
   top_k: u32,
 }
 
+const HIGHEST = 3.0e38;
+const LOWEST = -3.0e38;
+const NEVER_DRAWN = -3.4028234e38;
+
+// z = logit / T, finite: NaN and −∞ become NEVER_DRAWN, which no cut lets pass, and +∞ becomes HIGHEST. NaN is told by its
+// bits, since a compiler may take x != x for false.
 fn scaled(row: SamplingRow, logit: f32) -> f32 {
-  return select(logit * row.inv_temperature, logit, row.inv_temperature == 0.0);
+  let z = select(logit * row.inv_temperature, logit, row.inv_temperature == 0.0);
+  let is_nan = (bitcast<u32>(logit) & 0x7fffffffu) > 0x7f800000u;
+  return select(clamp(z, NEVER_DRAWN, HIGHEST), NEVER_DRAWN, is_nan);
 }

@@ -23,8 +23,8 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
   let base = row_at * LOGITS_STRIDE;
   let end = min((chunk + 1u) * CHUNK, VOCAB_SIZE);
   var best: array<Candidate, TOP_K>;
-  for (var i = 0u; i < TOP_K; i++) { best[i] = Candidate(-3.0e38, 0xffffffffu); }
-  var top = -3.0e38;
+  for (var i = 0u; i < TOP_K; i++) { best[i] = Candidate(LOWEST, 0xffffffffu); }
+  var top = LOWEST;
   var total = 0.0;
   for (var v = chunk * CHUNK; v < end; v++) {
     let z = scaled(row, logits[base + v]);

@@ -1,0 +1,124 @@
+import { attention, type GpuContext, type HeadShape, ROW_INFO_WORDS } from "../../../kernels/index.ts";
+import { attentionReference, slotsOfRow } from "../../../kernels/reference/attention.ts";
+import { uniform } from "../../support/arrays.ts";
+import { call, readF32, submit } from "../../support/gpu.ts";
+import type { Random } from "../../support/random.ts";
+
+/** Keys and values by slot, f32 [numSlots, numKvHeads, headDim]. */
+export interface Cache {
+  readonly keys: Float32Array<ArrayBuffer>;
+  readonly values: Float32Array<ArrayBuffer>;
+}
+
+/** One row: its query f32 [numHeads, headDim], and where it finds its keys. */
+export interface AttentionRow {
+  readonly query: Float32Array;
+  readonly blockTable: readonly number[];
+  readonly position: number;
+  readonly linearLen: number;
+  /** Slots of positions linearLen … position. */
+  readonly path: readonly number[];
+}
+
+export function randomCache(random: Random, heads: HeadShape, numSlots: number): Cache {
+  const size = numSlots * heads.numKvHeads * heads.headDim;
+  return { keys: uniform(random, size, 2), values: uniform(random, size) };
+}
+
+/** A row over `blockTable`'s slots whose last `numPath` positions come as a path instead. */
+export function rowOver(
+  random: Random,
+  heads: HeadShape,
+  blockTable: readonly number[],
+  blockSize: number,
+  position: number,
+  numPath: number,
+): AttentionRow {
+  const linearLen = position + 1 - numPath;
+  const path = Array.from({ length: numPath }, (_, i) => slotAt(blockTable, blockSize, linearLen + i));
+  return { query: uniform(random, heads.numHeads * heads.headDim, 2), blockTable, position, linearLen, path };
+}
+
+export function slotAt(blockTable: readonly number[], blockSize: number, position: number): number {
+  return (blockTable[Math.floor(position / blockSize)] ?? 0) * blockSize + (position % blockSize);
+}
+
+/** Output f32 [numHeads · headDim] of each row, all rows in one dispatch, by the family's kernels. */
+export async function attend(
+  gpu: GpuContext,
+  heads: HeadShape,
+  blockSize: number,
+  cache: Cache,
+  rows: readonly AttentionRow[],
+): Promise<Float32Array[]> {
+  const { numHeads, numKvHeads, headDim } = heads;
+  const { info, tables } = packRowInfo(rows);
+  const rowSize = (numHeads + 2 * numKvHeads) * headDim;
+  // K and V of the rows themselves are not read here; NaN would show if they were.
+  const qkv = new Float32Array(rows.length * rowSize).fill(Number.NaN);
+  rows.forEach(({ query }, row) => {
+    qkv.set(query, row * rowSize);
+  });
+  const numSplits = Math.floor(Math.max(...rows.map(({ position }) => position)) / gpu.family.splitSize) + 1;
+  const numPartials = rows.length * numHeads * numSplits;
+  const poison = new Float32Array(numPartials * headDim).fill(Number.NaN);
+  const out = gpu.pool.storage(4 * rows.length * numHeads * headDim, "out");
+  const buffers = {
+    qkv: gpu.pool.upload(qkv, "qkv"),
+    kCache: gpu.pool.upload(cache.keys, "kCache"),
+    vCache: gpu.pool.upload(cache.values, "vCache"),
+    rowInfo: gpu.pool.upload(info, "rowInfo"),
+    tables: gpu.pool.upload(tables, "tables"),
+    partial: gpu.pool.upload(poison, "partial"),
+    stats: gpu.pool.upload(poison.subarray(0, 2 * numPartials), "stats"),
+    out,
+  };
+  const op = await attention(gpu, heads, { ...buffers, blockSize });
+  await submit(gpu, [call(op, { numRows: rows.length, numSplits })]);
+  const all = await readF32(gpu, out, rows.length * numHeads * headDim);
+  for (const buffer of Object.values(buffers)) gpu.pool.destroy(buffer);
+  return rows.map((_, row) => all.slice(row * numHeads * headDim, (row + 1) * numHeads * headDim));
+}
+
+/** The same in f64, row by row, head by head. */
+export function attendReference(
+  heads: HeadShape,
+  blockSize: number,
+  { keys, values }: Cache,
+  rows: readonly AttentionRow[],
+): Float64Array[] {
+  const { numHeads, numKvHeads, headDim } = heads;
+  const { info, tables } = packRowInfo(rows);
+  return rows.map(({ query }, row) => {
+    const [table = 0, position = 0, linearLen = 0, path = 0] = info.subarray(row * ROW_INFO_WORDS);
+    const slots = slotsOfRow([table, position, linearLen, path], tables, blockSize);
+    const out = new Float64Array(numHeads * headDim);
+    for (let head = 0; head < numHeads; head++) {
+      const kvHead = Math.floor((head * numKvHeads) / numHeads);
+      const pick = (from: Float32Array) =>
+        slots.map((slot) => from.subarray((slot * numKvHeads + kvHead) * headDim).subarray(0, headDim));
+      const q = query.subarray(head * headDim, (head + 1) * headDim);
+      out.set(attentionReference(q, pick(keys), pick(values)), head * headDim);
+    }
+    return out;
+  });
+}
+
+/** Row info u32 [numRows, 4] and the tables it points into; rows of one block table share it. */
+function packRowInfo(rows: readonly AttentionRow[]) {
+  const words: number[] = [];
+  const offsets = new Map<readonly number[], number>();
+  const place = (list: readonly number[]) => {
+    const at = offsets.get(list) ?? words.length;
+    if (!offsets.has(list)) words.push(...list);
+    offsets.set(list, at);
+    return at;
+  };
+  const info = rows.flatMap(({ blockTable, position, linearLen, path }) => [
+    place(blockTable),
+    position,
+    linearLen,
+    place(path),
+  ]);
+  return { info: Uint32Array.from(info), tables: Uint32Array.from([...words, 0]) };
+}

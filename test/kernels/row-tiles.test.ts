@@ -1,0 +1,25 @@
+import { expect, it } from "vitest";
+import { type Binding, checkRowTiles, type KernelSpec, Kernels } from "../../kernels/index.ts";
+import { FAMILIES, useGpu } from "../support/gpu.ts";
+
+const test = useGpu();
+
+it.each(FAMILIES)("every tile of the $name family gives the one-row product's bits here", async (family) => {
+  expect(await checkRowTiles(test.context(family), [64, 260, 1028])).toEqual(family);
+});
+
+/** Compiles the tile of 4 rows with its sum cut short by four inputs. */
+class WrongTile extends Kernels {
+  override bind(spec: KernelSpec, buffers: readonly Binding[]) {
+    const { constants } = spec;
+    const isWrong = constants.ROWS === 4 || spec.shader.includes("matmul_rows4");
+    const numInputs = Number(constants.NUM_INPUTS) - 4;
+    return super.bind(isWrong ? { ...spec, constants: { ...constants, NUM_INPUTS: numInputs } } : spec, buffers);
+  }
+}
+
+it.each(FAMILIES)("a tile of the $name family that differs is not used, the others are", async (family) => {
+  const gpu = test.context(family);
+  const { rowTiles } = await checkRowTiles({ ...gpu, kernels: new WrongTile(gpu.device) }, [64]);
+  expect(rowTiles).toEqual(family.rowTiles.filter((tile) => tile !== 4));
+});
