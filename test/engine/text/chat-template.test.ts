@@ -86,22 +86,23 @@ describe("a template that looks into contents", () => {
   });
 });
 
-it("knows a control token by its own name only, whatever private-use characters the template holds", () => {
-  const { text, tokenizer } = open({
-    controls: ["<|end|>"],
-    template: "\uE000{{ '\\uE001' }}<|end|>{{ messages[0].content }}",
-  });
-  const ids = text.encodeChat([{ role: "user", content: "\uE000\uE001\uE002\uE003<|end|>" }]);
-  expect(spell(tokenizer, ids)).toBe("\uE000\uE001<|end|>\uE000\uE001\uE002\uE003<|end|>");
-  expect(ids.filter((id) => tokenizer.isControl(id))).toEqual([4096]);
-});
+it.each(["\uE000\uE001\uE002\uE003<|end|>", "\uE002<|end|>"])(
+  "knows a control token by no other name, whatever private-use characters the template and %j hold",
+  (content) => {
+    const { text, tokenizer } = open({
+      controls: ["<|end|>"],
+      template: "\uE000{{ '\\uE001' }}<|end|>{{ messages[0].content }}",
+    });
+    const ids = text.encodeChat([{ role: "user", content }]);
+    expect(spell(tokenizer, ids)).toBe(`\uE000\uE001<|end|>${content}`);
+    expect(ids.filter((id) => tokenizer.isControl(id))).toEqual([4096]);
+  },
+);
 
 describe("what is refused", () => {
   const hello = [{ role: "user", content: "hello" }];
-  const encode =
-    (template: string, messages: readonly ChatMessage[] = hello) =>
-    () =>
-      open({ controls: [], template }).text.encodeChat(messages);
+  const encode = (template: string, messages: readonly ChatMessage[]) =>
+    open({ controls: [], template }).text.encodeChat(messages);
   const everyPrivateUse = Array.from({ length: 6400 }, (_, i) => String.fromCharCode(0xe000 + i)).join("");
   const echo = "{{ messages[0].content }}<|im_end|>";
 
