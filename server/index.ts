@@ -1,0 +1,10 @@
+export { Admission, type AdmissionLimits, type Ticket } from "./admission.ts";
+export { type App, type AppOptions, buildApp } from "./app.ts";
+export { type Config, configSchema, toEngineOptions } from "./config.ts";
+export { type Environment, type LoadedConfig, loadConfig, UsageError } from "./config-load.ts";
+export type { ServedModel } from "./context.ts";
+export type { DoorSettings } from "./doors.ts";
+export { ApiError, type ErrorBody, type ErrorCode } from "./errors.ts";
+export { type RunningServer, type ServeDeps, serve } from "./main.ts";
+export { LocalTextService, type TextService } from "./text-service.ts";
+export { VERSION } from "./version.ts";

@@ -1,0 +1,115 @@
+import { createServer } from "node:net";
+import type { Logger } from "pino";
+import type { CreatedEngine, EngineOptions } from "../engine/engine-options.ts";
+import { ModelText } from "../engine/text/model-text.ts";
+import { type App, buildApp } from "./app.ts";
+import { type BannerFacts, bannerFields, formatBanner, SOFTWARE_WARNING, urlOf } from "./banner.ts";
+import type { Output } from "./cli-logger.ts";
+import { logStats } from "./cli-stats.ts";
+import { type Config, toEngineOptions } from "./config.ts";
+import type { ServedModel } from "./context.ts";
+import { isLoopback } from "./doors.ts";
+import { SHUTDOWN_TIMES, type ShutdownTimes, shutDown } from "./shutdown.ts";
+import { LocalTextService } from "./text-service.ts";
+
+/** What `serve` takes from outside, so that tests can give their own. */
+export interface ServeDeps {
+  readonly createEngine: (options: EngineOptions) => Promise<CreatedEngine>;
+  readonly logger: Logger;
+  /** Gets the banner where it is a terminal; a log gets the same facts otherwise. */
+  readonly output: Output;
+  readonly shutdownTimes?: ShutdownTimes;
+}
+
+export interface RunningServer {
+  /** Without a slash at the end. */
+  readonly url: string;
+  /** Drains, then closes everything. */
+  shutDown(): Promise<void>;
+}
+
+/**
+ * Opens model and device, then listens: a server that can be reached is ready.
+ * @throws ModelFileError, EngineOptionsError, GpuError, or the system's error of listening (EADDRINUSE, EACCES, …)
+ */
+export async function serve(config: Config, deps: ServeDeps): Promise<RunningServer> {
+  const { logger } = deps;
+  // A large model loads for minutes; a port that is taken should be told before.
+  if (config.port !== 0) await checkPort(config);
+  logger.info({ model: config.model }, "loading the model");
+  const engine = await deps.createEngine(toEngineOptions(config));
+  let app: App | undefined;
+  try {
+    const model = servedModel(config, engine);
+    app = await buildApp({
+      ...{ client: engine.client, model, logger, maxQueue: config.maxQueue, apiKeys: config.apiKey },
+      text: new LocalTextService(new ModelText(engine.model.text)),
+      doors: { host: config.host, allowedHosts: config.allowedHosts, allowedOrigins: config.allowedOrigins },
+    });
+    app.metrics.includeProcessMetrics();
+    await app.server.listen({ host: config.host, port: config.port, listenTextResolver: () => "listening" });
+    return announce(config, deps, engine, app, model);
+  } catch (error) {
+    await app?.server.close();
+    await engine.client.close();
+    throw error;
+  }
+}
+
+function announce(config: Config, deps: ServeDeps, engine: CreatedEngine, app: App, model: ServedModel): RunningServer {
+  const { logger, output } = deps;
+  const address = app.server.server.address();
+  const port = typeof address === "object" && address !== null ? address.port : config.port;
+  const url = urlOf(config.host, port);
+  const facts: BannerFacts = {
+    ...{ config, url, info: engine.client.info, modelName: model.names[0] },
+    hasChat: engine.model.text.chatTemplate !== undefined,
+  };
+  if (output.isTTY) output.write(formatBanner(facts, output.hasColors?.() ?? false));
+  else {
+    if (facts.info.adapterKind === "software") logger.warn(SOFTWARE_WARNING);
+    logger.info(bannerFields(facts), `ready at ${url}`);
+  }
+  warnIfOpen(config, logger);
+  const stopStats = logStats(engine.client, logger);
+  let ending: Promise<void> | undefined;
+  const parts = {
+    ...{ logger, admission: app.admission },
+    closeServer: () => app.server.close(),
+    dropConnections: () => app.server.server.closeAllConnections(),
+    closeEngine: () => {
+      stopStats();
+      return engine.client.close();
+    },
+  };
+  return {
+    url,
+    shutDown: () => {
+      ending ??= shutDown(parts, deps.shutdownTimes ?? SHUTDOWN_TIMES);
+      return ending;
+    },
+  };
+}
+
+function servedModel({ servedModelName }: Config, { model }: CreatedEngine): ServedModel {
+  const [first = model.name, ...more] = servedModelName;
+  return {
+    names: [first, ...more],
+    generationDefaults: model.generationDefaults,
+    created: Math.floor(Date.now() / 1000),
+  };
+}
+
+function warnIfOpen({ host, apiKey }: Config, logger: Logger): void {
+  if (isLoopback(host) || apiKey.length > 0) return;
+  logger.warn(`anyone who reaches ${host} can use this server: set --api-key or --api-key-file, or --host 127.0.0.1`);
+}
+
+/** @throws the system's error when nobody could listen there now. */
+function checkPort({ host, port }: Config): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const probe = createServer();
+    probe.once("error", reject);
+    probe.listen({ host, port }, () => probe.close(() => resolve()));
+  });
+}
