@@ -23,7 +23,9 @@ fn main(
   let subgroups = WORKGROUP_SIZE / size;
   for (var o = 0u; o < OUTPUTS_PER_GROUP; o += subgroups) {
     let n = group.x * OUTPUTS_PER_GROUP + o + thread / size;
+    // Said explicitly: on NVIDIA's Vulkan driver (580) the array kept the values of the turn before.
     var acc: array<vec4f, ROWS>;
+    for (var m = 0u; m < ROWS; m++) { acc[m] = vec4f(); }
     if (n < NUM_OUTPUTS) {
       for (var k = lane; k < INPUTS; k += size) {
         let weight = vec4f(w[n * INPUTS + k]);
