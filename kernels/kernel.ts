@@ -74,12 +74,18 @@ export class Kernels {
 
   async #compile(spec: KernelSpec, code: string): Promise<GPUComputePipeline> {
     const label = spec.shader.at(-1) ?? "";
+    // The module's own error says what is wrong; the pipeline's says only that the module is invalid.
+    this.#device.pushErrorScope("validation");
     const module = this.#device.createShaderModule({ code, label });
-    try {
-      return await this.#device.createComputePipelineAsync({ label, layout: "auto", compute: { module } });
-    } catch (error) {
-      throw new GpuError("shader_invalid", `${label}.wgsl: ${error instanceof Error ? error.message : String(error)}`);
-    }
+    const [moduleError, pipeline] = await Promise.allSettled([
+      this.#device.popErrorScope(),
+      this.#device.createComputePipelineAsync({ label, layout: "auto", compute: { module } }),
+    ]);
+    if (pipeline.status === "fulfilled") return pipeline.value;
+    const cause: unknown =
+      moduleError.status === "fulfilled" ? (moduleError.value ?? pipeline.reason) : pipeline.reason;
+    const message = cause instanceof GPUError || cause instanceof Error ? cause.message : String(cause);
+    throw new GpuError("shader_invalid", `${label}.wgsl: ${message}`);
   }
 
   /** Compiles (or finds) the pipeline and binds `buffers` to bindings 0, 1, … of group 0. */
