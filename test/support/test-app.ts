@@ -1,0 +1,61 @@
+import type { AddressInfo } from "node:net";
+import { resolveModel } from "../../engine/model/bundled.ts";
+import { openModel } from "../../engine/model/open.ts";
+import { ModelText } from "../../engine/text/model-text.ts";
+import { type App, type AppOptions, buildApp } from "../../server/app.ts";
+import { LocalTextService } from "../../server/text-service.ts";
+import { FakeEngine, type FakeEngineOptions, type FakeStep } from "./fake-engine.ts";
+
+export const END_OF_TURN = 2;
+
+function readText(): ModelText {
+  const model = openModel(resolveModel("sapling-14m"));
+  model.weights.close();
+  if (model.text === undefined) throw new Error("sapling-14m has a tokenizer");
+  return new ModelText(model.text);
+}
+
+/** The bundled tokenizer: real text over a scripted engine. */
+export const TEXT = readText();
+
+/** A text as steps of `stepLen` tokens, all but the last of a step accepted; then the end of turn. */
+export function stepsOf(text: string, stepLen = 3): readonly FakeStep[] {
+  const ids = [...TEXT.encodePrompt(text), END_OF_TURN];
+  return Array.from({ length: Math.ceil(ids.length / stepLen) }, (_, i) => {
+    const tokenIds = ids.slice(i * stepLen, (i + 1) * stepLen);
+    return { tokenIds, numAccepted: tokenIds.length - 1 };
+  });
+}
+
+export interface TestApp extends App {
+  readonly engine: FakeEngine;
+  readonly url: string;
+  close(): Promise<void>;
+}
+
+/** The app over a fake engine, listening on a free port of the loopback. */
+export async function startApp(engine: FakeEngineOptions, options: Partial<AppOptions> = {}): Promise<TestApp> {
+  const client = new FakeEngine(engine);
+  const app = await buildApp({
+    client,
+    model: { names: ["fake", "alias"], generationDefaults: {}, created: 1 },
+    text: new LocalTextService(TEXT),
+    apiKeys: [],
+    doors: { host: "127.0.0.1", allowedHosts: [], allowedOrigins: [] },
+    maxQueue: 300,
+    ...options,
+  });
+  await app.server.listen({ host: "127.0.0.1", port: 0 });
+  const { port } = app.server.server.address() as AddressInfo;
+  return { ...app, engine: client, url: `http://127.0.0.1:${port}`, close: () => app.server.close() };
+}
+
+/** Posts a body, as JSON unless it is text, and reads the answer whole. */
+export async function post(app: TestApp, path: string, body: unknown, headers: Readonly<Record<string, string>> = {}) {
+  const response = await fetch(app.url + path, {
+    method: "POST",
+    headers: { "content-type": "application/json", ...headers },
+    body: typeof body === "string" || body instanceof Uint8Array ? (body as BodyInit) : JSON.stringify(body),
+  });
+  return { status: response.status, headers: response.headers, text: await response.text() };
+}
