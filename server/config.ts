@@ -32,7 +32,7 @@ function oneOf<const T extends readonly [string, ...string[]]>(values: T) {
 }
 
 function listOf(item: z.ZodType<string>) {
-  return z.array(item).readonly().default([]);
+  return z.array(item).default([]).readonly();
 }
 
 const filledText = z.string().trim().min(1, { error: "must not be empty" });
