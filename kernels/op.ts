@@ -20,7 +20,13 @@ export interface PassSize {
 /** One kernel call with its buffers bound. Encoding does no allocation on the GPU. */
 export type Op = (pass: GPUComputePassEncoder, size: PassSize) => void;
 
-/** Makes an op of one kernel whose grid is one-dimensional: `threads(size)` threads in groups of `workgroupSize`. */
+/** Workgroups of one dimension that every WebGPU device can dispatch. */
+const MAX_GROUPS = 65_535;
+
+/**
+ * Makes an op of one kernel whose grid is one-dimensional: `threads(size)` threads in groups of `workgroupSize`. The kernel
+ * asks `thread_index` for its place, since long grids are folded (wgsl/thread_index.wgsl).
+ */
 export async function threadsOp(
   context: OpContext,
   spec: KernelSpec,
@@ -29,10 +35,16 @@ export async function threadsOp(
   threads: (size: PassSize) => number,
   immediates: (size: PassSize) => readonly number[] = (size) => [size.numRows],
 ): Promise<Op> {
-  const kernel = await context.kernels.bind(spec, buffers);
+  const folded = {
+    ...spec,
+    shader: ["thread_index", ...spec.shader],
+    constants: { ...spec.constants, GRID_WIDTH: MAX_GROUPS * workgroupSize },
+  };
+  const kernel = await context.kernels.bind(folded, buffers);
   const words = new Uint32Array(Math.max(1, spec.numImmediates));
   return (pass, size) => {
     words.set(immediates(size));
-    kernel.dispatch(pass, [Math.ceil(threads(size) / workgroupSize), 1, 1], words);
+    const numGroups = Math.ceil(threads(size) / workgroupSize);
+    kernel.dispatch(pass, [Math.min(numGroups, MAX_GROUPS), Math.ceil(numGroups / MAX_GROUPS), 1], words);
   };
 }

@@ -14,9 +14,10 @@ const QUADS = HEAD_DIM / 4u;
 
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn main(@builtin(global_invocation_id) id: vec3u) {
-  let row = id.x / (NUM_HEADS * QUADS);
+  let thread = thread_index(id);
+  let row = thread / (NUM_HEADS * QUADS);
   if (row >= params.num_rows) { return; }
-  let base = (id.x / QUADS) * params.num_splits;
+  let base = (thread / QUADS) * params.num_splits;
   let last = row_info[row].y / SPLIT;
   var top = -3.0e38;
   var total = 0.0;
@@ -26,9 +27,9 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
     let new_top = max(top, split.x);
     let keep = exp(top - new_top);
     let add = exp(split.x - new_top);
-    acc = acc * keep + partial[(base + c) * QUADS + id.x % QUADS] * add;
+    acc = acc * keep + partial[(base + c) * QUADS + thread % QUADS] * add;
     total = total * keep + split.y * add;
     top = new_top;
   }
-  out[id.x] = acc / total;
+  out[thread] = acc / total;
 }

@@ -20,9 +20,10 @@ const ALL_HEADS = NUM_HEADS + 2u * NUM_KV_HEADS;
 
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn main(@builtin(global_invocation_id) id: vec3u) {
-  let head = id.x % NUM_HEADS;
-  let split = (id.x / NUM_HEADS) % params.num_splits;
-  let row = id.x / (NUM_HEADS * params.num_splits);
+  let thread = thread_index(id);
+  let head = thread % NUM_HEADS;
+  let split = (thread / NUM_HEADS) % params.num_splits;
+  let row = thread / (NUM_HEADS * params.num_splits);
   if (row >= params.num_rows) { return; }
   let info = row_info[row];
   let first = split * SPLIT;

@@ -12,6 +12,7 @@ const COLUMNS = HIDDEN_SIZE / 4u;
 
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn main(@builtin(global_invocation_id) id: vec3u) {
-  if (id.x >= num_rows * COLUMNS) { return; }
-  hidden[id.x] = vec4f(table[token_ids[id.x / COLUMNS] * COLUMNS + id.x % COLUMNS]);
+  let thread = thread_index(id);
+  if (thread >= num_rows * COLUMNS) { return; }
+  hidden[thread] = vec4f(table[token_ids[thread / COLUMNS] * COLUMNS + thread % COLUMNS]);
 }

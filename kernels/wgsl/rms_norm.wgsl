@@ -14,8 +14,9 @@ const COLUMNS = HIDDEN_SIZE / 4u;
 
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn main(@builtin(global_invocation_id) id: vec3u) {
-  if (id.x >= num_out) { return; }
-  let from_base = row_index[id.x] * COLUMNS;
+  let thread = thread_index(id);
+  if (thread >= num_out) { return; }
+  let from_base = row_index[thread] * COLUMNS;
   var squares = vec4f();
   for (var c = 0u; c < COLUMNS; c++) {
     let v = x[from_base + c];
@@ -23,7 +24,7 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
   }
   let mean = ((squares.x + squares.y) + (squares.z + squares.w)) / f32(HIDDEN_SIZE);
   let scale = inverseSqrt(mean + EPSILON);
-  let to_base = id.x * COLUMNS;
+  let to_base = thread * COLUMNS;
   for (var c = 0u; c < COLUMNS; c++) {
     out[to_base + c] = x[from_base + c] * scale * gain[c];
   }

@@ -16,7 +16,9 @@ var<workgroup> sums: array<f32, WORKGROUP_SIZE>;
 
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) t: u32) {
-  let from_base = row_index[group.x] * COLUMNS;
+  let row = thread_index(group);
+  if (row >= num_out) { return; }
+  let from_base = row_index[row] * COLUMNS;
   var squares = vec4f();
   for (var c = t; c < COLUMNS; c += WORKGROUP_SIZE) {
     let v = x[from_base + c];
@@ -29,7 +31,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) t:
     workgroupBarrier();
   }
   let scale = inverseSqrt(sums[0] / f32(HIDDEN_SIZE) + EPSILON);
-  let to_base = group.x * COLUMNS;
+  let to_base = row * COLUMNS;
   for (var c = t; c < COLUMNS; c += WORKGROUP_SIZE) {
     out[to_base + c] = x[from_base + c] * scale * gain[c];
   }

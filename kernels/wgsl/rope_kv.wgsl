@@ -18,9 +18,10 @@ const ALL_HEADS = NUM_HEADS + 2u * NUM_KV_HEADS;
 
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn main(@builtin(global_invocation_id) id: vec3u) {
-  let quad = id.x % QUADS;
-  let head = (id.x / QUADS) % ALL_HEADS;
-  let row = id.x / (QUADS * ALL_HEADS);
+  let thread = thread_index(id);
+  let quad = thread % QUADS;
+  let head = (thread / QUADS) % ALL_HEADS;
+  let row = thread / (QUADS * ALL_HEADS);
   if (row >= num_rows) { return; }
   let at = (row * ALL_HEADS + head) * 2u * QUADS + quad;
   var low = qkv[at];

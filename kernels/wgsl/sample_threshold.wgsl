@@ -34,14 +34,15 @@ fn mass_from(row: SamplingRow, base: u32, top: f32, cut: f32) -> f32 {
 
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn main(@builtin(global_invocation_id) id: vec3u) {
-  if (id.x >= num_rows) { return; }
-  let row = rows[id.x];
-  let base = id.x * LOGITS_STRIDE;
+  let thread = thread_index(id);
+  if (thread >= num_rows) { return; }
+  let row = rows[thread];
+  let base = thread * LOGITS_STRIDE;
   var cut = LOWEST;
   let by_count = row.top_k > 0u && row.top_k < VOCAB_SIZE;
   let by_mass = row.top_p < 1.0;
   if (row.inv_temperature == 0.0 || !(by_count || by_mass || row.min_p > 0.0)) {
-    threshold[id.x] = cut;
+    threshold[thread] = cut;
     return;
   }
   var top = LOWEST;
@@ -67,5 +68,5 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
   }
   // log(1) need not be 0 (WGSL: within 2⁻²¹), and the best token always stays.
   if (row.min_p > 0.0) { cut = max(cut, min(top, top + log(row.min_p))); }
-  threshold[id.x] = cut;
+  threshold[thread] = cut;
 }

@@ -9,8 +9,9 @@ const COLUMNS = SIZE / 4u;
 
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn main(@builtin(global_invocation_id) id: vec3u) {
-  if (id.x >= num_rows * COLUMNS) { return; }
-  let at = (id.x / COLUMNS) * 2u * COLUMNS + id.x % COLUMNS;
+  let thread = thread_index(id);
+  if (thread >= num_rows * COLUMNS) { return; }
+  let at = (thread / COLUMNS) * 2u * COLUMNS + thread % COLUMNS;
   let gate = gate_up[at];
-  out[id.x] = gate / (1.0 + exp(-gate)) * gate_up[at + COLUMNS];
+  out[thread] = gate / (1.0 + exp(-gate)) * gate_up[at + COLUMNS];
 }

@@ -12,10 +12,11 @@ var<immediate> num_rows: u32;
 
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn main(@builtin(global_invocation_id) id: vec3u) {
-  if (id.x >= num_rows) { return; }
+  let thread = thread_index(id);
+  if (thread >= num_rows) { return; }
   var best: array<Candidate, TOP_K>;
   for (var i = 0u; i < TOP_K; i++) { best[i] = Candidate(-3.0e38, 0xffffffffu); }
-  let first = id.x * NUM_CHUNKS * TOP_K;
+  let first = thread * NUM_CHUNKS * TOP_K;
   for (var c = 0u; c < NUM_CHUNKS * TOP_K; c++) {
     let candidate = candidates[first + c];
     if (!(candidate.score > best[TOP_K - 1].score)) { continue; }
@@ -29,16 +30,16 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
   var log_total = 0.0;
   if (WITH_SUMS == 1) {
     var top = -3.0e38;
-    for (var c = 0u; c < NUM_CHUNKS; c++) { top = max(top, sums[id.x * NUM_CHUNKS + c].x); }
+    for (var c = 0u; c < NUM_CHUNKS; c++) { top = max(top, sums[thread * NUM_CHUNKS + c].x); }
     var total = 0.0;
     for (var c = 0u; c < NUM_CHUNKS; c++) {
-      let chunk = sums[id.x * NUM_CHUNKS + c];
+      let chunk = sums[thread * NUM_CHUNKS + c];
       total += chunk.y * exp(chunk.x - top);
     }
     log_total = top + log(total);
   }
   for (var i = 0u; i < TOP_K; i++) {
-    tokens[id.x * TOP_K + i] = best[i].token;
-    log_shares[id.x * TOP_K + i] = best[i].score - log_total;
+    tokens[thread * TOP_K + i] = best[i].token;
+    log_shares[thread * TOP_K + i] = best[i].score - log_total;
   }
 }

@@ -14,8 +14,9 @@ var<immediate> num_rows: u32;
 
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn main(@builtin(global_invocation_id) id: vec3u) {
-  let chunk = id.x % NUM_CHUNKS;
-  let row_at = id.x / NUM_CHUNKS;
+  let thread = thread_index(id);
+  let chunk = thread % NUM_CHUNKS;
+  let row_at = thread / NUM_CHUNKS;
   if (row_at >= num_rows) { return; }
   let row = rows[row_at];
   let cut = threshold[row_at];
@@ -44,6 +45,6 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
     }
     best[at] = Candidate(score, v);
   }
-  for (var i = 0u; i < TOP_K; i++) { candidates[id.x * TOP_K + i] = best[i]; }
-  if (WITH_SUMS == 1) { sums[id.x] = vec2f(top, total); }
+  for (var i = 0u; i < TOP_K; i++) { candidates[thread * TOP_K + i] = best[i]; }
+  if (WITH_SUMS == 1) { sums[thread] = vec2f(top, total); }
 }

@@ -8,7 +8,11 @@ const context = () => {
   if (family === undefined) throw new Error("no family");
   return test.context(family);
 };
-const SILU: KernelSpec = { shader: ["silu_mul"], constants: { SIZE: 4, WORKGROUP_SIZE: 32 }, numImmediates: 1 };
+const SILU: KernelSpec = {
+  shader: ["thread_index", "silu_mul"],
+  constants: { SIZE: 4, WORKGROUP_SIZE: 32, GRID_WIDTH: 32 },
+  numImmediates: 1,
+};
 
 describe("the source of a spec", () => {
   it("has extensions first, then the generated block, then its files in order", () => {
@@ -56,7 +60,7 @@ describe("kernels of a device", () => {
 
   it("a shader that does not compile is refused with the compiler's message", async () => {
     const { device, guard } = context();
-    const broken = { ...SILU, constants: { WORKGROUP_SIZE: 32 } };
+    const broken = { ...SILU, constants: { WORKGROUP_SIZE: 32, GRID_WIDTH: 32 } };
     const refused = new Kernels(device).pipeline(broken);
     await expect(refused).rejects.toMatchObject({
       code: "shader_invalid",

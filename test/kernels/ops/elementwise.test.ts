@@ -5,7 +5,7 @@ import { embeddingReference } from "../../../kernels/reference/embedding.ts";
 import { rmsNormReference } from "../../../kernels/reference/rms-norm.ts";
 import { rotate } from "../../../kernels/reference/rope.ts";
 import { siluMulReference } from "../../../kernels/reference/silu-mul.ts";
-import { expectClose, uniform } from "../../support/arrays.ts";
+import { expectClose, firstDifferentBits, uniform } from "../../support/arrays.ts";
 import { call, FAMILIES, readF32, submit, useGpu } from "../../support/gpu.ts";
 import { Random } from "../../support/random.ts";
 
@@ -33,6 +33,46 @@ describe.each(FAMILIES)("$name family", (family) => {
     // A sum of n positive squares has a relative error of at most n · 2⁻²⁴, of which the root keeps half; 4 roundings follow.
     const relative = (hiddenSize / 8 + 8) * 2 ** -24;
     expectClose(await readF32(gpu, out, chosen.length), rmsNormReference(chosen, gain, epsilon), { relative }, "out");
+  });
+
+  it.each([8, 516, 2048])(
+    "a row's norm of %i columns has the same bits alone and beside 127 others",
+    async (hiddenSize) => {
+      const gpu = test.context(family);
+      const x = uniform(random, 128 * hiddenSize);
+      const [gain, xBuffer] = [gpu.pool.upload(uniform(random, hiddenSize), "gain"), gpu.pool.upload(x, "x")];
+      const normed = async (rows: readonly number[]) => {
+        const out = gpu.pool.storage(4 * rows.length * hiddenSize, "out");
+        const rowIndex = gpu.pool.upload(Uint32Array.from(rows), "rows");
+        const op = await rmsNorm(gpu, { hiddenSize, epsilon: 1e-6, x: xBuffer, gain, rowIndex, out });
+        await submit(gpu, [call(op, { numRows: rows.length })]);
+        return readF32(gpu, out, rows.length * hiddenSize);
+      };
+      const all = await normed(Array.from({ length: 128 }, (_, i) => i));
+      for (const row of [0, 3, 64, 127]) {
+        const together = all.subarray(row * hiddenSize, (row + 1) * hiddenSize);
+        expect(firstDifferentBits(await normed([row]), together)).toBe(-1);
+      }
+    },
+  );
+
+  it("a grid of more workgroups than a dimension holds reaches every row", async () => {
+    const gpu = test.context(family);
+    const [intermediateSize, numRows] = [4096, 2100];
+    const row = uniform(random, 2 * intermediateSize, 4);
+    const gateUp = new Float32Array(numRows * row.length);
+    for (let i = 0; i < numRows; i++) gateUp.set(row, i * row.length);
+    const buffer = gpu.pool.upload(gateUp, "gateUp");
+    const out = gpu.pool.storage(4 * numRows * intermediateSize, "out");
+    await submit(gpu, [call(await siluMul(gpu, { intermediateSize, gateUp: buffer, out }), { numRows })]);
+    const all = await readF32(gpu, out, numRows * intermediateSize);
+    const first = all.subarray(0, intermediateSize);
+    for (let i = 1; i < numRows; i++) {
+      const other = all.subarray(i * intermediateSize, (i + 1) * intermediateSize);
+      if (firstDifferentBits(first, other) >= 0) expect.fail(`row ${i} differs from the first`);
+    }
+    expectClose(first, siluMulReference(row, intermediateSize), { absolute: 1e-5 }, "first row");
+    for (const each of [buffer, out]) gpu.pool.destroy(each);
   });
 
   it.each([4, 36, 344, 1024])("silu · up of %i columns, far into both tails", async (intermediateSize) => {
