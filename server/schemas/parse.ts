@@ -70,14 +70,15 @@ function toInvalidValue(error: z.ZodError, body: unknown): ApiError {
 
 type Issue = z.core.$ZodIssue;
 
-/** Of a union, the alternative that came furthest: its issue lies deepest in the body. */
+/** Of a union, the alternative that came furthest: its issue lies deepest in the body, or is not about the type. */
 function deepest(issue: Issue | undefined, path: readonly PropertyKey[] = []): Issue | undefined {
   if (issue === undefined) return undefined;
   const here = { ...issue, path: [...path, ...issue.path] };
   if (issue.code !== "invalid_union") return here;
   const inner = issue.errors.flatMap((issues) => issues.slice(0, 1).map((first) => deepest(first, here.path) ?? here));
-  const best = inner.sort((a, b) => b.path.length - a.path.length)[0];
-  return best !== undefined && best.path.length > here.path.length ? best : here;
+  const distance = ({ path, code }: Issue) => 2 * (path.length - here.path.length) + (code === "invalid_type" ? 0 : 1);
+  const best = inner.sort((a, b) => distance(b) - distance(a))[0];
+  return best !== undefined && distance(best) > 0 ? best : here;
 }
 
 function shorten(text: string | undefined): string {

@@ -55,7 +55,7 @@ export async function post(app: TestApp, path: string, body: unknown, headers: R
   const response = await fetch(app.url + path, {
     method: "POST",
     headers: { "content-type": "application/json", ...headers },
-    body: typeof body === "string" || body instanceof Uint8Array ? (body as BodyInit) : JSON.stringify(body),
+    body: typeof body === "string" || body instanceof Uint8Array ? body : JSON.stringify(body),
   });
   return { status: response.status, headers: response.headers, text: await response.text() };
 }
