@@ -20,7 +20,7 @@ export function svg(tag, attributes, children = []) {
 /** The round number at or above `x` that the axis ends at. @param {number} x */
 function niceCeiling(x) {
   const power = 10 ** Math.floor(Math.log10(x));
-  return power * /** @type {number} */ (([1, 2, 3, 4, 5, 6, 8].find((step) => step * power >= x)) ?? 10);
+  return power * /** @type {number} */ ([1, 2, 3, 4, 5, 6, 8].find((step) => step * power >= x) ?? 10);
 }
 
 /**

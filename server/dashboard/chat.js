@@ -69,37 +69,32 @@ async function ask(question) {
  * @param {readonly Message[]} conversation @param {HTMLElement} answer @param {AbortSignal} signal
  */
 async function stream(conversation, answer, signal) {
-  const temperature = input("chat-temperature").value;
+  const [maxTokens, temperature] = [input("chat-max-tokens").value, input("chat-temperature").value];
   const response = await request("v1/chat/completions", {
     method: "POST",
     signal,
     headers: { "content-type": "application/json" },
     body: JSON.stringify({
       messages: conversation,
-      max_tokens: Number(input("chat-max-tokens").value),
+      // Left out, the server decides: the rest of the context, and the model's own temperature.
+      ...(maxTokens === "" ? {} : { max_tokens: Number(maxTokens) }),
       ...(temperature === "" ? {} : { temperature: Number(temperature) }),
       stream: true,
       canopy: { pieces: true },
     }),
   });
-  let [numPieces, numAccepted, firstMs] = [0, 0, 0];
+  let timings;
   for await (const event of events(response)) {
     if (event.error) throw new Error(event.error.message);
-    const choice = event.choices?.[0];
+    timings = event.timings ?? timings;
     /** @type {Piece[]} */
-    const pieces = choice?.canopy?.pieces ?? [];
-    if (pieces.length > 0) firstMs ||= performance.now();
-    for (const { text, accepted } of pieces) {
-      append(answer, "span", accepted ? "accepted" : "bonus", text);
-      numPieces += 1;
-      if (accepted) numAccepted += 1;
-    }
+    const pieces = event.choices?.[0]?.canopy?.pieces ?? [];
+    for (const { text, accepted } of pieces) append(answer, "span", accepted ? "accepted" : "bonus", text);
     scrollDown();
   }
-  if (numPieces === 0) return "The model ended its answer at once.";
-  const seconds = (performance.now() - firstMs) / 1000;
-  const speed = seconds > 0.05 ? ` · ${figure(numPieces / seconds)} tok/s` : "";
-  return `${numPieces} tokens · ${percent(numAccepted / numPieces)} from drafts${speed}`;
+  if (timings === undefined) throw new Error("The answer broke off.");
+  const { predicted_n: tokens, draft_n_accepted: accepted, predicted_per_second: speed } = timings;
+  return `${tokens} tokens · ${percent(accepted / tokens)} from drafts · ${figure(speed)} tok/s`;
 }
 
 /** @param {AbortController | undefined} controller */

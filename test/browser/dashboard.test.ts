@@ -1,8 +1,8 @@
 import type { FastifyInstance } from "fastify";
 import { type Browser, chromium, type Page } from "playwright-core";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
-import { WORDS } from "./fake-engine.ts";
-import { buildFakeServer } from "./fake-server.ts";
+import { WORDS } from "./tree-engine.ts";
+import { buildTreeServer } from "./tree-server.ts";
 
 const KEY = "secret";
 const PATIENCE = { timeout: 20_000 };
@@ -24,7 +24,7 @@ afterEach(async () => {
 });
 
 async function open(options: { readonly keys?: readonly string[]; readonly stepMs?: number } = {}): Promise<Page> {
-  const app = buildFakeServer({ stepMs: 20, ...options });
+  const { server: app } = await buildTreeServer({ stepMs: 20, ...options });
   apps.push(app);
   const origin = await app.listen({ port: 0, host: "127.0.0.1" });
   const page = await (await browser.newContext()).newPage();

@@ -1,17 +1,19 @@
 import { readdirSync } from "node:fs";
 import { type FastifyInstance, fastify } from "fastify";
 import { afterEach, describe, expect, it } from "vitest";
-import { EngineDeadError } from "../../engine/errors.ts";
 import { useAuth } from "../../server/auth.ts";
 import { registerDashboard } from "../../server/routes/dashboard.ts";
-import { FAKE_INFO, FakeEngine } from "../browser/fake-engine.ts";
+import { FAKE_INFO, FakeEngine } from "../support/fake-engine.ts";
 
 const apps: FastifyInstance[] = [];
 afterEach(async () => {
   await Promise.all(apps.splice(0).map((app) => app.close()));
 });
 
-function newApp({ client = new FakeEngine(1), keys = [] as readonly string[] } = {}): FastifyInstance {
+function newApp({
+  client = new FakeEngine({ answer: () => [] }),
+  keys = [] as readonly string[],
+} = {}): FastifyInstance {
   const app = fastify();
   apps.push(app);
   useAuth(app, keys);
@@ -101,12 +103,10 @@ describe("feed", () => {
   });
 
   it("goes on and says why when the engine is dead", async () => {
-    const client = new FakeEngine(1);
-    client.load = () => {
-      throw new EngineDeadError("device lost");
-    };
+    const client = new FakeEngine({ answer: () => [] });
+    client.dead = true;
     const { message } = await firstMessage(newApp({ client }));
-    expect(message).toMatchObject({ engineError: "device lost", load: { numRunning: 0 } });
+    expect(message).toMatchObject({ engineError: "it was told to die", load: { numRunning: 0 } });
   });
 
   it("ends the open streams when the server closes", async () => {

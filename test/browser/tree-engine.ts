@@ -17,10 +17,10 @@ export const WORDS: readonly string[] = (
 /** Words that a drafter could have meant instead, as token ids after those of `WORDS`. */
 const OTHER_WORDS: readonly string[] = [" the", " one", " day", " was", " little", " and", " then", "!"];
 /** Drafted tokens that each step accepts, over and over. */
-export const ACCEPTED_LENGTHS: readonly number[] = [3, 0, 2, 4, 1, 2];
+const ACCEPTED_LENGTHS: readonly number[] = [3, 0, 2, 4, 1, 2];
 const TREE_DEPTH = 5;
 
-export const FAKE_INFO: EngineInfo = {
+export const TREE_ENGINE_INFO: EngineInfo = {
   modelName: "stories-15m",
   drafter: "draft",
   adapter: "SwiftShader Device (LLVM 16)",
@@ -31,14 +31,14 @@ export const FAKE_INFO: EngineInfo = {
   numKvBlocks: 129,
   blockSize: 16,
   maxNumSeqs: 8,
-  fingerprint: "fake",
+  fingerprint: "trees",
 };
 
-export const decodeFakeToken = (id: number): string => WORDS[id] ?? OTHER_WORDS[id - WORDS.length] ?? `<${id}>`;
+export const wordOf = (id: number): string => WORDS[id] ?? OTHER_WORDS[id - WORDS.length] ?? `<${id}>`;
 
 /** Answers every request with `WORDS`, in steps of `stepMs`, each with the draft tree that it "verified". */
-export class FakeEngine implements EngineClient {
-  readonly info = FAKE_INFO;
+export class TreeEngine implements EngineClient {
+  readonly info = TREE_ENGINE_INFO;
   readonly #listeners = new Set<(stats: StepStats) => void>();
   readonly #stepMs: number;
   #numRunning = 0;
@@ -51,10 +51,14 @@ export class FakeEngine implements EngineClient {
     this.#numRunning += 1;
     try {
       for (let at = 0, step = 0; at < WORDS.length; step++) {
-        await sleep(this.#stepMs, undefined, signal === undefined ? {} : { signal });
+        await sleep(this.#stepMs);
+        if (signal?.aborted) {
+          yield { tokenIds: [], numAccepted: 0, numDraft: 0, finishReason: "abort" };
+          return;
+        }
         const numAccepted = Math.min(ACCEPTED_LENGTHS[step % ACCEPTED_LENGTHS.length] ?? 0, WORDS.length - at - 1);
         const tokenIds = Array.from({ length: numAccepted + 1 }, (_, i) => at + i);
-        this.#tell(request.id, fakeTree(at, numAccepted));
+        this.#tell(request.id, treeOf(at, numAccepted));
         at += tokenIds.length;
         const end = at === WORDS.length ? ({ finishReason: "stop" } as const) : {};
         yield { tokenIds, numAccepted, numDraft: 2 * TREE_DEPTH, ...end };
@@ -94,7 +98,7 @@ export class FakeEngine implements EngineClient {
 }
 
 /** A path of `TREE_DEPTH` drafted tokens with one alternative beside each; its first `numAccepted` levels are right. */
-function fakeTree(at: number, numAccepted: number): VerifiedTree {
+function treeOf(at: number, numAccepted: number): VerifiedTree {
   const other = (i: number): number => WORDS.length + ((at + i) % OTHER_WORDS.length);
   const levels = Array.from({ length: TREE_DEPTH }, (_, i) => i);
   return {
