@@ -1,11 +1,11 @@
 import type { EngineClient, EngineOutput, EngineRequest, StepStats } from "../../engine/client.ts";
 import type { EngineOptions } from "../../engine/engine-options.ts";
 import type { Output } from "../../server/cli-logger.ts";
-import { FAKE_INFO } from "../browser/fake-engine.ts";
+import { FAKE_INFO } from "../support/fake-engine.ts";
 
 /** Gives one token a turn for as long as its sequences are held. */
 export class HeldEngine implements EngineClient {
-  readonly info = { ...FAKE_INFO, vocabSize: 4096 };
+  readonly info = { ...FAKE_INFO, adapter: "SwiftShader (software)", adapterKind: "software" as const };
   readonly options: EngineOptions;
   readonly listeners = new Set<(stats: StepStats) => void>();
   numRunning = 0;
