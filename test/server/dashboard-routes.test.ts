@@ -7,7 +7,13 @@ import { FAKE_INFO, FakeEngine } from "../support/fake-engine.ts";
 
 const apps: FastifyInstance[] = [];
 afterEach(async () => {
-  await Promise.all(apps.splice(0).map((app) => app.close()));
+  await Promise.all(
+    apps.splice(0).map((app) => {
+      // A connection that fetch opened and did not use would be waited for.
+      app.server.closeAllConnections();
+      return app.close();
+    }),
+  );
 });
 
 function newApp({
