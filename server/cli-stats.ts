@@ -1,7 +1,7 @@
 import type { Logger } from "pino";
 import type { EngineClient, StepStats } from "../engine/client.ts";
 
-export const STATS_INTERVAL_MS = 10_000;
+const STATS_INTERVAL_MS = 10_000;
 
 /** Figures of one interval. */
 export interface IntervalStats {

@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { DRAFTER_KINDS, ENGINE_DEFAULTS, type EngineOptions } from "../engine/engine-options.ts";
 
-export const LOG_LEVELS = ["fatal", "error", "warn", "info", "debug", "trace", "silent"] as const;
+const LOG_LEVELS = ["fatal", "error", "warn", "info", "debug", "trace", "silent"] as const;
 
 /** What help says about a setting beside its values and default. */
 export interface SettingInfo {
