@@ -3,15 +3,16 @@ import { basename, join, resolve } from "node:path";
 import { ModelFileError } from "../errors.ts";
 import { llamaConfigFromHf } from "./config.ts";
 import { weightsDigest } from "./digest.ts";
+import { generationDefaultsFromFolder, generationDefaultsFromGguf } from "./generation-defaults.ts";
 import { llamaConfigFromGguf } from "./gguf/config.ts";
 import { openGguf } from "./gguf/gguf-file.ts";
-import { generationDefaultsFromGguf, textAssetsFromGguf } from "./gguf/text-assets.ts";
+import { textAssetsFromGguf } from "./gguf/text-assets.ts";
 import { GgufWeights } from "./gguf/weights.ts";
 import { parseJson, readText } from "./json.ts";
 import { checkLlamaTensors } from "./llama-tensors.ts";
 import { asModelFileError } from "./model-file.ts";
 import { SafetensorsWeights } from "./safetensors-weights.ts";
-import { generationDefaultsFromFolder, textAssetsFromFolder } from "./text-assets.ts";
+import { textAssetsFromFolder } from "./text-assets.ts";
 import type { OpenedModel } from "./types.ts";
 
 const EXTENSION = ".gguf";

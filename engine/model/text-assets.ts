@@ -2,7 +2,7 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { z } from "zod";
 import { checkSchema, isJsonObject, type JsonObject, MAX_TOKENIZER_BYTES, readJson, readText } from "./json.ts";
-import type { GenerationDefaults, TextAssets } from "./types.ts";
+import type { TextAssets } from "./types.ts";
 
 const tokenId = z.number().int().nonnegative();
 const idsSchema = z.object({
@@ -19,14 +19,6 @@ const tokenizerConfigSchema = z.object({
   chat_template: z.union([z.string(), z.array(z.object({ name: z.string(), template: z.string() }))]).nullish(),
 });
 type TokenizerConfig = z.output<typeof tokenizerConfigSchema>;
-const generationSchema = z.object({
-  do_sample: z.boolean().nullish(),
-  temperature: z.number().nonnegative().nullish(),
-  top_p: z.number().positive().max(1).nullish(),
-  top_k: z.number().int().nullish(),
-  min_p: z.number().min(0).max(1).nullish(),
-});
-
 /**
  * Tokenizer, chat template and control ids of a Hugging Face folder; undefined where it has no tokenizer.json.
  * @throws ModelFileError malformed naming the file and its field.
@@ -52,20 +44,6 @@ export function textAssetsFromFolder(folder: string): TextAssets | undefined {
     ...(bosTokenId != null && { bosTokenId }),
     addBos: bosTokenId != null && putsBos(config, tokenizerJson),
     endTokenIds: [...new Set(ends)],
-  };
-}
-
-/** @throws ModelFileError malformed when a value is out of its range. */
-export function generationDefaultsFromFolder(folder: string): GenerationDefaults {
-  const found = readOptional(folder, "generation_config.json", generationSchema);
-  // What transformers does without do_sample.
-  if (found.do_sample === false) return { temperature: 0 };
-  const { temperature, top_p: topP, top_k: topK, min_p: minP } = found;
-  return {
-    ...(temperature != null && { temperature }),
-    ...(topP != null && { topP }),
-    ...(topK != null && { topK }),
-    ...(minP != null && { minP }),
   };
 }
 

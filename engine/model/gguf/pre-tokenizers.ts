@@ -30,7 +30,7 @@ const PRE_TOKENIZERS: ReadonlyMap<string, PreTokenizer> = new Map([
   ["llama-bpe", { preTokenizer: LLAMA3, ignoreMerges: true, addBos: true }],
   ["llama3", { preTokenizer: LLAMA3, ignoreMerges: true, addBos: true }],
   ["llama-v3", { preTokenizer: LLAMA3, ignoreMerges: true, addBos: true }],
-  ["tekken", { preTokenizer: TEKKEN, ignoreMerges: true, addBos: false }],
+  ["tekken", { preTokenizer: TEKKEN, ignoreMerges: true, addBos: true }],
 ]);
 
 /** @throws ModelFileError unsupported for a name that is not known: guessing would give other ids than in training. */

@@ -1,5 +1,5 @@
 import { ModelFileError } from "../../errors.ts";
-import type { GenerationDefaults, TextAssets } from "../types.ts";
+import type { TextAssets } from "../types.ts";
 import type { Metadata } from "./metadata.ts";
 import { ggufTokenizer } from "./tokenizer.ts";
 import { readVocabulary, TOKEN_TYPE, type Vocabulary } from "./vocabulary.ts";
@@ -38,18 +38,6 @@ export function textAssetsFromGguf(metadata: Metadata, vocabSize: number): TextA
     ...(bosTokenId !== undefined && { bosTokenId }),
     addBos: bosTokenId !== undefined && (metadata.boolean("tokenizer.ggml.add_bos_token") ?? defaults.addBos),
     endTokenIds: [...new Set(ends.filter((id) => id !== undefined))],
-  };
-}
-
-/** llama.cpp's "general.sampling" keys. @throws ModelFileError malformed when one is not a number. */
-export function generationDefaultsFromGguf(metadata: Metadata): GenerationDefaults {
-  const number = (key: string) => metadata.number(`general.sampling.${key}`);
-  const [temperature, topP, topK, minP] = [number("temp"), number("top_p"), number("top_k"), number("min_p")];
-  return {
-    ...(temperature !== undefined && { temperature }),
-    ...(topP !== undefined && { topP }),
-    ...(topK !== undefined && { topK }),
-    ...(minP !== undefined && { minP }),
   };
 }
 

@@ -3,7 +3,7 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { resolveModel } from "../../../engine/model/bundled.ts";
 import { Metadata, type MetadataValue } from "../../../engine/model/gguf/metadata.ts";
-import { generationDefaultsFromGguf, textAssetsFromGguf } from "../../../engine/model/gguf/text-assets.ts";
+import { textAssetsFromGguf } from "../../../engine/model/gguf/text-assets.ts";
 import { readJson } from "../../../engine/model/json.ts";
 import { openModel } from "../../../engine/model/open.ts";
 import { Tokenizer } from "../../../engine/text/tokenizer.ts";
@@ -185,6 +185,7 @@ describe("control tokens", () => {
   test("a BOS is put where the pre-tokenizer's models have one, unless the file says otherwise or names none", () => {
     expect(assets({ ...base, bos_token_id: 0 })?.addBos).toBe(true);
     expect(assets({ ...base, bos_token_id: 0, add_bos_token: false })?.addBos).toBe(false);
+    expect(assets({ ...base, bos_token_id: 0, pre: "tekken" })?.addBos).toBe(true);
     expect(assets({ ...base, bos_token_id: 0, pre: "gpt-2" })?.addBos).toBe(false);
     expect(assets({ ...base, bos_token_id: 0, pre: "gpt-2", add_bos_token: true })?.addBos).toBe(true);
     expect(assets({ ...base, add_bos_token: true })).toMatchObject({ addBos: false });
@@ -214,16 +215,4 @@ describe("control tokens", () => {
     expect(() => assets(base, 5)).toThrow(failure("malformed", /6 tokens, but the embedding has 5 rows/));
     expect(assets(base, 6)).toBeDefined();
   });
-});
-
-test("sampling defaults are llama.cpp's keys", () => {
-  const values = new Map([
-    ["general.sampling.temp", 0.6],
-    ["general.sampling.top_k", 20],
-    ["general.sampling.top_p", 0.95],
-    ["general.sampling.min_p", 0.05],
-  ]);
-  const expected = { temperature: 0.6, topK: 20, topP: 0.95, minP: 0.05 };
-  expect(generationDefaultsFromGguf(new Metadata("test.gguf", values))).toEqual(expected);
-  expect(generationDefaultsFromGguf(new Metadata("test.gguf", new Map()))).toEqual({});
 });

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { generationDefaultsFromFolder, textAssetsFromFolder } from "../../../engine/model/text-assets.ts";
+import { textAssetsFromFolder } from "../../../engine/model/text-assets.ts";
 import { temporaryFolders } from "./temporary.ts";
 import { HF_TOKENIZER } from "./tiny-model.ts";
 
@@ -82,26 +82,4 @@ test.each([
   ["tokenizer.json", "{", /tokenizer.json: .*JSON/],
 ])("%s that does not fit is refused", (name, contents, message) => {
   expect(() => assets({ [name]: contents })).toThrow(failure("malformed", message));
-});
-
-describe("generation_config.json", () => {
-  const defaults = (contents: object) => generationDefaultsFromFolder(folderOf({ "generation_config.json": contents }));
-
-  test("sampling defaults", () => {
-    const all = { do_sample: true, temperature: 0.6, top_p: 0.9, top_k: 20, min_p: 0.05 };
-    expect(defaults(all)).toEqual({ temperature: 0.6, topP: 0.9, topK: 20, minP: 0.05 });
-    expect(defaults({ temperature: null })).toEqual({});
-    expect(generationDefaultsFromFolder(folderOf({}))).toEqual({});
-  });
-
-  test("do_sample false means greedy", () => {
-    expect(defaults({ do_sample: false, temperature: 0.6 })).toEqual({ temperature: 0 });
-  });
-
-  test.each([{ temperature: -1 }, { top_p: 0 }, { top_p: 1.5 }, { top_k: 0.5 }, { min_p: 2 }])(
-    "%j is refused",
-    (bad) => {
-      expect(() => defaults(bad)).toThrow(failure("malformed", new RegExp(Object.keys(bad)[0] ?? "")));
-    },
-  );
 });
