@@ -7,9 +7,7 @@ let gpu: GpuContext;
 let pool: BufferPool;
 
 beforeEach(() => {
-  const [family] = FAMILIES;
-  if (family === undefined) throw new Error("no family");
-  gpu = test.context(family);
+  gpu = test.context(FAMILIES[0]);
   pool = new BufferPool(gpu.device);
 });
 

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { create } from "webgpu";
 import { createGpuContext, type GpuContext, type KernelFamily } from "../../kernels/index.ts";
 import { firstDifferentBits, uniform } from "../support/arrays.ts";
-import { FAMILIES, useGpu } from "../support/gpu.ts";
+import { ADAPTER, FAMILIES, useGpu } from "../support/gpu.ts";
 import { Random } from "../support/random.ts";
 import { attend, randomCache, rowOver } from "./ops/attention-case.ts";
 import { multiply, randomProduct } from "./ops/matmul-case.ts";
@@ -17,14 +17,15 @@ let instance: GPU | undefined;
 let robust: GPUDevice;
 
 beforeAll(async () => {
-  instance = create(["enable-dawn-features=allow_unsafe_apis"]);
-  const adapter = await instance.requestAdapter({ forceFallbackAdapter: true });
-  if (adapter === null) throw new Error("no software adapter");
-  robust = await adapter.requestDevice({ requiredFeatures: ["subgroups"] });
+  instance = create(["enable-dawn-features=allow_unsafe_apis,vulkan_enable_f16_on_nvidia"]);
+  const adapter = await instance.requestAdapter({ forceFallbackAdapter: ADAPTER === "software" });
+  if (adapter === null) throw new Error("no adapter");
+  const requiredFeatures = (["subgroups", "shader-f16"] as const).filter((name) => adapter.features.has(name));
+  robust = await adapter.requestDevice({ requiredFeatures });
 });
 afterAll(() => robust.destroy());
 
-describe.each(FAMILIES)("$name family: the same bits with bounds checks and without", (family) => {
+describe.each(FAMILIES)("$name family, $storage: the same bits with bounds checks and without", (family) => {
   let checked: GpuContext;
   beforeAll(() => {
     checked = contextOf(robust, family);

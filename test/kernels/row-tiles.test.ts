@@ -4,7 +4,7 @@ import { FAMILIES, useGpu } from "../support/gpu.ts";
 
 const test = useGpu();
 
-it.each(FAMILIES)("every tile of the $name family gives the one-row product's bits here", async (family) => {
+it.each(FAMILIES)("every tile of the $name family, $storage, gives the one-row product's bits here", async (family) => {
   expect(await checkRowTiles(test.context(family), [64, 260, 1028])).toEqual(family);
 });
 
@@ -18,7 +18,7 @@ class WrongTile extends Kernels {
   }
 }
 
-it.each(FAMILIES)("a tile of the $name family that differs is not used, the others are", async (family) => {
+it.each(FAMILIES)("a tile of the $name family, $storage, that differs is not used, the others are", async (family) => {
   const gpu = test.context(family);
   const { rowTiles } = await checkRowTiles({ ...gpu, kernels: new WrongTile(gpu.device) }, [64]);
   expect(rowTiles).toEqual(family.rowTiles.filter((tile) => tile !== 4));

@@ -1,9 +1,15 @@
 import { expect } from "vitest";
+import { fromHalf, toHalf } from "../../kernels/index.ts";
 import type { Random } from "./random.ts";
 
 /** Values in [−scale, scale). */
 export function uniform(random: Random, count: number, scale = 1): Float32Array<ArrayBuffer> {
   return Float32Array.from({ length: count }, () => (2 * random.next() - 1) * scale);
+}
+
+/** The same, rounded to halves, so that every storage type holds them exactly. */
+export function uniformHalves(random: Random, count: number, scale = 1): Float32Array<ArrayBuffer> {
+  return fromHalf(toHalf(uniform(random, count, scale)));
 }
 
 /**

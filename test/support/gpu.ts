@@ -1,6 +1,7 @@
 import { afterAll, beforeAll } from "vitest";
 import {
   createGpuContext,
+  fromHalf,
   type Gpu,
   type GpuContext,
   type KernelFamily,
@@ -9,13 +10,19 @@ import {
   type PassSize,
 } from "../../kernels/index.ts";
 
-/** Both families as a software adapter can run them (SwiftShader: subgroups of 4, no f16). */
-export const FAMILIES: readonly KernelFamily[] = [
+/** CANOPY_TEST_ADAPTER=gpu runs the kernels' tests on a real GPU, with f16 storage too. */
+export const ADAPTER = process.env.CANOPY_TEST_ADAPTER === "gpu" ? "gpu" : "software";
+
+const SUBGROUP: KernelFamily = { name: "subgroup", storage: "f32", rowTiles: [1, 2, 4, 8], splitSize: 256 };
+
+/** Every family that the adapter can run (SwiftShader: subgroups of 4, no f16). */
+export const FAMILIES: readonly [KernelFamily, ...KernelFamily[]] = [
   { name: "portable", storage: "f32", rowTiles: [1, 4, 8], splitSize: 64 },
-  { name: "subgroup", storage: "f32", rowTiles: [1, 2, 4, 8], splitSize: 256 },
+  SUBGROUP,
+  ...(ADAPTER === "gpu" ? [{ ...SUBGROUP, storage: "f16" } as const] : []),
 ];
 
-/** One software device for all tests of a file, opened before the first. */
+/** One device for all tests of a file, opened before the first. */
 export function useGpu(): TestGpu {
   const test = new TestGpu();
   beforeAll(async () => test.open());
@@ -28,7 +35,7 @@ export class TestGpu {
   readonly #contexts = new Map<KernelFamily, GpuContext>();
 
   async open(): Promise<void> {
-    this.#gpu = await openGpu("software");
+    this.#gpu = await openGpu(ADAPTER);
   }
 
   /** The family's context: its pool keeps what tests allocate until the file ends. */
@@ -70,6 +77,12 @@ export function call(op: Op, size: Partial<PassSize>): (pass: GPUComputePassEnco
 
 export async function readF32(context: GpuContext, buffer: GPUBuffer, count: number): Promise<Float32Array> {
   return new Float32Array(await context.pool.read(buffer, 0, 4 * count));
+}
+
+/** Values of the family's storage type, read back as f32. */
+export async function readStored(context: GpuContext, buffer: GPUBuffer, count: number): Promise<Float32Array> {
+  if (context.family.storage === "f32") return readF32(context, buffer, count);
+  return fromHalf(new Uint16Array(await context.pool.read(buffer, 0, Math.ceil(count / 2) * 4)).subarray(0, count));
 }
 
 export async function readU32(context: GpuContext, buffer: GPUBuffer, count: number): Promise<Uint32Array> {

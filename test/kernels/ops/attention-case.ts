@@ -1,10 +1,10 @@
-import { attention, type GpuContext, type HeadShape, ROW_INFO_WORDS } from "../../../kernels/index.ts";
+import { attention, type GpuContext, type HeadShape, packRows, ROW_INFO_WORDS } from "../../../kernels/index.ts";
 import { attentionReference, slotsOfRow } from "../../../kernels/reference/attention.ts";
-import { uniform } from "../../support/arrays.ts";
+import { uniform, uniformHalves } from "../../support/arrays.ts";
 import { call, readF32, submit } from "../../support/gpu.ts";
 import type { Random } from "../../support/random.ts";
 
-/** Keys and values by slot, f32 [numSlots, numKvHeads, headDim]. */
+/** Keys and values by slot [numSlots, numKvHeads, headDim], f32 that halves hold too. */
 export interface Cache {
   readonly keys: Float32Array<ArrayBuffer>;
   readonly values: Float32Array<ArrayBuffer>;
@@ -22,7 +22,7 @@ export interface AttentionRow {
 
 export function randomCache(random: Random, heads: HeadShape, numSlots: number): Cache {
   const size = numSlots * heads.numKvHeads * heads.headDim;
-  return { keys: uniform(random, size, 2), values: uniform(random, size) };
+  return { keys: uniformHalves(random, size, 2), values: uniformHalves(random, size) };
 }
 
 /** A row over `blockTable`'s slots whose last `numPath` positions come as a path instead. */
@@ -65,8 +65,8 @@ export async function attend(
   const out = gpu.pool.storage(4 * rows.length * numHeads * headDim, "out");
   const buffers = {
     qkv: gpu.pool.upload(qkv, "qkv"),
-    kCache: gpu.pool.upload(cache.keys, "kCache"),
-    vCache: gpu.pool.upload(cache.values, "vCache"),
+    kCache: gpu.pool.upload(packRows(gpu.family, cache.keys), "kCache"),
+    vCache: gpu.pool.upload(packRows(gpu.family, cache.values), "vCache"),
     rowInfo: gpu.pool.upload(info, "rowInfo"),
     tables: gpu.pool.upload(tables, "tables"),
     partial: gpu.pool.upload(poison, "partial"),

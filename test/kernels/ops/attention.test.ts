@@ -22,7 +22,7 @@ const test = useGpu();
  */
 const toleranceOf = ({ headDim }: HeadShape) => ({ absolute: Math.sqrt(headDim) * (headDim + 16) * 2 ** -24 });
 
-describe.each(FAMILIES)("$name family", (family) => {
+describe.each(FAMILIES)("$name family, $storage", (family) => {
   const { splitSize } = family;
 
   it.each([
@@ -80,7 +80,7 @@ describe.each(FAMILIES)("$name family", (family) => {
     const heads = { numHeads: 1, numKvHeads: 1, headDim: 8 };
     const random = new Random(9);
     const cache = randomCache(random, heads, 16 * 20);
-    for (let i = 0; i < cache.keys.length; i++) cache.keys[i] = (cache.keys[i] ?? 0) * 1e4;
+    for (let i = 0; i < cache.keys.length; i++) cache.keys[i] = (cache.keys[i] ?? 0) * 2 ** 13;
     const table = Array.from({ length: 20 }, (_, i) => i);
     const rows = [3, 70, 300].map((position) => rowOver(random, heads, table, 16, position, 2));
     const expected = attendReference(heads, 16, cache, rows);
@@ -150,7 +150,7 @@ describe.each(FAMILIES)("$name family", (family) => {
 
     it("differ when one key differs: the comparison can fail", async () => {
       const expected = await run(rows);
-      const changed = { ...cache, values: cache.values.map((value, i) => value + (i % 97 === 0 ? 1e-5 : 0)) };
+      const changed = { ...cache, values: cache.values.map((value, i) => value + (i % 97 === 0 ? 2 ** -10 : 0)) };
       const actual = await run(rows, changed);
       expect(actual.map((values, i) => firstDifferentBits(values, expected[i] ?? values) >= 0)).toContain(true);
     });

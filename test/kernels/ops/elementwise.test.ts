@@ -1,17 +1,17 @@
 import { describe, expect, it } from "vitest";
-import { commitKv, embedding, rmsNorm, ropeKv, ropeTable, siluMul } from "../../../kernels/index.ts";
+import { commitKv, embedding, packRows, rmsNorm, ropeKv, ropeTable, siluMul } from "../../../kernels/index.ts";
 import { commitKvReference } from "../../../kernels/reference/commit-kv.ts";
 import { embeddingReference } from "../../../kernels/reference/embedding.ts";
 import { rmsNormReference } from "../../../kernels/reference/rms-norm.ts";
 import { rotate } from "../../../kernels/reference/rope.ts";
 import { siluMulReference } from "../../../kernels/reference/silu-mul.ts";
-import { expectClose, firstDifferentBits, uniform } from "../../support/arrays.ts";
-import { call, FAMILIES, readF32, submit, useGpu } from "../../support/gpu.ts";
+import { expectClose, firstDifferentBits, uniform, uniformHalves } from "../../support/arrays.ts";
+import { call, FAMILIES, readF32, readStored, submit, useGpu } from "../../support/gpu.ts";
 import { Random } from "../../support/random.ts";
 
 const test = useGpu();
 
-describe.each(FAMILIES)("$name family", (family) => {
+describe.each(FAMILIES)("$name family, $storage", (family) => {
   const random = new Random(1);
 
   it.each([4, 8, 12, 64, 260, 516, 2048])("rms-norm of %i columns, rows chosen by index", async (hiddenSize) => {
@@ -91,11 +91,11 @@ describe.each(FAMILIES)("$name family", (family) => {
 
   it.each([4, 24, 256])("embedding of %i columns: exact", async (hiddenSize) => {
     const gpu = test.context(family);
-    const table = uniform(random, 50 * hiddenSize);
+    const table = uniformHalves(random, 50 * hiddenSize);
     const tokenIds = Uint32Array.from({ length: random.int(1, 40) }, () => random.int(0, 49));
     const hidden = gpu.pool.storage(4 * tokenIds.length * hiddenSize, "hidden");
     const op = await embedding(gpu, {
-      ...{ hiddenSize, hidden, table: gpu.pool.upload(table, "table") },
+      ...{ hiddenSize, hidden, table: gpu.pool.upload(packRows(family, table), "table") },
       tokenIds: gpu.pool.upload(tokenIds, "tokenIds"),
     });
     await submit(gpu, [call(op, { numRows: tokenIds.length })]);
@@ -114,11 +114,14 @@ describe.each(FAMILIES)("$name family", (family) => {
     const [numRows, maxPositions, numSlots] = [random.int(1, 9), 5000, 40];
     const allHeads = numHeads + 2 * numKvHeads;
     const frequencies = Float64Array.from({ length: headDim / 2 }, (_, i) => 10_000 ** ((-2 * i) / headDim));
-    const qkv = uniform(random, numRows * allHeads * headDim);
+    const qkv = uniformHalves(random, numRows * allHeads * headDim);
     const positions = Array.from({ length: numRows }, (_, row) => (row === 0 ? 4999 : random.int(0, 4999)));
     const slots = random.shuffle(Array.from({ length: numSlots }, (_, i) => i)).slice(0, numRows);
-    const caches = [uniform(random, numSlots * numKvHeads * headDim), uniform(random, numSlots * numKvHeads * headDim)];
-    const [kCache, vCache] = caches.map((cache) => gpu.pool.upload(cache, "cache")) as [GPUBuffer, GPUBuffer];
+    const caches = [1, 2].map(() => uniformHalves(random, numSlots * numKvHeads * headDim));
+    const [kCache, vCache] = caches.map((cache) => gpu.pool.upload(packRows(family, cache), "cache")) as [
+      GPUBuffer,
+      GPUBuffer,
+    ];
     const qkvBuffer = gpu.pool.upload(qkv, "qkv");
     const op = await ropeKv(gpu, heads, {
       ...{ qkv: qkvBuffer, kCache, vCache, rope: gpu.pool.upload(ropeTable(frequencies, maxPositions), "rope") },
@@ -147,14 +150,17 @@ describe.each(FAMILIES)("$name family", (family) => {
     // |values| < 2: table, two products and a sum, half an ulp each.
     const tolerance = { absolute: 6 * 2 ** -24 };
     expectClose(q, qExpected, tolerance, "q");
-    expectClose(await readF32(gpu, kCache, kExpected.length), kExpected, tolerance, "kCache");
-    expectClose(await readF32(gpu, vCache, vExpected.length), vExpected, {}, "vCache");
+    // Halves keep 11 bits.
+    const stored = family.storage === "f16" ? { absolute: tolerance.absolute, relative: 2 ** -11 } : tolerance;
+    expectClose(await readStored(gpu, kCache, kExpected.length), kExpected, stored, "kCache");
+    expectClose(await readStored(gpu, vCache, vExpected.length), vExpected, {}, "vCache");
   });
 
   it.each([4, 12, 256, 1028])("commit of slots of %i values: overlapping moves in order, exact", async (slotSize) => {
     const gpu = test.context(family);
     const numSlots = 60;
-    const caches = [uniform(random, numSlots * slotSize), uniform(random, numSlots * slotSize)] as const;
+    const [keys, values] = [1, 2].map(() => uniformHalves(random, numSlots * slotSize)) as [Float32Array, Float32Array];
+    const caches = [keys, values] as const;
     // An accepted path 2, 5, 6, 9 below slot 10: targets are sources of nothing later, but sources are earlier targets' neighbours.
     const path = [2, 5, 6, 9].map((node, depth) => [10 + node, 11 + depth] as const);
     const chain = [
@@ -163,7 +169,10 @@ describe.each(FAMILIES)("$name family", (family) => {
       [43, 43],
     ] as const;
     const moves = [...path, ...chain];
-    const [kCache, vCache] = caches.map((cache) => gpu.pool.upload(cache, "cache")) as [GPUBuffer, GPUBuffer];
+    const [kCache, vCache] = caches.map((cache) => gpu.pool.upload(packRows(family, cache), "cache")) as [
+      GPUBuffer,
+      GPUBuffer,
+    ];
     const commit = await commitKv(gpu, {
       ...{ slotSize, kCache, vCache },
       moves: gpu.pool.upload(Uint32Array.from([...moves, [0, 59]].flat()), "moves"),
@@ -173,7 +182,7 @@ describe.each(FAMILIES)("$name family", (family) => {
       [kCache, caches[0]],
       [vCache, caches[1]],
     ] as const) {
-      expect(await readF32(gpu, buffer, before.length)).toEqual(commitKvReference(before, slotSize, moves));
+      expect(await readStored(gpu, buffer, before.length)).toEqual(commitKvReference(before, slotSize, moves));
     }
   });
 });

@@ -1,6 +1,6 @@
 import { expect } from "vitest";
 import { type GpuContext, type MatmulShape, matmul, packWeights } from "../../../kernels/index.ts";
-import { uniform } from "../../support/arrays.ts";
+import { uniform, uniformHalves } from "../../support/arrays.ts";
 import { call, readF32, submit } from "../../support/gpu.ts";
 import type { Random } from "../../support/random.ts";
 
@@ -38,6 +38,6 @@ export async function multiply(gpu: GpuContext, rowTiles: readonly number[], pro
 }
 
 export function randomProduct(random: Random, shape: MatmulShape, numRows: number): Product {
-  const weights = uniform(random, shape.numInputs * shape.numOutputs);
+  const weights = uniformHalves(random, shape.numInputs * shape.numOutputs);
   return { shape, weights, x: uniform(random, numRows * shape.numInputs) };
 }

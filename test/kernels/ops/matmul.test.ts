@@ -9,7 +9,7 @@ import { multiply, randomProduct } from "./matmul-case.ts";
 
 const test = useGpu();
 
-describe.each(FAMILIES)("$name family", (family) => {
+describe.each(FAMILIES)("$name family, $storage", (family) => {
   it("products of any shape, alone and added to y (property)", async () => {
     const size = fc.integer({ min: 1, max: 40 }).map((quads) => 4 * quads);
     const property = fc.asyncProperty(
