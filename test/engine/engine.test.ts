@@ -14,7 +14,12 @@ const promptOf = (i: number) => prompts[i % prompts.length] ?? [];
 
 /** The small model as target: what these tests look at does not depend on how good it is. */
 async function openEngine(): Promise<Engine> {
-  const options = { model: "sapling-2m-draft", drafter: "suffix", adapter: "software", maxModelLen: MAX_MODEL_LEN } as const;
+  const options = {
+    model: "sapling-2m-draft",
+    drafter: "suffix",
+    adapter: "software",
+    maxModelLen: MAX_MODEL_LEN,
+  } as const;
   return (await createEngine(options)).client as Engine;
 }
 
@@ -48,7 +53,9 @@ describe("engine", () => {
     expect(code(() => engine.generate(request("a", [])))).toMatch(/^empty_prompt/);
     expect(code(() => engine.generate(request("a", [1, 4096])))).toMatch(/^invalid_token_id: .*4096.*4095/);
     expect(code(() => engine.generate(request("a", [1, -1])))).toMatch(/^invalid_token_id: .*-1/);
-    expect(code(() => engine.generate(request("a", new Array(256).fill(1))))).toMatch(/^context_length_exceeded: 256.*256/);
+    expect(code(() => engine.generate(request("a", new Array(256).fill(1))))).toMatch(
+      /^context_length_exceeded: 256.*256/,
+    );
     expect(engine.load()).toEqual({ numRunning: 0, numWaiting: 0, kvUsage: 0 });
   });
 

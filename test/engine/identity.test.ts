@@ -18,8 +18,14 @@ describe("the same tokens with speculation and without", () => {
     expect(numTokens).toBeGreaterThan(5_000);
     for (const drafter of DRAFTERS) {
       const mine = results.filter(({ pair }) => pair.drafter === drafter);
-      expect(mine.some((result) => result.numAccepted > 0), `${drafter} accepted`).toBe(true);
-      expect(mine.some((result) => result.numRejected > 0), `${drafter} rejected`).toBe(true);
+      expect(
+        mine.some((result) => result.numAccepted > 0),
+        `${drafter} accepted`,
+      ).toBe(true);
+      expect(
+        mine.some((result) => result.numRejected > 0),
+        `${drafter} rejected`,
+      ).toBe(true);
     }
   }, 900_000);
 });

@@ -30,7 +30,10 @@ describe.each(["none", "suffix", "draft"] as const)("drafter %s, greedy", (draft
       const position = greedyTokens.findIndex((token, at) => texts[i]?.tokenIds[at] !== token);
       return position < 0 ? [] : [{ prompt: i, position, margin: top2Margin[position] ?? Number.POSITIVE_INFINITY }];
     });
-    console.log(`drafter ${drafter}: ${differences.length} of ${prompts.length} texts leave the reference`, differences);
+    console.log(
+      `drafter ${drafter}: ${differences.length} of ${prompts.length} texts leave the reference`,
+      differences,
+    );
     expect(prompts).toHaveLength(16);
     expect(differences.filter(({ margin }) => margin >= MARGIN_F32)).toEqual([]);
   });

@@ -47,7 +47,7 @@ export async function startApp(engine: FakeEngineOptions, options: Partial<AppOp
   });
   await app.server.listen({ host: "127.0.0.1", port: 0 });
   const { port } = app.server.server.address() as AddressInfo;
-  return { ...app, engine: client, url: `http://127.0.0.1:${port}`, close: () => app.server.close() };
+  return { ...app, engine: client, url: `http://127.0.0.1:${port}`, close: () => closeApp(app) };
 }
 
 /** Posts a body, as JSON unless it is text, and reads the answer whole. */
@@ -58,4 +58,11 @@ export async function post(app: TestApp, path: string, body: unknown, headers: R
     body: typeof body === "string" || body instanceof Uint8Array ? body : JSON.stringify(body),
   });
   return { status: response.status, headers: response.headers, text: await response.text() };
+}
+
+/** Sockets that never sent a request would hold up the end. */
+async function closeApp({ server }: App): Promise<void> {
+  const closed = server.close();
+  server.server.closeAllConnections();
+  await closed;
 }
