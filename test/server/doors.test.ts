@@ -1,0 +1,129 @@
+import { request } from "node:http";
+import { afterEach, describe, expect, it } from "vitest";
+import { ApiError } from "../../server/errors.ts";
+import { post, startApp, stepsOf, type TestApp } from "../support/test-app.ts";
+
+const CHAT = "/v1/chat/completions";
+const body = { messages: [{ role: "user", content: "x" }] };
+const apps: TestApp[] = [];
+const start: typeof startApp = async (...args) => {
+  const app = await startApp(...args);
+  apps.push(app);
+  return app;
+};
+const answer = () => stepsOf("fine");
+afterEach(async () => {
+  await Promise.all(apps.splice(0).map((app) => app.close()));
+});
+
+/** With a Host header of one's own, which fetch does not allow. */
+function getAs(app: TestApp, path: string, host: string): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const call = request(app.url + path, { headers: { host }, agent: false }, (response) => {
+      response.resume();
+      resolve(response.statusCode ?? 0);
+    });
+    call.on("error", reject).end();
+  });
+}
+
+describe("API keys", () => {
+  it("are required on every route but the allow-list, and compared whole", async () => {
+    const app = await start({ answer }, { apiKeys: ["sk-one", "sk-two"] });
+    for (const path of ["/v1/models", "/v1/models/fake", "/metrics", "/dashboard/feed", "/nowhere"]) {
+      const response = await fetch(app.url + path);
+      expect([path, response.status]).toEqual([path, 401]);
+      expect(response.headers.get("www-authenticate")).toBe("Bearer");
+    }
+    for (const path of ["/health", "/ready", "/version", "/dashboard", "/dashboard/dashboard.js"]) {
+      expect([path, (await fetch(app.url + path)).status]).toEqual([path, 200]);
+    }
+    const as = async (authorization: string) => (await post(app, CHAT, body, { authorization })).status;
+    expect(await as("Bearer sk-one")).toBe(200);
+    expect(await as("bearer sk-two")).toBe(200);
+    for (const wrong of [
+      "Bearer sk-on",
+      "Bearer sk-onee",
+      "Bearer",
+      "Basic sk-one",
+      "sk-one",
+      "Bearer sk-one sk-two",
+    ]) {
+      expect([wrong, await as(wrong)]).toEqual([wrong, 401]);
+    }
+    expect(app.engine.requests).toHaveLength(2);
+  });
+});
+
+describe("doors", () => {
+  it("a name that is not ours in Host is refused on the loopback", async () => {
+    const app = await start({ answer });
+    expect(await getAs(app, "/v1/models", "evil.example")).toBe(403);
+    expect(await getAs(app, "/v1/models", "evil.example:8181")).toBe(403);
+    expect(await getAs(app, "/v1/models", "localhost:8181")).toBe(200);
+    expect(await getAs(app, "/v1/models", "[::1]:8181")).toBe(200);
+  });
+
+  it("doubled slashes are one: Open WebUI asks for /v1//models", async () => {
+    const app = await start({ answer });
+    expect((await fetch(`${app.url}/v1//models`)).status).toBe(200);
+  });
+
+  it("CORS is off: no answer invites another origin", async () => {
+    const app = await start({ answer });
+    const response = await fetch(`${app.url}/v1/models`, { headers: { origin: "https://app.example" } });
+    expect([...response.headers.keys()].filter((name) => name.startsWith("access-control"))).toEqual([]);
+  });
+});
+
+describe("overload and the end", () => {
+  it("a full queue is 429 at once, with Retry-After", async () => {
+    const app = await start({ answer, stepMs: 100 }, { maxQueue: 2 });
+    const answers = await Promise.all(Array.from({ length: 9 }, () => post(app, CHAT, body)));
+    const refused = answers.filter(({ status }) => status === 429);
+    // Four run, two wait.
+    expect([refused.length, answers.filter(({ status }) => status === 200).length]).toEqual([3, 6]);
+    for (const { headers, text } of refused) {
+      expect(Number(headers.get("retry-after"))).toBeGreaterThanOrEqual(1);
+      expect(JSON.parse(text).error).toMatchObject({ type: "rate_limit_error", code: "queue_full" });
+    }
+  });
+
+  it("a request larger than the queue is served by an empty server", async () => {
+    const app = await start({ answer }, { maxQueue: 0 });
+    expect((await post(app, CHAT, { ...body, n: 16 })).status).toBe(200);
+  });
+
+  it("draining: not ready, no new requests, those under way end well", async () => {
+    const app = await start({ answer, stepMs: 50 });
+    const underWay = post(app, CHAT, { ...body, stream: true });
+    while (app.engine.requests.length === 0) await new Promise((resolve) => setTimeout(resolve, 5));
+    app.admission.beginDrain();
+    expect((await fetch(`${app.url}/ready`)).status).toBe(503);
+    expect((await fetch(`${app.url}/health`)).status).toBe(200);
+    const refused = await post(app, CHAT, body);
+    expect([refused.status, refused.headers.get("retry-after")]).toEqual([503, "10"]);
+    await app.admission.whenIdle();
+    expect((await underWay).text).toMatch(/"finish_reason":"stop".*\n\ndata: \[DONE\]\n\n$/s);
+  });
+
+  it("what is cut off at the end is told why, in a stream and in a whole answer", async () => {
+    const app = await start({ answer: () => stepsOf("word ".repeat(80)), stepMs: 50 });
+    const stream = post(app, CHAT, { ...body, stream: true });
+    const whole = post(app, CHAT, body);
+    while (app.engine.requests.length < 2) await new Promise((resolve) => setTimeout(resolve, 5));
+    app.admission.abortAll(new ApiError("draining", "the server was shut down"));
+    expect((await stream).text).toMatch(/"error":\{"message":"the server was shut down".*\n\ndata: \[DONE\]\n\n$/s);
+    expect((await whole).status).toBe(503);
+    expect(app.engine.numAborted).toBe(2);
+  });
+
+  it("a dead engine: not ready, requests get 503 with Retry-After, live all the same", async () => {
+    const app = await start({ answer });
+    app.engine.dead = true;
+    const refused = await post(app, CHAT, body);
+    expect([refused.status, refused.headers.get("retry-after")]).toEqual([503, "5"]);
+    expect((await fetch(`${app.url}/ready`)).status).toBe(503);
+    expect((await fetch(`${app.url}/health`)).status).toBe(200);
+  });
+});
