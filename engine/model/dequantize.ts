@@ -1,9 +1,12 @@
-import { halfTable } from "./half.ts";
+import { expandQ4_0, expandQ4_1, expandQ5_0, expandQ5_1, expandQ8_0 } from "./dequantize-blocks.ts";
+import { expandQ2K, expandQ3K, expandQ4K, expandQ5K, expandQ6K } from "./dequantize-k.ts";
+import { halfTable, readU16 } from "./half.ts";
 import type { TensorType } from "./types.ts";
 
 /**
  * Expands whole blocks of `source` into `out` f32 [numBlocks · blockSize]. Multi-byte values are little endian; block
- * layouts are ggml's (ggml-common.h), and every value equals ggml's own dequantisation bit for bit.
+ * layouts are ggml's (ggml-common.h), and every value equals ggml's own dequantisation bit for bit: scales times quants
+ * are exact in f32, and what is added to them is added in f64, where all of it is exact, and rounded once.
  */
 type Expand = (source: Uint8Array, out: Float32Array) => void;
 
@@ -22,6 +25,13 @@ export const TENSOR_LAYOUTS: Readonly<Record<TensorType, TensorLayout>> = {
   Q8_0: { blockSize: 32, blockBytes: 34, expand: expandQ8_0 },
   Q4_0: { blockSize: 32, blockBytes: 18, expand: expandQ4_0 },
   Q4_1: { blockSize: 32, blockBytes: 20, expand: expandQ4_1 },
+  Q5_0: { blockSize: 32, blockBytes: 22, expand: expandQ5_0 },
+  Q5_1: { blockSize: 32, blockBytes: 24, expand: expandQ5_1 },
+  Q2_K: { blockSize: 256, blockBytes: 84, expand: expandQ2K },
+  Q3_K: { blockSize: 256, blockBytes: 110, expand: expandQ3K },
+  Q4_K: { blockSize: 256, blockBytes: 144, expand: expandQ4K },
+  Q5_K: { blockSize: 256, blockBytes: 176, expand: expandQ5K },
+  Q6_K: { blockSize: 256, blockBytes: 210, expand: expandQ6K },
 };
 
 function expandF32(source: Uint8Array, out: Float32Array): void {
@@ -30,52 +40,11 @@ function expandF32(source: Uint8Array, out: Float32Array): void {
 
 function expandF16(source: Uint8Array, out: Float32Array): void {
   const half = halfTable();
-  for (let i = 0, at = 0; i < out.length; i++, at += 2) out[i] = half[u16(source, at)] ?? 0;
+  for (let i = 0, at = 0; i < out.length; i++, at += 2) out[i] = half[readU16(source, at)] ?? 0;
 }
 
 function expandBf16(source: Uint8Array, out: Float32Array): void {
   // A bf16 is the upper half of an f32.
-  const bits = new Uint32Array(out.buffer, out.byteOffset, out.length);
-  for (let i = 0, at = 0; i < out.length; i++, at += 2) bits[i] = u16(source, at) << 16;
-}
-
-/** Block: f16 scale d, int8 q[32]; value = d · q. */
-function expandQ8_0(source: Uint8Array, out: Float32Array): void {
-  const half = halfTable();
-  const quants = new Int8Array(source.buffer, source.byteOffset, source.byteLength);
-  for (let i = 0, at = 0; i < out.length; at += 34) {
-    const scale = half[u16(source, at)] ?? 0;
-    for (let j = at + 2; j < at + 34; j++, i++) out[i] = scale * (quants[j] ?? 0);
-  }
-}
-
-/** Block: f16 scale d, 16 bytes; the low nibbles are values 0…15, the high ones 16…31; value = d · (q − 8). */
-function expandQ4_0(source: Uint8Array, out: Float32Array): void {
-  const half = halfTable();
-  for (let i = 0, at = 0; i < out.length; i += 32, at += 18) {
-    const scale = half[u16(source, at)] ?? 0;
-    for (let j = 0; j < 16; j++) {
-      const pair = source[at + 2 + j] ?? 0;
-      out[i + j] = scale * ((pair & 15) - 8);
-      out[i + j + 16] = scale * ((pair >> 4) - 8);
-    }
-  }
-}
-
-/** Block: f16 scale d, f16 minimum m, 16 bytes as in Q4_0; value = d · q + m. */
-function expandQ4_1(source: Uint8Array, out: Float32Array): void {
-  const half = halfTable();
-  for (let i = 0, at = 0; i < out.length; i += 32, at += 20) {
-    const scale = half[u16(source, at)] ?? 0;
-    const minimum = half[u16(source, at + 2)] ?? 0;
-    for (let j = 0; j < 16; j++) {
-      const pair = source[at + 4 + j] ?? 0;
-      out[i + j] = scale * (pair & 15) + minimum;
-      out[i + j + 16] = scale * (pair >> 4) + minimum;
-    }
-  }
-}
-
-function u16(bytes: Uint8Array, at: number): number {
-  return (bytes[at] ?? 0) | ((bytes[at + 1] ?? 0) << 8);
+  const bits = new Int32Array(out.buffer, out.byteOffset, out.length);
+  for (let i = 0, at = 0; i < out.length; i++, at += 2) bits[i] = readU16(source, at) << 16;
 }

@@ -1,5 +1,8 @@
 /** Storage types of weights on disk. */
-export type TensorType = "F32" | "F16" | "BF16" | "Q8_0" | "Q4_0" | "Q4_1";
+export type TensorType =
+  | ("F32" | "F16" | "BF16")
+  | ("Q8_0" | "Q4_0" | "Q4_1" | "Q5_0" | "Q5_1")
+  | ("Q2_K" | "Q3_K" | "Q4_K" | "Q5_K" | "Q6_K");
 
 export interface TensorInfo {
   readonly name: string;

@@ -7,7 +7,7 @@ type Plain = string | number | bigint | boolean;
 
 export interface GgufTensor {
   readonly name: string;
-  /** ggml's id: 0 F32, 1 F16, 2 Q4_0, 3 Q4_1, 8 Q8_0, 30 BF16. */
+  /** ggml's id of the type: 0 is F32, 8 is Q8_0, and so on. */
   readonly typeId: number;
   /** Outermost first. */
   readonly shape: readonly number[];

@@ -60,6 +60,13 @@ describe("headers read as @huggingface/gguf reads them", () => {
             { name: "bf16", typeId: 30, shape: [2, 3, 2, 2], data: new Uint8Array(48) },
             { name: "q4_0", typeId: 2, shape: [3, 64], data: new Uint8Array(108) },
             { name: "q4_1", typeId: 3, shape: [1, 32], data: new Uint8Array(20) },
+            { name: "q5_0", typeId: 6, shape: [2, 32], data: new Uint8Array(44) },
+            { name: "q5_1", typeId: 7, shape: [32], data: new Uint8Array(24) },
+            { name: "q2_k", typeId: 10, shape: [2, 256], data: new Uint8Array(168) },
+            { name: "q3_k", typeId: 11, shape: [1, 512], data: new Uint8Array(220) },
+            { name: "q4_k", typeId: 12, shape: [256], data: new Uint8Array(144) },
+            { name: "q5_k", typeId: 13, shape: [3, 256], data: new Uint8Array(528) },
+            { name: "q6_k", typeId: 14, shape: [1, 256], data: new Uint8Array(210) },
             { name: "scalar", typeId: 0, shape: [], data: f32Bytes([3]) },
           ],
         }),
@@ -74,7 +81,10 @@ describe("headers read as @huggingface/gguf reads them", () => {
     expect(BigInt(opened.metadata.values.size)).toBe(kv_count);
     expect(BigInt(opened.tensors.size)).toBe(tensor_count);
     expect(Object.fromEntries(opened.metadata.values)).toEqual(pairs);
-    const typeIds = { F32: 0, F16: 1, Q4_0: 2, Q4_1: 3, Q8_0: 8, BF16: 30 };
+    const typeIds = {
+      ...{ F32: 0, F16: 1, Q4_0: 2, Q4_1: 3, Q5_0: 6, Q5_1: 7, Q8_0: 8, BF16: 30 },
+      ...{ Q2_K: 10, Q3_K: 11, Q4_K: 12, Q5_K: 13, Q6_K: 14 },
+    };
     const found = [...opened.tensors.values()].map(({ name, type, shape, offset }) => ({
       ...{ name, dtype: typeIds[type], n_dims: shape.length, shape: shape.toReversed().map(BigInt) },
       offset: BigInt(offset) - expected.tensorDataOffset,
@@ -133,7 +143,7 @@ describe("errors name field and offset", () => {
     ["UTF-8", pair(8, 1, 0, 0, 0, 0, 0, 0, 0, 255), "malformed", /metadata "k" at byte 45: string is not UTF-8/],
     ["alignment", one({}, { "general.alignment": { type: "u32", value: 48 } }), "malformed", /not a power of two/],
     ["split", one({}, { "split.count": { type: "u16", value: 2 } }), "unsupported", /gguf-split --merge/],
-    ["K quants", one({ typeId: 12 }), "unsupported", /tensor t at byte \d+: tensor type Q4_K; supported: F32/],
+    ["other quants", one({ typeId: 20 }), "unsupported", /tensor t at byte \d+: tensor type IQ4_NL; supported: F32/],
     ["new type", one({ typeId: 99 }), "unsupported", /number 99/],
     ["five dimensions", one({ shape: [1, 1, 1, 1, 4] }), "malformed", /5 dimensions/],
     ["zero dimension", one({ shape: [0, 4] }), "malformed", /a dimension is 0/],
