@@ -85,7 +85,7 @@ export class DraftModelProposer implements Proposer {
       const numTokens = Math.min(numPending, numRowsLeft);
       if (table === undefined || numTokens === 0) continue;
       const { tokenIds, params, choice, maxNodes, maxDepth } = request;
-      const startPosition = this.#blocks.numComputedTokens(table);
+      const startPosition = tokenIds.length - numPending;
       const end = startPosition + numTokens;
       const drafts = end === tokenIds.length && maxNodes > 1 && maxDepth > 0;
       const numNodes = drafts ? this.#runner.options.topK * (maxDepth - 1) : 0;
@@ -143,10 +143,13 @@ export class DraftModelProposer implements Proposer {
     return new DynamicTreeBuilder({ rootTokenId: tokenIds.at(-1) ?? 0, maxNodes, maxDepth, topK });
   }
 
-  /** Known tokens without K/V here. */
+  /**
+   * Known tokens without K/V here; at least the root, whose logits the tree grows from: where nothing is new, as when the
+   * target computes a preempted sequence again, it is computed a second time.
+   */
   #numPending({ id, tokenIds }: ProposeRequest): number {
     const table = this.#tables.get(id);
-    return table === undefined ? 0 : tokenIds.length - this.#blocks.numComputedTokens(table);
+    return table === undefined ? 0 : Math.max(1, tokenIds.length - this.#blocks.numComputedTokens(table));
   }
 }
 
