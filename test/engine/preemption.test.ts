@@ -1,0 +1,51 @@
+import { describe, expect, it } from "vitest";
+import { referencePrompts } from "../../bench/prompts.ts";
+import { createEngine } from "../../engine/create.ts";
+import type { Engine } from "../../engine/engine.ts";
+import type { EngineOptions } from "../../engine/engine-options.ts";
+import { GREEDY, type SamplingParams } from "../../engine/sampling-params.ts";
+import { type Generated, generate } from "../support/collect.ts";
+
+const MAX_MODEL_LEN = 256;
+const WARM: SamplingParams = { ...GREEDY, temperature: 0.8, topP: 0.95, topK: 60, minP: 0.01 };
+
+interface Served {
+  readonly texts: readonly Generated[];
+  readonly numPreemptions: number;
+}
+
+/** Sequences of different lengths in one batch, every other one sampled. */
+async function serve(options: EngineOptions, numSequences: number, maxTokens: number): Promise<Served> {
+  const engine = (await createEngine({ adapter: "software", maxModelLen: MAX_MODEL_LEN, ...options })).client as Engine;
+  let numPreemptions = 0;
+  engine.onStep((stats) => {
+    numPreemptions += stats.numPreemptions;
+    engine.checkIntegrity();
+  });
+  const prompts = referencePrompts().slice(0, numSequences);
+  const texts = await Promise.all(
+    prompts.map(({ promptTokens }, i) => {
+      const params = i % 2 === 0 ? GREEDY : { ...WARM, seed: [i, 3] as const };
+      return generate(engine, promptTokens, { ...params, maxTokens: maxTokens - 4 * i });
+    }),
+  );
+  expect(engine.load()).toEqual({ numRunning: 0, numWaiting: 0, kvUsage: 0 });
+  await engine.close();
+  return { texts, numPreemptions };
+}
+
+describe("sequences that lose their blocks and are computed again", () => {
+  it.each([
+    { model: "sapling-2m-draft", drafter: "suffix", numKvBlocks: 19, numSequences: 6, maxTokens: 72 },
+    { model: "sapling-14m", drafter: "draft", numKvBlocks: 10, numSequences: 3, maxTokens: 48 },
+  ] as const)("$model, drafter $drafter: the text of plain decoding with room for all", async (setting) => {
+    const { model, drafter, numKvBlocks, numSequences, maxTokens } = setting;
+    const roomy = await serve({ model, drafter: "none" }, numSequences, maxTokens);
+    const tight = await serve({ model, drafter, numKvBlocks }, numSequences, maxTokens);
+    expect(roomy.numPreemptions).toBe(0);
+    expect(tight.numPreemptions).toBeGreaterThan(0);
+    expect(tight.texts.reduce((sum, { numAccepted }) => sum + numAccepted, 0)).toBeGreaterThan(0);
+    expect(tight.texts.map(({ tokenIds }) => tokenIds)).toEqual(roomy.texts.map(({ tokenIds }) => tokenIds));
+    expect(tight.texts.map(({ finishReason }) => finishReason)).toEqual(roomy.texts.map(() => "length"));
+  });
+});
