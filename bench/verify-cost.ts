@@ -1,8 +1,9 @@
+import { contextFor } from "../engine/create.ts";
 import { resolveModel } from "../engine/model/bundled.ts";
 import { openModel } from "../engine/model/open.ts";
 import { ModelRunner } from "../engine/runner/model-runner.ts";
 import { GREEDY } from "../engine/sampling-params.ts";
-import { type AdapterChoice, createGpuContext, openGpu } from "../kernels/index.ts";
+import { type AdapterChoice, openGpu } from "../kernels/index.ts";
 import { numBlocksFor } from "../kvcache/ids.ts";
 
 /** Milliseconds of one verify pass of `numRows` tree nodes of one sequence, from the call to the drawn tokens. */
@@ -24,7 +25,7 @@ export async function measureVerifyCost(
 ): Promise<readonly VerifyCost[]> {
   const opened = openModel(resolveModel(model));
   const device = await openGpu(adapter);
-  const gpu = createGpuContext(device);
+  const gpu = await contextFor(device, [opened.config]);
   const maxRows = Math.max(CONTEXT_LEN, ...rowCounts);
   const maxModelLen = CONTEXT_LEN + maxRows;
   const numBlocks = 1 + numBlocksFor(maxModelLen);

@@ -1,11 +1,12 @@
 import { createHash } from "node:crypto";
-import { checkRowTiles, createGpuContext, type Gpu, type GpuContext, openGpu } from "../kernels/index.ts";
+import { buildDigest, checkRowTiles, createGpuContext, type Gpu, type GpuContext, openGpu } from "../kernels/index.ts";
 import { BlockManager } from "../kvcache/block-manager.ts";
 import { BLOCK_SIZE, numBlocksFor } from "../kvcache/ids.ts";
 import { Engine } from "./engine.ts";
 import { type CreatedEngine, ENGINE_DEFAULTS, type EngineOptions } from "./engine-options.ts";
 import { EngineOptionsError, ModelFileError } from "./errors.ts";
 import { bundledDraftFor, resolveModel } from "./model/bundled.ts";
+import { checkKernelSizes } from "./model/llama.ts";
 import { openModel } from "./model/open.ts";
 import type { LlamaConfig, OpenedModel } from "./model/types.ts";
 import { blockBytes } from "./runner/kv-storage.ts";
@@ -27,52 +28,68 @@ const DEFAULT_KV_BYTES = 2 ** 30;
 export async function createEngine(options: EngineOptions): Promise<CreatedEngine> {
   const settings: Settings = { ...ENGINE_DEFAULTS, ...options };
   const model = openModel(resolveModel(settings.model));
-  const { text } = model;
-  if (text === undefined) throw new ModelFileError("unsupported", model.path, "has no tokenizer: it cannot be served");
-  const draft = openDraft(settings, model);
-  const device = await openGpu(settings.adapter);
+  let draft: OpenedModel | undefined;
+  let device: Gpu | undefined;
   try {
-    const configs = draft ? [model.config, draft.config] : [model.config];
-    const unchecked = createGpuContext(device);
-    const gpu = { ...unchecked, family: await checkRowTiles(unchecked, configs.flatMap(inputSizes)) };
-    const plan = planEngine(settings, gpu, model.config, draft?.config ?? model.config);
-    const [runner, proposer] = await Promise.all([
-      ModelRunner.create(gpu, model, { ...plan.runner, topK: 1, profile: settings.profile }),
-      createProposer(settings, gpu, draft, plan.runner),
-    ]);
-    const info = {
-      modelName: model.name,
-      drafter: proposer.name,
-      adapter: device.adapterName,
-      adapterKind: device.traits.software ? ("software" as const) : ("gpu" as const),
-      features: device.features,
-      vocabSize: model.config.vocabSize,
-      maxModelLen: plan.maxModelLen,
-      numKvBlocks: plan.runner.numBlocks,
-      blockSize: BLOCK_SIZE,
-      maxNumSeqs: settings.maxNumSeqs,
-      fingerprint: fingerprint(model, device, gpu),
-    };
-    const client = new Engine({
-      ...{ info, runner, proposer, blocks: new BlockManager(plan.runner.numBlocks) },
-      ...{ tokenBudget: settings.tokenBudget, treeDepth: settings.treeDepth },
-      treeNodes: proposer instanceof NoProposer ? 1 : settings.treeNodes,
-      dispose: () => {
-        gpu.pool.destroyAll();
-        device.close();
-      },
-    });
-    return {
-      client,
-      model: { name: model.name, path: model.path, text, generationDefaults: model.generationDefaults },
-    };
+    const { text } = model;
+    if (text === undefined)
+      throw new ModelFileError("unsupported", model.path, "has no tokenizer: it cannot be served");
+    draft = openDraft(settings, model);
+    for (const { config, path } of draft ? [model, draft] : [model]) checkKernelSizes(config, path);
+    device = await openGpu(settings.adapter);
+    const client = await assemble(settings, device, model, draft);
+    const { name, path, generationDefaults } = model;
+    return { client, model: { name, path, text, generationDefaults } };
   } catch (error) {
-    device.close();
+    device?.close();
     throw error;
   } finally {
     model.weights.close();
     draft?.weights.close();
   }
+}
+
+/** Plans, uploads, compiles. The engine owns the device from here on. */
+async function assemble(
+  settings: Settings,
+  device: Gpu,
+  model: OpenedModel,
+  draft: OpenedModel | undefined,
+): Promise<Engine> {
+  const gpu = await contextFor(device, draft ? [model.config, draft.config] : [model.config]);
+  const plan = planEngine(settings, gpu, model.config, draft?.config ?? model.config);
+  const [runner, proposer] = await Promise.all([
+    ModelRunner.create(gpu, model, { ...plan.runner, topK: 1, profile: settings.profile }),
+    createProposer(settings, gpu, draft, plan.runner),
+  ]);
+  const info = {
+    modelName: model.name,
+    drafter: proposer.name,
+    adapter: device.adapterName,
+    adapterKind: device.traits.software ? ("software" as const) : ("gpu" as const),
+    features: device.features,
+    vocabSize: model.config.vocabSize,
+    maxModelLen: plan.maxModelLen,
+    numKvBlocks: plan.runner.numBlocks,
+    blockSize: BLOCK_SIZE,
+    maxNumSeqs: settings.maxNumSeqs,
+    fingerprint: fingerprint(model, device, gpu),
+  };
+  return new Engine({
+    ...{ info, runner, proposer, blocks: new BlockManager(plan.runner.numBlocks) },
+    ...{ tokenBudget: settings.tokenBudget, treeDepth: settings.treeDepth },
+    treeNodes: proposer instanceof NoProposer ? 1 : settings.treeNodes,
+    dispose: () => {
+      gpu.pool.destroyAll();
+      device.close();
+    },
+  });
+}
+
+/** A context whose row tiles all give the same bits in the models' products (`checkRowTiles`). */
+export async function contextFor(device: Gpu, configs: readonly LlamaConfig[]): Promise<GpuContext> {
+  const gpu = createGpuContext(device);
+  return { ...gpu, family: await checkRowTiles(gpu, configs.flatMap(inputSizes)) };
 }
 
 /** @throws ModelFileError where a draft model is asked for and none belongs to the target. */
@@ -135,6 +152,6 @@ function inputSizes({ hiddenSize, numHeads, headDim, intermediateSize }: LlamaCo
 
 /** Equal fingerprints promise equal text: whatever may move a logit's last bit is in it. */
 function fingerprint({ digest }: OpenedModel, device: Gpu, { family }: GpuContext): string {
-  const parts = [digest, device.adapterName, device.driver, device.features, family, BLOCK_SIZE];
+  const parts = [digest, buildDigest(), device.adapterName, device.driver, device.features, family, BLOCK_SIZE];
   return `canopy-${createHash("sha256").update(JSON.stringify(parts)).digest("hex").slice(0, 16)}`;
 }

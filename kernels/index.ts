@@ -1,4 +1,5 @@
 export { BufferPool } from "./buffers.ts";
+export { buildDigest } from "./build-digest.ts";
 export { type AdapterChoice, type DeviceTraits, type Gpu, openGpu } from "./device.ts";
 export { GpuError } from "./errors.ts";
 export { fromHalf, fromHalfBits, toHalf, toHalfBits } from "./f16.ts";

@@ -11,6 +11,7 @@ import {
   siluMul,
 } from "../../kernels/index.ts";
 import { BLOCK_SIZE } from "../../kvcache/ids.ts";
+import { ModelFileError } from "../errors.ts";
 import type { Activations } from "../runner/activations.ts";
 import type { InputBuffers } from "../runner/inputs.ts";
 import type { KvStorage } from "../runner/kv-storage.ts";
@@ -23,6 +24,19 @@ export interface LlamaBuffers {
   readonly activations: Activations;
   readonly inputs: InputBuffers;
   readonly kv: KvStorage;
+}
+
+/** Multiples that the kernels ask for: they read rows in vectors of four, and halves of heads too. */
+const SIZE_UNITS = { hiddenSize: 4, intermediateSize: 4, headDim: 8 } as const satisfies Partial<
+  Record<keyof LlamaConfig, number>
+>;
+
+/** @throws ModelFileError unsupported naming the first size that the kernels cannot work with. */
+export function checkKernelSizes(config: LlamaConfig, path: string): void {
+  for (const [size, unit] of Object.entries(SIZE_UNITS) as [keyof typeof SIZE_UNITS, number][]) {
+    if (config[size] % unit === 0) continue;
+    throw new ModelFileError("unsupported", path, `${size} is ${config[size]}; it must be a multiple of ${unit}`);
+  }
 }
 
 /**

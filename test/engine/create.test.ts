@@ -1,0 +1,77 @@
+import { readdirSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, it } from "vitest";
+import { createEngine } from "../../engine/create.ts";
+import type { EngineOptions } from "../../engine/engine-options.ts";
+import { EngineOptionsError, ModelFileError } from "../../engine/errors.ts";
+import { resolveModel } from "../../engine/model/bundled.ts";
+import { temporaryFolders } from "./model/temporary.ts";
+import { hfFolder, tinyGguf } from "./model/tiny-model.ts";
+
+const folderOf = temporaryFolders();
+const SMALL = { model: "sapling-2m-draft", adapter: "software", drafter: "none", maxModelLen: 64 } as const;
+
+/** The engine's info; the engine is closed again. */
+async function infoOf(options: EngineOptions) {
+  const { client } = await createEngine(options);
+  await client.close();
+  return client.info;
+}
+
+describe("createEngine refuses", () => {
+  it.each<readonly [string, Partial<EngineOptions>, RegExp]>([
+    ["a context that the model does not hold", { maxModelLen: 4096 }, /max-model-len is 4096, .* at most 2048/],
+    ["a budget without a row for each stream", { tokenBudget: 3, maxNumSeqs: 4 }, /token-budget is 3: .*\(4\)/],
+  ])("%s", async (_, options, message) => {
+    const error = await createEngine({ ...SMALL, ...options }).catch((thrown: unknown) => thrown);
+    expect(error).toBeInstanceOf(EngineOptionsError);
+    expect(error).toHaveProperty("message", expect.stringMatching(message));
+  });
+
+  it.each<readonly [string, () => Partial<EngineOptions>, string, RegExp]>([
+    [
+      "heads of a size that the kernels cannot work with",
+      () => ({ model: folderOf(hfFolder()) }),
+      "unsupported",
+      /headDim is 4; it must be a multiple of 8/,
+    ],
+    [
+      "a model without a tokenizer",
+      () => ({
+        model: folderOf({ "m.gguf": tinyGguf({ "tokenizer.ggml.model": { type: "string", value: "none" } }) }),
+      }),
+      "unsupported",
+      /has no tokenizer/,
+    ],
+    ["a draft model where none belongs to the target", () => ({ drafter: "draft" }), "not_found", /no draft model/],
+    ["a model that is not there", () => ({ model: "./no-such-model" }), "not_found", /bundled: .*sapling-14m/],
+  ])("%s", async (_, options, code, message) => {
+    const numOpen = () => readdirSync("/proc/self/fd").length;
+    const before = process.platform === "linux" ? numOpen() : 0;
+    const error = await createEngine({ ...SMALL, ...options() }).catch((thrown: unknown) => thrown);
+    expect(error).toBeInstanceOf(ModelFileError);
+    expect(error).toMatchObject({ code, message: expect.stringMatching(message) });
+    if (process.platform === "linux") expect(numOpen()).toBe(before);
+  });
+});
+
+describe("an engine's info", () => {
+  it("says what is served and how much of it fits", async () => {
+    const info = await infoOf({ ...SMALL, drafter: "suffix", maxNumSeqs: 3 });
+    expect(info).toMatchObject({
+      ...{ modelName: "sapling-2m-draft", drafter: "suffix", adapterKind: "software", maxModelLen: 64, maxNumSeqs: 3 },
+      ...{ vocabSize: 4096, blockSize: 16 },
+    });
+    // Three sequences of 64 tokens and 8 lookahead slots each, and the reserved block.
+    expect(info.numKvBlocks).toBe(1 + 3 * Math.ceil((64 + 8) / 16));
+  });
+
+  it("has the fingerprint of model and numerics, whatever the drafter and the sizes", async () => {
+    const plain = await infoOf(SMALL);
+    expect(plain.fingerprint).toMatch(/^canopy-[0-9a-f]{16}$/);
+    const other = await infoOf({ ...SMALL, drafter: "suffix", maxModelLen: 128, maxNumSeqs: 2 });
+    expect(other.fingerprint).toBe(plain.fingerprint);
+    const otherModel = await infoOf({ ...SMALL, model: join(resolveModel("sapling-14m"), "sapling-14m-q8_0.gguf") });
+    expect(otherModel.fingerprint).not.toBe(plain.fingerprint);
+  });
+});
