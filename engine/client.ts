@@ -20,6 +20,8 @@ export interface EngineOutput {
   readonly numAccepted: number;
   /** Draft tokens that this step verified for the sequence. */
   readonly numDraft: number;
+  /** How long the sequence waited for its first step, in ms; absent where it never had one. */
+  readonly queueMs?: number;
   /** Set once, in the last output. */
   readonly finishReason?: FinishReason;
   /** With finishReason "error": what happened, fit for a client to read. */
@@ -99,12 +101,16 @@ export interface EngineClient {
   /**
    * Generates one sequence; ends after the output that carries finishReason.
    * Leaving the loop early or aborting `signal` aborts the sequence within two steps.
-   * @throws EngineRequestError when the request can never be served (context too long, token id out of range).
+   * @throws EngineRequestError when the request can never be served (context too long, token id out of range);
+   *   EngineDeadError when nothing can be generated any more.
    */
   generate(request: EngineRequest, signal?: AbortSignal): AsyncIterable<EngineOutput>;
   /** Called after every step; returns the way to stop listening. */
   onStep(listener: (stats: StepStats) => void): () => void;
-  /** Sequences waiting for their first step, and sequences in the batch. */
+  /**
+   * Sequences waiting for their first step, and sequences in the batch.
+   * @throws EngineDeadError when nothing can be generated any more
+   */
   load(): { readonly numWaiting: number; readonly numRunning: number; readonly kvUsage: number };
   close(): Promise<void>;
 }

@@ -25,6 +25,9 @@ export interface EngineParts {
 interface Entry {
   readonly request: EngineRequest;
   readonly stream: OutputStream;
+  readonly arrivalMs: number;
+  /** Set by the sequence's first step. */
+  queueMs?: number;
 }
 
 /** The engine in this process: one loop that schedules, proposes, verifies and commits, while there is work. */
@@ -52,7 +55,7 @@ export class Engine implements EngineClient {
     if (this.#deadReason !== undefined) throw new EngineDeadError(this.#deadReason);
     this.#enqueue(request);
     const stream = new OutputStream(() => this.#abort(request.id));
-    this.#entries.set(request.id, { request, stream });
+    this.#entries.set(request.id, { request, stream, arrivalMs: performance.now() });
     this.#parts.proposer.begin(request.id, request.promptTokenIds);
     if (signal?.aborted) this.#abort(request.id);
     else signal?.addEventListener("abort", () => this.#abort(request.id), { once: true });
@@ -66,6 +69,11 @@ export class Engine implements EngineClient {
   }
 
   load() {
+    if (this.#deadReason !== undefined) throw new EngineDeadError(this.#deadReason);
+    return this.#loadNow();
+  }
+
+  #loadNow() {
     const { numWaiting, numRunning } = this.#scheduler;
     return { numWaiting, numRunning, kvUsage: this.#parts.blocks.usage };
   }
@@ -122,6 +130,8 @@ export class Engine implements EngineClient {
   async #propose(output: SchedulerOutput): Promise<PlannedSequence[]> {
     const { proposer, blocks, treeDepth } = this.#parts;
     const entries = output.sequences.map((scheduled) => ({ scheduled, entry: this.#entryOf(scheduled) }));
+    const nowMs = performance.now();
+    for (const { entry } of entries) entry.queueMs ??= nowMs - entry.arrivalMs;
     const trees = await proposer.propose(
       entries.map(({ scheduled, entry: { request } }) => ({
         ...{ id: request.id, tokenIds: scheduled.sequence.tokenIds, choice: request.choice, params: request.params },
@@ -151,7 +161,11 @@ export class Engine implements EngineClient {
   #emit(committed: CommittedSequence, verified: readonly VerifiedSequence[]): void {
     const { id, emittedTokenIds: tokenIds, numAccepted, finishReason } = committed;
     const tree = verified.find(({ result }) => result.id === id)?.planned.tree;
-    const output = { tokenIds, numAccepted, numDraft: (tree?.tokenIds.length ?? 1) - 1 };
+    const { queueMs } = this.#entries.get(id) ?? {};
+    const output = {
+      ...{ tokenIds, numAccepted, numDraft: (tree?.tokenIds.length ?? 1) - 1 },
+      ...(queueMs === undefined ? {} : { queueMs }),
+    };
     if (finishReason !== undefined) {
       this.#end(id, { ...output, finishReason });
     } else {
@@ -210,7 +224,7 @@ export class Engine implements EngineClient {
     if (this.#listeners.size === 0) return;
     const numDraft = plan.reduce((sum, { tree }) => sum + tree.tokenIds.length - 1, 0);
     const stats: StepStats = {
-      ...this.load(),
+      ...this.#loadNow(),
       ...times,
       ...(this.#parts.runner.profile ? { pass: this.#parts.runner.profile } : {}),
       numPrefillTokens: plan.reduce((sum, { scheduled }) => sum + numPromptRows(scheduled), 0),

@@ -3,6 +3,7 @@ import fastify, { type FastifyBaseLogger, type FastifyInstance, type FastifyRepl
 import type { EngineClient } from "../engine/client.ts";
 import { Admission } from "./admission.ts";
 import { useAuth } from "./auth.ts";
+import { answerClientError } from "./client-errors.ts";
 import type { AppContext, ServedModel } from "./context.ts";
 import { type DoorSettings, useDoors } from "./doors.ts";
 import { EngineHealth } from "./engine-health.ts";
@@ -39,6 +40,8 @@ export interface App {
 
 const CONNECTION_TIMEOUTS = { requestTimeout: 30_000, keepAliveTimeout: 72_000, connectionTimeout: 0 } as const;
 const MAX_HEADER_BYTES = 16 * 1024;
+/** Of the routes here. */
+const METHODS = ["GET", "HEAD", "POST"] as const;
 
 export async function buildApp(options: AppOptions): Promise<App> {
   const { client, model, text } = options;
@@ -49,8 +52,14 @@ export async function buildApp(options: AppOptions): Promise<App> {
     logController: new LogController({ disableRequestLogging: true }),
     genReqId: () => randomUUID(),
     routerOptions: { ignoreDuplicateSlashes: true },
-    http: { maxHeaderSize: MAX_HEADER_BYTES },
-    frameworkErrors: (error, _request, reply) => sendRefusal(error, reply as unknown as FastifyReply),
+    // A request without Host is refused with the other bad ones (doors.ts), in their shape.
+    http: { maxHeaderSize: MAX_HEADER_BYTES, requireHostHeader: false },
+    clientErrorHandler: answerClientError,
+    frameworkErrors: (error, request, reply) => {
+      // Hooks do not run for a URL that no router can read.
+      reply.header("x-request-id", request.id);
+      sendRefusal(error, reply as unknown as FastifyReply);
+    },
   });
   const context: AppContext = {
     ...{ client, model, text, sse: options.sse ?? SSE_LIMITS },
@@ -79,7 +88,11 @@ function useErrors(server: FastifyInstance): void {
     return sendRefusal(error, reply);
   });
   server.setNotFoundHandler(({ method, url }) => {
-    throw new ApiError("not_found", `there is no ${method} ${url.slice(0, 200)} here; GET /version and /v1/models are`);
+    const path = url.split("?", 1)[0] ?? url;
+    const allowed = METHODS.filter((known) => server.hasRoute({ method: known, url: path }));
+    if (allowed.length === 0) throw new ApiError("not_found", `there is no ${path.slice(0, 200)} here`);
+    const message = `${path} does not take ${method}; use ${allowed.join(" or ")}`;
+    throw new ApiError("method_not_allowed", message, { headers: { allow: allowed.join(", ") } });
   });
 }
 

@@ -1,4 +1,5 @@
-import type { EngineClient, StepStats, VerifiedTree } from "../engine/client.ts";
+import type { StepStats, VerifiedTree } from "../engine/client.ts";
+import type { EngineLoad } from "./engine-health.ts";
 
 /** Whole seconds of history kept. */
 export const HISTORY_S = 180;
@@ -43,8 +44,6 @@ export interface FeedTree {
   readonly nodes: readonly FeedNode[];
   readonly bonusText: string;
 }
-
-export type EngineLoad = ReturnType<EngineClient["load"]>;
 
 /** One message of the feed. `points` and `tree` hold only what the watcher has not seen. */
 export interface FeedSnapshot {

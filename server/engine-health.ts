@@ -1,6 +1,20 @@
 import type { EngineClient } from "../engine/client.ts";
 import { EngineDeadError } from "../engine/errors.ts";
 
+export type EngineLoad = ReturnType<EngineClient["load"]>;
+
+const IDLE: EngineLoad = { numRunning: 0, numWaiting: 0, kvUsage: 0 };
+
+/** The engine's load; of a dead engine none, and why it is dead. */
+export function readLoad(client: EngineClient): { readonly load: EngineLoad; readonly deadReason?: string } {
+  try {
+    return { load: client.load() };
+  } catch (error) {
+    if (error instanceof EngineDeadError) return { load: IDLE, deadReason: error.message };
+    throw error;
+  }
+}
+
 /** Whether the engine was alive when last heard of. A supervised engine may come back, which a step shows. */
 export class EngineHealth {
   readonly #client: EngineClient;
@@ -20,11 +34,6 @@ export class EngineHealth {
 
   /** Why the engine cannot serve, or undefined while it can. */
   whyDead(): string | undefined {
-    try {
-      this.#client.load();
-    } catch (error) {
-      this.observe(error);
-    }
-    return this.#deadReason;
+    return readLoad(this.#client).deadReason ?? this.#deadReason;
   }
 }

@@ -29,8 +29,7 @@ type ServerErrorCode =
   | "internal_error"
   | "engine_failed"
   | "loading"
-  | "draining"
-  | "deadline_exceeded";
+  | "draining";
 
 export type ErrorCode = ServerErrorCode | EngineRequestError["code"] | EngineDeadError["code"];
 
@@ -62,7 +61,6 @@ const TABLE = {
   engine_dead: { status: 503, type: "service_unavailable_error" },
   loading: { status: 503, type: "service_unavailable_error" },
   draining: { status: 503, type: "service_unavailable_error" },
-  deadline_exceeded: { status: 503, type: "service_unavailable_error" },
 } as const satisfies Record<ErrorCode, { readonly status: number; readonly type: ErrorType }>;
 
 /** What a client reads, in OpenAI's shape. */

@@ -1,4 +1,3 @@
-import { createServer } from "node:net";
 import type { Logger } from "pino";
 import type { CreatedEngine, EngineOptions } from "../engine/engine-options.ts";
 import { ModelText } from "../engine/text/model-text.ts";
@@ -9,6 +8,7 @@ import { logStats } from "./cli-stats.ts";
 import { type Config, toEngineOptions } from "./config.ts";
 import type { ServedModel } from "./context.ts";
 import { isLoopback } from "./doors.ts";
+import { listenWhileLoading } from "./loading.ts";
 import { SHUTDOWN_TIMES, type ShutdownTimes, shutDown } from "./shutdown.ts";
 import { LocalTextService } from "./text-service.ts";
 
@@ -29,17 +29,18 @@ export interface RunningServer {
 }
 
 /**
- * Opens model and device, then listens: a server that can be reached is ready.
+ * Opens model and device, then serves. Meanwhile the port is held and answers that the server is loading.
  * @throws ModelFileError, EngineOptionsError, GpuError, or the system's error of listening (EADDRINUSE, EACCES, …)
  */
 export async function serve(config: Config, deps: ServeDeps): Promise<RunningServer> {
   const { logger } = deps;
-  // A large model loads for minutes; a port that is taken should be told before.
-  if (config.port !== 0) await checkPort(config);
-  logger.info({ model: config.model }, "loading the model");
-  const engine = await deps.createEngine(toEngineOptions(config));
+  // Before the model, which takes its time: a port that is taken is told at once.
+  const loading = await listenWhileLoading(config.host, config.port);
+  let engine: CreatedEngine | undefined;
   let app: App | undefined;
   try {
+    logger.info({ model: config.model, url: urlOf(config.host, loading.port) }, "loading the model");
+    engine = await deps.createEngine(toEngineOptions(config));
     const model = servedModel(config, engine);
     app = await buildApp({
       ...{ client: engine.client, model, logger, maxQueue: config.maxQueue, apiKeys: config.apiKey },
@@ -47,11 +48,13 @@ export async function serve(config: Config, deps: ServeDeps): Promise<RunningSer
       doors: { host: config.host, allowedHosts: config.allowedHosts, allowedOrigins: config.allowedOrigins },
     });
     app.metrics.includeProcessMetrics();
-    await app.server.listen({ host: config.host, port: config.port, listenTextResolver: () => "listening" });
+    await loading.close();
+    await app.server.listen({ host: config.host, port: loading.port, listenTextResolver: () => "listening" });
     return announce(config, deps, engine, app, model);
   } catch (error) {
+    await loading.close();
     await app?.server.close();
-    await engine.client.close();
+    await engine?.client.close();
     throw error;
   }
 }
@@ -103,13 +106,4 @@ function servedModel({ servedModelName }: Config, { model }: CreatedEngine): Ser
 function warnIfOpen({ host, apiKey }: Config, logger: Logger): void {
   if (isLoopback(host) || apiKey.length > 0) return;
   logger.warn(`anyone who reaches ${host} can use this server: set --api-key or --api-key-file, or --host 127.0.0.1`);
-}
-
-/** @throws the system's error when nobody could listen there now. */
-function checkPort({ host, port }: Config): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const probe = createServer();
-    probe.once("error", reject);
-    probe.listen({ host, port }, () => probe.close(() => resolve()));
-  });
 }

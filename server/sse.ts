@@ -1,4 +1,4 @@
-import type { OutgoingHttpHeaders, ServerResponse } from "node:http";
+import type { OutgoingHttpHeader, ServerResponse } from "node:http";
 import type { ErrorBody } from "./errors.ts";
 
 export interface SseLimits {
@@ -32,10 +32,10 @@ export class SseStream {
     return this.#raw.headersSent;
   }
 
-  /** Sends the headers at once. */
-  open(headers: OutgoingHttpHeaders): void {
+  /** Sends the headers at once: those of the reply, which a hijacked response would lack, and the stream's own. */
+  open(headers: Readonly<Record<string, OutgoingHttpHeader | undefined>>): void {
+    for (const [name, value] of Object.entries(headers)) if (value !== undefined) this.#raw.setHeader(name, value);
     this.#raw.writeHead(200, {
-      ...headers,
       "content-type": "text/event-stream; charset=utf-8",
       "cache-control": "no-cache, no-transform",
       // Reverse proxies (nginx) would otherwise gather events.

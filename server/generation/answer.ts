@@ -46,7 +46,7 @@ export async function answer(
     if (!plan.stream) return await answerWhole(made);
     reply.hijack();
     stream = new SseStream(reply.raw, context.sse);
-    stream.open({ "x-request-id": request.id });
+    stream.open(reply.getHeaders());
     await answerStream(made, stream);
     return undefined;
   } catch (error) {

@@ -79,9 +79,13 @@ export class Choice {
     const now = performance.now();
     const { metrics } = this.#context;
     const { firstAtMs, lastAtMs } = this.#tally;
-    if (lastAtMs === undefined)
-      metrics.observeFirstOutput((now - this.#startMs) / 1000, this.plan.promptTokenIds.length);
-    else metrics.observeNextOutput((now - lastAtMs) / 1000);
+    if (lastAtMs === undefined) {
+      metrics.observeFirstOutput({
+        totalSeconds: (now - this.#startMs) / 1000,
+        queueSeconds: (output.queueMs ?? 0) / 1000,
+        promptTokens: this.plan.promptTokenIds.length,
+      });
+    } else metrics.observeNextOutput((now - lastAtMs) / 1000);
     this.#tally = {
       numTokens: this.#tally.numTokens + numTokens,
       numDraft: this.#tally.numDraft + output.numDraft,

@@ -4,7 +4,8 @@ import { extname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import type { EngineClient } from "../../engine/client.ts";
-import { DashboardFeed, type EngineLoad, type FeedSnapshot } from "../dashboard-feed.ts";
+import { DashboardFeed, type FeedSnapshot } from "../dashboard-feed.ts";
+import { readLoad } from "../engine-health.ts";
 import { ApiError } from "../errors.ts";
 import { SSE_LIMITS, SseStream } from "../sse.ts";
 import { VERSION } from "../version.ts";
@@ -25,7 +26,6 @@ export interface FeedMessage extends FeedSnapshot {
 
 const FEED_INTERVAL_MS = 500;
 const MAX_WATCHERS = 32;
-const IDLE: EngineLoad = { numRunning: 0, numWaiting: 0, kvUsage: 0 };
 
 /** Everything that is served beside the page; there is no route to any other file. */
 const FILES = [
@@ -99,14 +99,14 @@ function registerFeed(app: FastifyInstance, { client, decodeToken }: DashboardOp
     streams.add(stream);
     raw.once("close", () => streams.delete(stream));
     // Closing the connection with the stream lets the server shut down at once.
-    stream.open({ connection: "close" });
+    stream.open({ ...reply.getHeaders(), connection: "close" });
     const next = feed.watch();
     let info: FeedMessage["info"] = { ...client.info, version: VERSION };
     while (!raw.destroyed && !raw.writableEnded) {
-      const { load, engineError } = readLoad(client);
+      const { load, deadReason } = readLoad(client);
       const message: FeedMessage = {
         ...(info === undefined ? {} : { info }),
-        ...(engineError === undefined ? {} : { engineError }),
+        ...(deadReason === undefined ? {} : { engineError: deadReason }),
         ...next(performance.now(), load),
       };
       info = undefined;
@@ -118,13 +118,4 @@ function registerFeed(app: FastifyInstance, { client, decodeToken }: DashboardOp
     stopListening();
     for (const stream of streams) stream.end();
   });
-}
-
-/** A dead engine has no load; the page says so and goes on. */
-function readLoad(client: EngineClient): { readonly load: EngineLoad; readonly engineError?: string } {
-  try {
-    return { load: client.load() };
-  } catch (error) {
-    return { load: IDLE, engineError: error instanceof Error ? error.message : String(error) };
-  }
 }

@@ -101,6 +101,21 @@ describe("engine", () => {
     expect(sum(({ numEmittedTokens }) => numEmittedTokens)).toBe(40);
   });
 
+  it("says how long a sequence waited for its first step", async () => {
+    const { maxNumSeqs } = engine.info;
+    const runs = await Promise.all(
+      Array.from({ length: maxNumSeqs + 1 }, (_, i) => generate(engine, promptOf(i), { ...GREEDY, maxTokens: 8 })),
+    );
+    const waits = runs.map(({ outputs }) => new Set(outputs.map(({ queueMs }) => queueMs)));
+    expect(waits.every(({ size }) => size === 1)).toBe(true);
+    const [[first = Number.NaN] = [], [last = Number.NaN] = []] = [waits[0], waits.at(-1)].map((set) => [
+      ...(set ?? []),
+    ]);
+    expect(first).toBeGreaterThanOrEqual(0);
+    // It was let in when one of the others had ended.
+    expect(last).toBeGreaterThan(first);
+  });
+
   it("aborts by signal, before and after the first token", async () => {
     const early = new AbortController();
     early.abort();
@@ -150,5 +165,6 @@ describe("engine at its end", () => {
     for await (const output of stream) outputs.push(output);
     expect(outputs.at(-1)?.finishReason).toBe("abort");
     expect(() => engine.generate({ id: "b", choice: 0, promptTokenIds: [1], params: GREEDY })).toThrow(EngineDeadError);
+    expect(() => engine.load()).toThrow(EngineDeadError);
   });
 });

@@ -94,6 +94,41 @@ describe("start", () => {
     expect(await warnings([])).toHaveLength(0);
   });
 
+  it("is live but not ready while the model loads, then serves on the same port", async () => {
+    let finish = () => {};
+    const loaded = new Promise<void>((resolve) => {
+      finish = resolve;
+    });
+    const createEngine = async (options: EngineOptions): Promise<CreatedEngine> => {
+      await loaded;
+      return { client: new HeldEngine(options), model: { name: "m", path: "", text, generationDefaults: {} } };
+    };
+    const output = new Recorder();
+    const { config } = loadConfig(["--port", "0"], {});
+    const starting = serve(config, { createEngine, output, logger: createLogger("info", output) });
+    await expect.poll(() => output.text).toContain("loading the model");
+    const url = String(output.lines()[0]?.url);
+    expect((await fetch(`${url}/health`)).status).toBe(200);
+    for (const answer of [await fetch(`${url}/ready`), await post(url, false)]) {
+      expect([answer.status, answer.headers.get("retry-after")]).toEqual([503, "5"]);
+      expect(await answer.json()).toMatchObject({ error: { code: "loading", type: "service_unavailable_error" } });
+    }
+    finish();
+    const server = await starting;
+    expect(server.url).toBe(url);
+    expect((await fetch(`${url}/ready`)).status).toBe(200);
+    await server.shutDown();
+  });
+
+  it("frees the port when the model cannot be loaded", async () => {
+    const { config } = loadConfig(["--port", "0"], {});
+    const output = new Recorder();
+    const createEngine = () => Promise.reject(new Error("no such model"));
+    const failed = serve(config, { createEngine, output, logger: createLogger("info", output) });
+    await expect(failed).rejects.toThrow("no such model");
+    await expect(fetch(`${output.lines()[0]?.url}/health`)).rejects.toThrow("fetch failed");
+  });
+
   it("finds a taken port before the model is loaded", async () => {
     const holder = createServer().listen(0, "127.0.0.1");
     await once(holder, "listening");

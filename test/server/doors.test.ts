@@ -76,6 +76,41 @@ describe("doors", () => {
   });
 });
 
+describe("an allowed origin", () => {
+  const origin = "https://app.example";
+  const allowed = { doors: { host: "127.0.0.1", allowedHosts: [], allowedOrigins: [origin] }, apiKeys: ["sk-one"] };
+  const preflight = (app: TestApp, from: string) =>
+    fetch(app.url + CHAT, {
+      method: "OPTIONS",
+      headers: {
+        origin: from,
+        "access-control-request-method": "POST",
+        "access-control-request-headers": "authorization,content-type,x-stainless-lang",
+      },
+    });
+
+  it("passes the preflight without a key, and may read streams and refusals", async () => {
+    const app = await start({ answer }, allowed);
+    const asked = await preflight(app, origin);
+    expect(asked.status).toBe(204);
+    expect(asked.headers.get("access-control-allow-origin")).toBe(origin);
+    expect(asked.headers.get("access-control-allow-methods")).toContain("POST");
+    expect(asked.headers.get("access-control-allow-headers")).toBe("authorization,content-type,x-stainless-lang");
+    const stream = await post(app, CHAT, { ...body, stream: true }, { origin, authorization: "Bearer sk-one" });
+    const refused = await post(app, CHAT, body, { origin });
+    expect([stream.status, refused.status]).toEqual([200, 401]);
+    for (const { headers } of [stream, refused]) {
+      expect([headers.get("access-control-allow-origin"), headers.get("vary")]).toEqual([origin, "Origin"]);
+    }
+  });
+
+  it("is the only one", async () => {
+    const app = await start({ answer }, allowed);
+    const asked = await preflight(app, "https://evil.example");
+    expect([asked.status, asked.headers.get("access-control-allow-origin")]).toEqual([403, null]);
+  });
+});
+
 describe("overload and the end", () => {
   it("a full queue is 429 at once, with Retry-After", async () => {
     const app = await start({ answer, stepMs: 100 }, { maxQueue: 2 });
@@ -125,5 +160,8 @@ describe("overload and the end", () => {
     expect([refused.status, refused.headers.get("retry-after")]).toEqual([503, "5"]);
     expect((await fetch(`${app.url}/ready`)).status).toBe(503);
     expect((await fetch(`${app.url}/health`)).status).toBe(200);
+    // Those who watch the server need its figures now more than ever.
+    const metrics = await fetch(`${app.url}/metrics`);
+    expect([metrics.status, await metrics.text()]).toEqual([200, expect.stringMatching(/num_requests_running 0$/m)]);
   });
 });
