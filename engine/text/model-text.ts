@@ -7,7 +7,7 @@ import { StoppingTextOutput, type TextOutput } from "./text-output.ts";
 import { Tokenizer } from "./tokenizer.ts";
 
 export type { ChatMessage } from "./chat-template.ts";
-export type { TextDelta, TextOutput, TextPiece } from "./text-output.ts";
+export type { TextDelta, TextOutput } from "./text-output.ts";
 
 /** All that a model knows of text: prompts and conversations to ids, ids to text that stops where it is told to. */
 export class ModelText {
