@@ -36,8 +36,8 @@ ENV NODE_ENV=production \
 USER node
 VOLUME /home/node/.cache
 EXPOSE 8181
-# The server listens once its model is loaded. Choose the port with -p or CANOPY_PORT, which this check reads, not --port.
-HEALTHCHECK --interval=15s --timeout=5s --start-period=180s --retries=3 \
+# Live as soon as it listens; /ready is 503 while the model loads. Choose the port with -p or CANOPY_PORT, which this check reads, not --port.
+HEALTHCHECK --interval=15s --timeout=5s --start-period=30s --retries=3 \
   CMD ["node", "-e", "fetch(`http://127.0.0.1:${process.env.CANOPY_PORT}/health`).then((r) => process.exit(r.ok ? 0 : 1), () => process.exit(1))"]
 ENTRYPOINT ["node", "/app/dist/server/cli.js"]
 CMD ["serve"]
