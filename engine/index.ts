@@ -17,5 +17,12 @@ export {
   type EngineOptions,
   type ServedAssets,
 } from "./engine-options.ts";
-export { EngineDeadError, EngineOptionsError, EngineRequestError, ModelFileError } from "./errors.ts";
+export {
+  ChatTemplateError,
+  EngineDeadError,
+  EngineOptionsError,
+  EngineRequestError,
+  ModelFileError,
+} from "./errors.ts";
 export { GREEDY, type SamplingParams } from "./sampling-params.ts";
+export { type ChatMessage, ModelText, type TextDelta, type TextOutput } from "./text/model-text.ts";

@@ -1,6 +1,6 @@
 // Makes a fresh clone ready: installs packages when missing or stale, builds when missing or stale. Silent when nothing is due.
 import { execFileSync } from "node:child_process";
-import { existsSync, readFileSync, statSync } from "node:fs";
+import { existsSync, lstatSync, readFileSync, statSync } from "node:fs";
 import { join, resolve } from "node:path";
 
 const root = resolve(import.meta.dirname, "..");
@@ -13,6 +13,13 @@ if (major < 20 || (major === 20 && minor < 11)) {
 
 const installed = at("node_modules", ".package-lock.json");
 if (!existsSync(installed) || statSync(installed).mtimeMs < statSync(at("package-lock.json")).mtimeMs) {
+  // npm ci would empty the folder that a link points to, for everyone who shares it.
+  if (lstatSync(at("node_modules"), { throwIfNoEntry: false })?.isSymbolicLink()) {
+    console.error(
+      "canopy: node_modules is a link and not up to date with package-lock.json; run npm ci where it points to",
+    );
+    process.exit(1);
+  }
   console.error("canopy: installing packages");
   execFileSync("npm", ["ci", "--no-audit", "--no-fund", "--loglevel=error", "--include=dev"], {
     cwd: root,
