@@ -1,5 +1,5 @@
 import { request } from "node:http";
-import { afterEach, describe, expect, it } from "vitest";
+import { afterEach, describe, expect, it, vi } from "vitest";
 import { ApiError } from "../../server/errors.ts";
 import { post, startApp, stepsOf, type TestApp } from "../support/test-app.ts";
 
@@ -113,11 +113,18 @@ describe("an allowed origin", () => {
 
 describe("overload and the end", () => {
   it("a full queue is 429 at once, with Retry-After", async () => {
-    const app = await start({ answer, stepMs: 100 }, { maxQueue: 2 });
-    const answers = await Promise.all(Array.from({ length: 9 }, () => post(app, CHAT, body)));
-    const refused = answers.filter(({ status }) => status === 429);
+    let open = () => {};
+    const gate = new Promise<void>((resolve) => {
+      open = resolve;
+    });
+    const app = await start({ answer, gate }, { maxQueue: 2 });
+    const served = Array.from({ length: 6 }, () => post(app, CHAT, body));
+    await vi.waitFor(() => expect(app.admission.numRequests).toBe(6));
+    const refused = await Promise.all(Array.from({ length: 3 }, () => post(app, CHAT, body)));
+    open();
     // Four run, two wait.
-    expect([refused.length, answers.filter(({ status }) => status === 200).length]).toEqual([3, 6]);
+    expect(refused.map(({ status }) => status)).toEqual([429, 429, 429]);
+    expect((await Promise.all(served)).map(({ status }) => status)).toEqual(new Array(6).fill(200));
     for (const { headers, text } of refused) {
       expect(Number(headers.get("retry-after"))).toBeGreaterThanOrEqual(1);
       expect(JSON.parse(text).error).toMatchObject({ type: "rate_limit_error", code: "queue_full" });

@@ -12,6 +12,8 @@ export interface FakeEngineOptions {
   /** What a request is answered with. */
   readonly answer: (request: EngineRequest) => readonly FakeStep[];
   readonly stepMs?: number;
+  /** No sequence has its first step before. */
+  readonly gate?: Promise<void>;
   /** Ends with an error after this many steps. */
   readonly failAfterSteps?: number;
 }
@@ -63,6 +65,7 @@ export class FakeEngine implements EngineClient {
     this.#numRunning++;
     let ended = false;
     try {
+      await this.#options.gate;
       for (const output of this.#script(request)) {
         await sleep(this.#options.stepMs ?? 0);
         ended = output.finishReason !== undefined;
