@@ -1,15 +1,16 @@
 import type { DeviceTraits } from "./device.ts";
 
 /**
- * How kernels are written for a device. Chosen once, because two families differ in the last bit.
+ * How kernels are written for a device. Chosen once, because families differ in the last bit.
  * - portable: no barriers, f32, threads own their outputs; for software adapters and GPUs without subgroups
  * - subgroup: rows of weights streamed by subgroups, workgroup memory, f16 storage where the device has it
+ * - matrix: products on subgroup matrices, weights as quantised as in the file, f16 inputs, f32 sums; otherwise as subgroup
  */
 export interface KernelFamily {
-  readonly name: "portable" | "subgroup";
-  /** Storage type of weights, keys and values. */
+  readonly name: "portable" | "subgroup" | "matrix";
+  /** Storage type of keys, values and embeddings, and of weights but for matrix's quantised ones. */
   readonly storage: "f16" | "f32";
-  /** Rows of one pass over the weights, ascending; the first is 1. */
+  /** Rows of one pass over the weights, ascending. */
   readonly rowTiles: readonly number[];
   /** Positions of one attention split. Never changes on a device: it is part of the arithmetic. */
   readonly splitSize: number;
@@ -20,5 +21,7 @@ export function chooseFamily(traits: DeviceTraits): KernelFamily {
   if (traits.software || !hasSubgroups) {
     return { name: "portable", storage: "f32", rowTiles: hasSubgroups ? [1, 4, 8] : [1], splitSize: 64 };
   }
+  if (traits.f16 && traits.matrices)
+    return { name: "matrix", storage: "f16", rowTiles: [8, 16, 32, 64], splitSize: 256 };
   return { name: "subgroup", storage: traits.f16 ? "f16" : "f32", rowTiles: [1, 2, 4, 8], splitSize: 256 };
 }

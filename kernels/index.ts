@@ -7,11 +7,21 @@ export { chooseFamily, type KernelFamily } from "./family.ts";
 export { createGpuContext, type GpuContext } from "./gpu-context.ts";
 export { type Binding, type Grid, type KernelSpec, Kernels, shaderSource } from "./kernel.ts";
 export type { Op, OpContext, PassSize } from "./op.ts";
+export { type AddRmsNormArgs, addRmsNorm } from "./ops/add-rms-norm.ts";
 export { type AttentionArgs, attention, type HeadShape, ROW_INFO_WORDS } from "./ops/attention.ts";
 export { type CommitKv, commitKv } from "./ops/commit-kv.ts";
 export { embedding } from "./ops/embedding.ts";
-export { type MatmulShape, matmul, packWeights } from "./ops/matmul.ts";
-export { rmsNorm } from "./ops/rms-norm.ts";
+export { type MatmulArgs, matmul } from "./ops/matmul.ts";
+export { packActivation } from "./ops/pack-activation.ts";
+export {
+  type Activation,
+  activationBytes,
+  numRanges,
+  type Product,
+  type ProductShape,
+  paddedOutputs,
+  paddedRows,
+} from "./ops/product.ts";
 export { ropeKv, ropeTable } from "./ops/rope.ts";
 export {
   logitsStride,
@@ -27,3 +37,12 @@ export { packRows, storageBytes } from "./ops/storage.ts";
 export { PassTimer } from "./pass-timer.ts";
 export { checkRowTiles } from "./row-tiles.ts";
 export { StepGuard } from "./step-guard.ts";
+export { type PackedMatrix, uploadMatrix, type WeightFormat } from "./weights/packed-matrix.ts";
+export {
+  expandBlocks,
+  type Q4Blocks,
+  type Q8Blocks,
+  quantizeQ8,
+  stackBlocks,
+  type WeightBlocks,
+} from "./weights/weight-blocks.ts";

@@ -2,6 +2,8 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { GpuError } from "./errors.ts";
 
+const MATRICES = "chromium_experimental_subgroup_matrix";
+
 /** Workgroups in x, y, z; a zero anywhere means that there is nothing to do. */
 export type Grid = readonly [x: number, y: number, z: number];
 
@@ -14,7 +16,7 @@ export interface KernelSpec {
   readonly shader: readonly string[];
   readonly constants: ShaderConstants;
   /** WGSL extensions to enable. */
-  readonly enables?: readonly ("f16" | "subgroups")[];
+  readonly enables?: readonly ("f16" | "subgroups" | typeof MATRICES)[];
   /** Number of u32 of the kernel's `var<immediate>`. */
   readonly numImmediates: number;
 }
@@ -44,6 +46,8 @@ export function shaderSource(spec: KernelSpec): string {
     typeof value === "string" ? `alias ${name} = ${value};` : `const ${name} = ${formatNumber(value)};`,
   );
   const enables = (spec.enables ?? []).map((name) => `enable ${name};`);
+  // Offsets may depend on the workgroup. Directives stand before everything else, so a file cannot say it.
+  if (spec.enables?.includes(MATRICES)) enables.push("diagnostic(off, chromium.subgroup_matrix_uniformity);");
   return [...enables, ...block, ...spec.shader.map(readShader)].join("\n");
 }
 

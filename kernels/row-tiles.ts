@@ -1,11 +1,15 @@
+import { toHalf } from "./f16.ts";
 import type { KernelFamily } from "./family.ts";
 import type { GpuContext } from "./gpu-context.ts";
-import { type MatmulShape, matmul, packWeights } from "./ops/matmul.ts";
+import { matmul } from "./ops/matmul.ts";
+import { type Activation, activationBytes, numRanges, type Product, paddedRows } from "./ops/product.ts";
+import { type PackedMatrix, uploadMatrix } from "./weights/packed-matrix.ts";
+import { quantizeQ8, type WeightBlocks } from "./weights/weight-blocks.ts";
 
 const NUM_OUTPUTS = 64;
 
 /**
- * The family with only those row tiles whose products equal the one-row product bit for bit on this device. WGSL lets a
+ * The family with only those row tiles whose products equal the first tile's bit for bit on this device. WGSL lets a
  * compiler reassociate sums and split `fma`, so equality is observed, never assumed; a tile that differs is not used.
  * @param inputSizes numInputs of every product of the models to be run: the length of a sum is what rounding depends on
  */
@@ -13,11 +17,8 @@ export async function checkRowTiles(gpu: GpuContext, inputSizes: readonly number
   const [first = 1, ...others] = gpu.family.rowTiles;
   const equal = new Set(others);
   for (const numInputs of new Set(inputSizes)) {
-    for (const accumulate of [false, true]) {
-      const shape = { numInputs, numOutputs: NUM_OUTPUTS };
-      const [expected, ...results] = await Promise.all(
-        [first, ...others].map((tile) => product(gpu, shape, tile, accumulate)),
-      );
+    for (const blocks of formatsOf(gpu.family, numInputs)) {
+      const [expected, ...results] = await products(gpu, numInputs, blocks, [first, ...others]);
       others.forEach((tile, i) => {
         if (!sameBits(expected, results[i])) equal.delete(tile);
       });
@@ -26,25 +27,52 @@ export async function checkRowTiles(gpu: GpuContext, inputSizes: readonly number
   return { ...gpu.family, rowTiles: [first, ...others.filter((tile) => equal.has(tile))] };
 }
 
-/** y f32 [rows, 64] as u32 bits, of as many rows as the family's largest tile has and one more, in tiles of `tile`. */
-async function product(gpu: GpuContext, shape: MatmulShape, tile: number, accumulate: boolean): Promise<Uint32Array> {
-  const { pool, device } = gpu;
-  const numRows = Math.max(...gpu.family.rowTiles) + 1;
-  const family = { ...gpu.family, rowTiles: [tile] };
-  const weights = pool.upload(packWeights(family, shape, noise(shape.numInputs * shape.numOutputs, 1)), "weights");
-  const x = pool.upload(noise(numRows * shape.numInputs, 2), "x");
-  const y = pool.upload(noise(numRows * shape.numOutputs, 3), "y");
-  const op = await matmul({ ...gpu, family }, { shape, weights, x, y, accumulate });
+/** Random weights in each format for which the family has a kernel of its own. */
+function formatsOf(family: KernelFamily, numInputs: number): WeightBlocks[] {
+  const values = noise(numInputs * NUM_OUTPUTS, 1);
+  const float: WeightBlocks = { format: "float", values, lowPrecision: false };
+  if (family.name !== "matrix" || numInputs % 32 !== 0) return [float];
+  const scales = noise(values.length / 32, 4);
+  const quants = Uint8Array.from(values, (value) => Math.floor(8 + 8 * value));
+  return [float, quantizeQ8(values), { format: "q4", quants, scales, minimums: scales.map((scale) => -8 * scale) }];
+}
+
+/** y as u32 bits, of as many rows as the family's largest tile has and one more, by each of `tiles`. */
+async function products(gpu: GpuContext, numInputs: number, blocks: WeightBlocks, tiles: readonly number[]) {
+  const { pool, family } = gpu;
+  const numRows = Math.max(...family.rowTiles) + 1;
+  const maxRows = paddedRows(family, numRows);
+  const shape = { numInputs, numOutputs: NUM_OUTPUTS };
+  const xBytes = activationBytes(family, maxRows, numInputs);
+  const inputs = family.name === "matrix" ? toHalf(noise(xBytes / 2, 2)) : noise(xBytes / 4, 2);
+  const x: Activation = { buffer: pool.upload(inputs, "x"), maxRows, numInputs };
+  const ranges = numRanges(family, shape);
+  const weights = uploadMatrix(pool, family, shape, blocks, "weights");
+  const results: Uint32Array[] = [];
+  for (const tile of tiles) {
+    const buffer = pool.storage(4 * ranges * maxRows * NUM_OUTPUTS, "y");
+    const y: Product = { buffer, maxRows, numOutputs: NUM_OUTPUTS, numRanges: ranges };
+    results.push(await product({ ...gpu, family: { ...family, rowTiles: [tile] } }, weights, x, y, numRows));
+    pool.destroy(buffer);
+  }
+  for (const buffer of [x.buffer, weights.values, weights.scales]) if (buffer) pool.destroy(buffer);
+  return results;
+}
+
+async function product(gpu: GpuContext, weights: PackedMatrix, x: Activation, y: Product, numRows: number) {
+  const op = await matmul(gpu, { weights, x, y });
   const bytes = await gpu.guard.run(() => {
-    const encoder = device.createCommandEncoder();
+    const encoder = gpu.device.createCommandEncoder();
     const pass = encoder.beginComputePass();
     op(pass, { numRows, numSplits: 1, numLogits: 0 });
     pass.end();
-    device.queue.submit([encoder.finish()]);
-    return pool.read(y, 0, 4 * numRows * shape.numOutputs);
+    gpu.device.queue.submit([encoder.finish()]);
+    return gpu.pool.read(y.buffer, 0, y.buffer.size);
   });
-  for (const buffer of [weights, x, y]) pool.destroy(buffer);
-  return new Uint32Array(bytes);
+  const rows = new Uint32Array(bytes);
+  const size = y.maxRows * y.numOutputs;
+  // Rows past the last are whatever their tile left there.
+  return rows.filter((_, i) => i % size < numRows * y.numOutputs);
 }
 
 /** Deterministic values in [−1, 1) (a linear congruential generator). */

@@ -114,7 +114,11 @@ function fourBits(source: Uint8Array, from: number, j: number, run: 32 | 64): nu
  * bits of bytes 0 … 3 and 4 … 7; the others have their high two bits above those, and their low four in bytes 8 … 11, scales
  * in the low half, minima in the high half.
  */
-function scaleAndMinimum(source: Uint8Array, from: number, group: number): readonly [scale: number, minimum: number] {
+export function scaleAndMinimum(
+  source: Uint8Array,
+  from: number,
+  group: number,
+): readonly [scale: number, minimum: number] {
   const at = from + (group & 3);
   const [first = 0, second = 0, third = 0] = [source[at], source[at + 4], source[at + 8]];
   if (group < 4) return [first & 63, second & 63];

@@ -1,12 +1,16 @@
 import {
+  type Activation,
+  addRmsNorm,
   attention,
   embedding,
   type HeadShape,
-  logitsStride,
   matmul,
   type Op,
   type OpContext,
-  rmsNorm,
+  type PackedMatrix,
+  type PassSize,
+  type Product,
+  packActivation,
   ropeKv,
   siluMul,
 } from "../../kernels/index.ts";
@@ -45,50 +49,47 @@ export function checkKernelSizes(config: LlamaConfig, path: string): void {
  */
 export function llama(context: OpContext, config: LlamaConfig, buffers: LlamaBuffers): Promise<Op[]> {
   const { weights, activations: a, inputs, kv } = buffers;
-  const { hiddenSize, intermediateSize, numHeads, numKvHeads, headDim, rmsNormEps: epsilon } = config;
+  const { hiddenSize, numHeads, numKvHeads, headDim, rmsNormEps: epsilon } = config;
   const heads: HeadShape = { numHeads, numKvHeads, headDim };
-  const attentionSize = numHeads * headDim;
-  const qkvSize = attentionSize + 2 * numKvHeads * headDim;
-  const linear = (weights: GPUBuffer, numInputs: number, numOutputs: number, x: GPUBuffer, y: GPUBuffer, add = false) =>
-    matmul(context, { shape: { numInputs, numOutputs }, weights, x, y, accumulate: add });
-  const norm = (gain: GPUBuffer) =>
-    rmsNorm(context, { hiddenSize, epsilon, x: a.hidden, gain, rowIndex: inputs.identity, out: a.normed });
+  const { rowInfo, slots, tables } = inputs;
+  const linear = (weights: PackedMatrix, x: Activation, y: Product) => matmul(context, { weights, x, y });
+  /** Adds what the last block gave to the residual stream, and norms it. */
+  const norm = (gain: GPUBuffer, product?: Product) =>
+    addRmsNorm(context, {
+      ...{ hiddenSize, epsilon, hidden: a.hidden, gain, rowIndex: inputs.identity, out: a.normed },
+      ...(product ? { product } : {}),
+    });
+  const packAttended =
+    context.family.name === "matrix" ? [packActivation(context, { rows: a.attended, out: a.attendedInput })] : [];
 
   const layers = weights.layers.flatMap((w, layer) => {
     const { kCache, vCache } = kv.layer(layer);
-    const { rowInfo, slots, tables } = inputs;
     return [
-      norm(w.inputNorm),
-      linear(w.qkv, hiddenSize, qkvSize, a.normed, a.qkv),
-      ropeKv(context, heads, { qkv: a.qkv, rope: weights.rope, rowInfo, slots, kCache, vCache }),
+      layer === 0 ? norm(w.inputNorm) : norm(w.inputNorm, a.mlpOut),
+      linear(w.qkv, a.normed, a.qkv),
+      ropeKv(context, heads, { qkv: a.qkv, rope: weights.rope, rowInfo, slots, kCache, vCache, q: a.q }),
       attention(context, heads, {
-        ...{ qkv: a.qkv, kCache, vCache, rowInfo, tables, blockSize: BLOCK_SIZE },
+        ...{ q: a.q, kCache, vCache, rowInfo, tables, blockSize: BLOCK_SIZE },
         ...{ partial: a.partial, stats: a.stats, out: a.attended },
       }),
-      linear(w.output, attentionSize, hiddenSize, a.attended, a.hidden, true),
-      norm(w.mlpNorm),
-      linear(w.gateUp, hiddenSize, 2 * intermediateSize, a.normed, a.gateUp),
-      siluMul(context, { intermediateSize, gateUp: a.gateUp, out: a.gated }),
-      linear(w.down, intermediateSize, hiddenSize, a.gated, a.hidden, true),
+      ...packAttended,
+      linear(w.output, a.attendedInput, a.attentionOut),
+      norm(w.mlpNorm, a.attentionOut),
+      linear(w.gateUp, a.normed, a.gateUp),
+      siluMul(context, { gateUp: a.gateUp, out: a.gated }),
+      linear(w.down, a.gated, a.mlpOut),
     ];
   });
+  const { hidden, mlpOut: product, features } = a;
+  const numLogits = (size: PassSize) => size.numLogits;
   return Promise.all([
-    embedding(context, { hiddenSize, table: weights.embedding, tokenIds: inputs.tokenIds, hidden: a.hidden }),
+    embedding(context, { hiddenSize, table: weights.embedding, tokenIds: inputs.tokenIds, hidden }),
     ...layers,
-    rmsNorm(
+    addRmsNorm(
       context,
-      { hiddenSize, epsilon, x: a.hidden, gain: weights.finalNorm, rowIndex: inputs.logitRows, out: a.features },
-      (size) => size.numLogits,
+      { hiddenSize, epsilon, hidden, product, gain: weights.finalNorm, rowIndex: inputs.logitRows, out: features },
+      numLogits,
     ),
-    matmul(
-      context,
-      {
-        shape: { numInputs: hiddenSize, numOutputs: logitsStride(config.vocabSize) },
-        weights: weights.lmHead,
-        x: a.features,
-        y: a.logits,
-      },
-      (size) => size.numLogits,
-    ),
+    matmul(context, { weights: weights.lmHead, x: features, y: a.logits }, numLogits),
   ]);
 }

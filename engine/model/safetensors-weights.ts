@@ -1,6 +1,7 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { z } from "zod";
+import type { WeightBlocks } from "../../kernels/index.ts";
 import { ModelFileError } from "../errors.ts";
 import { containedPath } from "./contained-path.ts";
 import { checkSchema, MAX_TOKENIZER_BYTES, readJson } from "./json.ts";
@@ -84,6 +85,10 @@ export class SafetensorsWeights implements WeightSource {
   readF32(name: string): Float32Array {
     const { file, extent } = this.find(name);
     return readTensorF32(file, extent);
+  }
+
+  readBlocks(name: string): WeightBlocks {
+    return { format: "float", values: this.readF32(name), lowPrecision: false };
   }
 
   close(): void {

@@ -1,3 +1,5 @@
+import type { WeightBlocks } from "../../kernels/index.ts";
+
 /** Storage types of weights on disk. */
 export type TensorType =
   | ("F32" | "F16" | "BF16")
@@ -22,6 +24,8 @@ export interface WeightSource {
   info(name: string): TensorInfo;
   /** Dequantised values f32 [product of shape]. @throws ModelFileError when the file is cut short. */
   readF32(name: string): Float32Array;
+  /** The same values as the file holds them, where kernels can work with that form. @throws ModelFileError as readF32 does. */
+  readBlocks(name: string): WeightBlocks;
   close(): void;
 }
 

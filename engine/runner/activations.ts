@@ -1,28 +1,45 @@
-import { type BufferPool, type KernelFamily, logitsStride } from "../../kernels/index.ts";
+import {
+  type Activation,
+  activationBytes,
+  type BufferPool,
+  type KernelFamily,
+  logitsStride,
+  numRanges,
+  type Product,
+  paddedOutputs,
+  paddedRows,
+} from "../../kernels/index.ts";
 import type { LlamaConfig } from "../model/types.ts";
 
-/** Scratch of one forward pass, all f32, reused by every layer. */
+/** Scratch of one forward pass, reused by every layer. */
 export interface Activations {
-  /** [maxRows, hiddenSize], the residual stream */
+  /** f32 [maxRows, hiddenSize], the residual stream */
   readonly hidden: GPUBuffer;
-  /** [maxRows, hiddenSize] */
-  readonly normed: GPUBuffer;
+  /** Normed hidden states: input of the layer's products */
+  readonly normed: Activation;
   /** [maxRows, numHeads + 2 · numKvHeads, headDim] */
-  readonly qkv: GPUBuffer;
-  /** [maxRows, numHeads, maxSplits, headDim] */
+  readonly qkv: Product;
+  /** f32 [maxRows, numHeads, headDim], rotated */
+  readonly q: GPUBuffer;
+  /** f32 [maxRows, numHeads, maxSplits, headDim] */
   readonly partial: GPUBuffer;
-  /** [maxRows, numHeads, maxSplits, 2] */
+  /** f32 [maxRows, numHeads, maxSplits, 2] */
   readonly stats: GPUBuffer;
-  /** [maxRows, numHeads, headDim] */
+  /** f32 [maxRows, numHeads, headDim] */
   readonly attended: GPUBuffer;
+  /** The same as input of a product */
+  readonly attendedInput: Activation;
+  /** [maxRows, hiddenSize], to be added to the residual stream: of the attention and of the MLP */
+  readonly attentionOut: Product;
+  readonly mlpOut: Product;
   /** [maxRows, 2 · intermediateSize] */
-  readonly gateUp: GPUBuffer;
+  readonly gateUp: Product;
   /** [maxRows, intermediateSize] */
-  readonly gated: GPUBuffer;
+  readonly gated: Activation;
   /** [maxLogits, hiddenSize]: hidden states after the final norm of the rows whose logits are wanted */
-  readonly features: GPUBuffer;
-  /** [maxLogits, logitsStride(vocabSize)] */
-  readonly logits: GPUBuffer;
+  readonly features: Activation;
+  /** [maxLogits, logitsStride(vocabSize)], in one range */
+  readonly logits: Product;
 }
 
 export interface PassLimits {
@@ -38,20 +55,35 @@ export function createActivations(
   config: LlamaConfig,
   limits: PassLimits,
 ): Activations {
-  const { maxRows, maxLogits, maxModelLen } = limits;
   const { hiddenSize, numHeads, numKvHeads, headDim, intermediateSize, vocabSize } = config;
+  const maxRows = paddedRows(family, limits.maxRows);
+  const maxLogits = paddedRows(family, limits.maxLogits);
+  const attentionSize = numHeads * headDim;
   const f32 = (count: number, label: string) => pool.storage(4 * count, label);
-  const numPartials = maxRows * numHeads * Math.ceil(maxModelLen / family.splitSize);
+  const activation = (rows: number, numInputs: number, label: string): Activation => ({
+    ...{ buffer: pool.storage(activationBytes(family, rows, numInputs), label), maxRows: rows, numInputs },
+  });
+  const product = (rows: number, numInputs: number, outputs: number, label: string, whole = false): Product => {
+    const numOutputs = paddedOutputs(family, outputs);
+    const ranges = numRanges(family, { numInputs, numOutputs }, whole);
+    return { buffer: f32(ranges * rows * numOutputs, label), maxRows: rows, numOutputs, numRanges: ranges };
+  };
+  const numPartials = maxRows * numHeads * Math.ceil(limits.maxModelLen / family.splitSize);
+  const attended = activation(maxRows, attentionSize, "attended");
   return {
     hidden: f32(maxRows * hiddenSize, "hidden"),
-    normed: f32(maxRows * hiddenSize, "normed"),
-    qkv: f32(maxRows * (numHeads + 2 * numKvHeads) * headDim, "qkv"),
+    normed: activation(maxRows, hiddenSize, "normed"),
+    qkv: product(maxRows, hiddenSize, attentionSize + 2 * numKvHeads * headDim, "qkv"),
+    q: f32(maxRows * attentionSize, "q"),
     partial: f32(numPartials * headDim, "partial"),
     stats: f32(numPartials * 2, "stats"),
-    attended: f32(maxRows * numHeads * headDim, "attended"),
-    gateUp: f32(maxRows * 2 * intermediateSize, "gateUp"),
-    gated: f32(maxRows * intermediateSize, "gated"),
-    features: f32(maxLogits * hiddenSize, "features"),
-    logits: f32(maxLogits * logitsStride(vocabSize), "logits"),
+    attended: family.name === "matrix" ? f32(maxRows * attentionSize, "attendedRows") : attended.buffer,
+    attendedInput: attended,
+    attentionOut: product(maxRows, attentionSize, hiddenSize, "attentionOut"),
+    mlpOut: product(maxRows, intermediateSize, hiddenSize, "mlpOut"),
+    gateUp: product(maxRows, hiddenSize, 2 * intermediateSize, "gateUp"),
+    gated: activation(maxRows, intermediateSize, "gated"),
+    features: activation(maxLogits, hiddenSize, "features"),
+    logits: product(maxLogits, hiddenSize, logitsStride(vocabSize), "logits", true),
   };
 }

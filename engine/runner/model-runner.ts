@@ -1,7 +1,6 @@
 import {
   type Binding,
   type GpuContext,
-  logitsStride,
   numChunks,
   type Op,
   type PassSize,
@@ -101,7 +100,11 @@ export class ModelRunner {
     const results = gpu.pool.storage(2 * resultBytes(options), "results");
     const [forward, sampleOp] = await Promise.all([
       llama(gpu, config, { weights, activations, inputs: inputs.buffers, kv }),
-      makeSampler(gpu, config, options, { logits: activations.logits, rows: inputs.buffers.samplingRows, results }),
+      makeSampler(gpu, config, options, {
+        logits: activations.logits.buffer,
+        rows: inputs.buffers.samplingRows,
+        results,
+      }),
     ]);
     const batch = new BatchBuilder(layout);
     return new ModelRunner(
@@ -162,12 +165,10 @@ export class ModelRunner {
 
   /** Logits f32 [numLogits, vocabSize] of the last pass, for tests and tools. */
   async readLogits(): Promise<Float32Array[]> {
-    const stride = logitsStride(this.#config.vocabSize);
-    const all = new Float32Array(
-      await this.#gpu.pool.read(this.#activations.logits, 0, 4 * stride * this.#batch.numLogits),
-    );
+    const { buffer, numOutputs } = this.#activations.logits;
+    const all = new Float32Array(await this.#gpu.pool.read(buffer, 0, 4 * numOutputs * this.#batch.numLogits));
     return Array.from({ length: this.#batch.numLogits }, (_, i) =>
-      all.slice(i * stride, i * stride + this.#config.vocabSize),
+      all.slice(i * numOutputs, i * numOutputs + this.#config.vocabSize),
     );
   }
 }

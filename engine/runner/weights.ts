@@ -2,9 +2,11 @@ import {
   type BufferPool,
   type KernelFamily,
   logitsStride,
+  type PackedMatrix,
   packRows,
-  packWeights,
   ropeTable,
+  stackBlocks,
+  uploadMatrix,
 } from "../../kernels/index.ts";
 import { inverseFrequencies } from "../model/rope.ts";
 import type { LlamaConfig, WeightSource } from "../model/types.ts";
@@ -13,7 +15,7 @@ import type { LlamaConfig, WeightSource } from "../model/types.ts";
 export interface LlamaWeights {
   /** Storage type [vocabSize, hiddenSize], row-major */
   readonly embedding: GPUBuffer;
-  readonly lmHead: GPUBuffer;
+  readonly lmHead: PackedMatrix;
   /** f32 [hiddenSize] */
   readonly finalNorm: GPUBuffer;
   /** f32 [maxModelLen, 2, headDim / 2] */
@@ -24,12 +26,12 @@ export interface LlamaWeights {
 export interface LayerWeights {
   readonly inputNorm: GPUBuffer;
   /** Rows of q_proj, k_proj and v_proj in one matrix. */
-  readonly qkv: GPUBuffer;
-  readonly output: GPUBuffer;
+  readonly qkv: PackedMatrix;
+  readonly output: PackedMatrix;
   readonly mlpNorm: GPUBuffer;
   /** Rows of gate_proj and up_proj in one matrix. */
-  readonly gateUp: GPUBuffer;
-  readonly down: GPUBuffer;
+  readonly gateUp: PackedMatrix;
+  readonly down: PackedMatrix;
 }
 
 /** Reads, fuses, repacks and uploads all weights. @throws ModelFileError */
@@ -43,14 +45,8 @@ export function uploadLlama(
   const { hiddenSize, vocabSize, numHeads, numKvHeads, headDim, intermediateSize } = config;
   const vector = (name: string) => pool.upload(new Float32Array(source.readF32(name)), name);
   const matrix = (names: readonly string[], numInputs: number, numOutputs: number) => {
-    const rows = new Float32Array(numInputs * numOutputs);
-    let at = 0;
-    for (const name of names) {
-      const part = source.readF32(name);
-      rows.set(part, at);
-      at += part.length;
-    }
-    return pool.upload(packWeights(family, { numInputs, numOutputs }, rows), names.join("+"));
+    const blocks = stackBlocks(names.map((name) => source.readBlocks(name)));
+    return uploadMatrix(pool, family, { numInputs, numOutputs }, blocks, names.join("+"));
   };
 
   const layers = Array.from({ length: config.numLayers }, (_, layer): LayerWeights => {

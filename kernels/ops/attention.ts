@@ -14,8 +14,8 @@ export interface HeadShape {
 export const ROW_INFO_WORDS = 4;
 
 export interface AttentionArgs {
-  /** f32 [numRows, numHeads + 2 · numKvHeads, headDim]; only Q is read. */
-  readonly qkv: GPUBuffer;
+  /** f32 [numRows, numHeads, headDim] */
+  readonly q: GPUBuffer;
   readonly kCache: Binding;
   readonly vCache: Binding;
   /** u32 [numRows, 4] and the tables it points into (wgsl/attention_slots.wgsl). */
@@ -64,7 +64,7 @@ async function partialOp(context: OpContext, heads: HeadShape, args: AttentionAr
     enables: storageEnables(context.family),
     numImmediates: 2,
   };
-  const buffers = [args.qkv, args.kCache, args.vCache, args.rowInfo, args.tables, args.partial, args.stats];
+  const buffers = [args.q, args.kCache, args.vCache, args.rowInfo, args.tables, args.partial, args.stats];
   if (portable) {
     const threads = (size: PassSize) => size.numRows * heads.numHeads * size.numSplits;
     return threadsOp(context, spec, buffers, workgroupSize, threads, sizes);

@@ -1,22 +1,33 @@
 import type { Binding } from "../kernel.ts";
 import { type Op, type OpContext, threadsOp } from "../op.ts";
 import type { HeadShape } from "./attention.ts";
+import { type Product, productReader } from "./product.ts";
 import { storageEnables } from "./storage.ts";
 
 const WORKGROUP_SIZE = 32;
 
-/** Rotates Q of `qkv` in place and writes K and V of each row to its slot (wgsl/rope_kv.wgsl has the shapes). */
-export function ropeKv(
-  context: OpContext,
-  heads: HeadShape,
-  args: { qkv: GPUBuffer; rope: Binding; rowInfo: Binding; slots: Binding; kCache: Binding; vCache: Binding },
-): Promise<Op> {
+export interface RopeKvArgs {
+  /** [numRows, numHeads + 2 · numKvHeads, headDim] */
+  readonly qkv: Product;
+  readonly rope: Binding;
+  readonly rowInfo: Binding;
+  readonly slots: Binding;
+  readonly kCache: Binding;
+  readonly vCache: Binding;
+  /** f32 [numRows, numHeads, headDim] */
+  readonly q: GPUBuffer;
+}
+
+/** Rotates a product's Q into `q`, and writes rotated K and V of each row to its slot (wgsl/rope_kv.wgsl). */
+export function ropeKv(context: OpContext, heads: HeadShape, args: RopeKvArgs): Promise<Op> {
   const { numHeads, numKvHeads, headDim } = heads;
+  const reader = productReader(args.qkv);
   return threadsOp(
     context,
     {
-      shader: ["rope_kv"],
+      shader: [...reader.shader, "rope_kv"],
       constants: {
+        ...reader.constants,
         kv_t: context.family.storage,
         NUM_HEADS: numHeads,
         NUM_KV_HEADS: numKvHeads,
@@ -26,7 +37,7 @@ export function ropeKv(
       enables: storageEnables(context.family),
       numImmediates: 1,
     },
-    [args.qkv, args.rope, args.rowInfo, args.slots, args.kCache, args.vCache],
+    [args.qkv.buffer, args.rope, args.rowInfo, args.slots, args.kCache, args.vCache, args.q],
     WORKGROUP_SIZE,
     (size) => size.numRows * (numHeads + 2 * numKvHeads) * (headDim / 8),
   );

@@ -48,9 +48,9 @@ export interface SamplerShape {
   readonly withShares: boolean;
 }
 
-/** Floats from one row of logits to the next: products make outputs in fours. */
+/** Floats from one row of logits to the next: products make up to 32 outputs at a time. */
 export function logitsStride(vocabSize: number): number {
-  return Math.ceil(vocabSize / 4) * 4;
+  return Math.ceil(vocabSize / 32) * 32;
 }
 
 export function numChunks(vocabSize: number): number {

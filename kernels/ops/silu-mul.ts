@@ -1,18 +1,23 @@
 import { type Op, type OpContext, threadsOp } from "../op.ts";
+import { type Activation, activationWriter, type Product, productReader } from "./product.ts";
 
 const WORKGROUP_SIZE = 32;
 
-/** out f32 [numRows, intermediateSize] = silu(gate) · up of gateUp f32 [numRows, 2 · intermediateSize]. */
-export function siluMul(
-  context: OpContext,
-  args: { intermediateSize: number; gateUp: GPUBuffer; out: GPUBuffer },
-): Promise<Op> {
-  const { intermediateSize, gateUp, out } = args;
+/** out [numRows, size] = silu(gate) · up of a product [numRows, 2 · size], gates first (wgsl/silu_mul.wgsl). */
+export function siluMul(context: OpContext, args: { gateUp: Product; out: Activation }): Promise<Op> {
+  const { gateUp, out } = args;
+  const reader = productReader(gateUp);
+  const writer = activationWriter(context.family, out);
   return threadsOp(
     context,
-    { shader: ["silu_mul"], constants: { SIZE: intermediateSize, WORKGROUP_SIZE }, numImmediates: 1 },
-    [gateUp, out],
+    {
+      shader: [...reader.shader, ...writer.shader, "silu_mul"],
+      constants: { SIZE: out.numInputs, WORKGROUP_SIZE, ...reader.constants, ...writer.constants },
+      enables: writer.enables,
+      numImmediates: 1,
+    },
+    [gateUp.buffer, out.buffer],
     WORKGROUP_SIZE,
-    (size) => (size.numRows * intermediateSize) / 4,
+    (size) => (size.numRows * out.numInputs) / 4,
   );
 }

@@ -1,11 +1,11 @@
 // Attention of one row and head over one split of positions [c · SPLIT, (c + 1) · SPLIT), from a fresh state:
 //   o = Σj exp(sj − max) · v[slot(j)],  stats = (max, Σj exp(sj − max)),  sj = scale · q · k[slot(j)]
 // Keys in ascending position up to the row's own. Splits past it are not written.
-//   qkv      vec4f [numRows, NUM_HEADS + 2 · NUM_KV_HEADS, HEAD_DIM / 4]
+//   q        vec4f [numRows, NUM_HEADS, HEAD_DIM / 4]
 //   k_cache, v_cache  vec4<kv_t> [numSlots, NUM_KV_HEADS, HEAD_DIM / 4]
 //   partial  vec4f [numRows, NUM_HEADS, numSplits, HEAD_DIM / 4];  stats vec2f [numRows, NUM_HEADS, numSplits]
 // One thread a (row, split, head), no barriers. Reference: reference/attention.ts
-@group(0) @binding(0) var<storage, read> qkv: array<vec4f>;
+@group(0) @binding(0) var<storage, read> q: array<vec4f>;
 @group(0) @binding(1) var<storage, read> k_cache: array<vec4<kv_t>>;
 @group(0) @binding(2) var<storage, read> v_cache: array<vec4<kv_t>>;
 @group(0) @binding(3) var<storage, read> row_info: array<vec4u>;
@@ -16,7 +16,7 @@ struct Params { num_rows: u32, num_splits: u32 }
 var<immediate> params: Params;
 
 const QUADS = HEAD_DIM / 4u;
-const ALL_HEADS = NUM_HEADS + 2u * NUM_KV_HEADS;
+
 
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn main(@builtin(global_invocation_id) id: vec3u) {
@@ -29,7 +29,7 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
   let first = split * SPLIT;
   if (first > info.y) { return; }
   let count = min(SPLIT, info.y + 1u - first);
-  let q_at = (row * ALL_HEADS + head) * QUADS;
+  let q_at = (row * NUM_HEADS + head) * QUADS;
   let kv_head = head / (NUM_HEADS / NUM_KV_HEADS);
 
   var slots: array<u32, SPLIT>;
@@ -39,7 +39,7 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
     let k_at = (slot_of(info, first + j) * NUM_KV_HEADS + kv_head) * QUADS;
     var dots = vec4f();
     for (var d = 0u; d < QUADS; d++) {
-      dots = fma(qkv[q_at + d], vec4f(k_cache[k_at + d]), dots);
+      dots = fma(q[q_at + d], vec4f(k_cache[k_at + d]), dots);
     }
     let score = ((dots.x + dots.y) + (dots.z + dots.w)) * SCALE;
     slots[j] = k_at;

@@ -1,4 +1,4 @@
-// y[m, n] = Σk x[m, k] · w[k, n]  (+ y[m, n] where ACCUMULATE is 1)
+// y[m, n] = Σk x[m, k] · w[k, n]
 //   w vec4f [⌈NUM_OUTPUTS / 4 / PANEL⌉, NUM_INPUTS, PANEL]  (panels of 4 · PANEL outputs, so that a subgroup streams its weights)
 //   x vec4f [numRows, NUM_INPUTS / 4]
 //   y vec4f [numRows, NUM_OUTPUTS / 4]
@@ -21,6 +21,5 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
     let at = base + k * 4u * PANEL;
     acc = multiply_add_4(x[id.y * INPUTS + k], w[at], w[at + PANEL], w[at + 2u * PANEL], w[at + 3u * PANEL], acc);
   }
-  let to = id.y * OUTPUTS + n;
-  if (ACCUMULATE == 1) { y[to] += acc; } else { y[to] = acc; }
+  y[id.y * OUTPUTS + n] = acc;
 }

@@ -11,8 +11,7 @@ const OUTPUTS = NUM_OUTPUTS / 4u;
 
 fn store(m: u32, n: u32, acc: vec4f) {
   if (m >= num_rows || n >= OUTPUTS) { return; }
-  let to = m * OUTPUTS + n;
-  if (ACCUMULATE == 1) { y[to] += acc; } else { y[to] = acc; }
+  y[m * OUTPUTS + n] = acc;
 }
 
 @compute @workgroup_size(WORKGROUP_SIZE)

@@ -1,4 +1,4 @@
-// y[m, n] = Σk w[n, k] · x[m, k]  (+ y[m, n] where ACCUMULATE is 1)
+// y[m, n] = Σk w[n, k] · x[m, k]
 //   w vec4<weight_t> [NUM_OUTPUTS, NUM_INPUTS / 4]
 //   x vec4f [numRows, NUM_INPUTS / 4]
 //   y f32 [numRows, NUM_OUTPUTS]
@@ -37,8 +37,7 @@ fn main(
     for (var m = 0u; m < ROWS; m++) {
       let sum = subgroupAdd((acc[m].x + acc[m].y) + (acc[m].z + acc[m].w));
       if (lane == 0u && n < NUM_OUTPUTS && first_row + m < num_rows) {
-        let to = (first_row + m) * NUM_OUTPUTS + n;
-        if (ACCUMULATE == 1) { y[to] += sum; } else { y[to] = sum; }
+        y[(first_row + m) * NUM_OUTPUTS + n] = sum;
       }
     }
   }

@@ -1,8 +1,8 @@
-// out[m, i] = silu(g) · u,  g = gate_up[m, i],  u = gate_up[m, SIZE + i],  silu(g) = g / (1 + exp(−g))
-//   gate_up vec4f [numRows, 2 · SIZE / 4];  out vec4f [numRows, SIZE / 4]
+// x[m, i] = silu(g) · u of a product [numRows, 2 · SIZE]: g = product[m, i], u = product[m, SIZE + i], silu(g) = g / (1 + exp(−g))
+//   parts  the product (product_sum.wgsl);  x  the input of the next product (activation_*.wgsl)
 // One thread an output vec4. Reference: reference/silu-mul.ts
-@group(0) @binding(0) var<storage, read> gate_up: array<vec4f>;
-@group(0) @binding(1) var<storage, read_write> out: array<vec4f>;
+@group(0) @binding(0) var<storage, read> parts: array<vec4f>;
+@group(0) @binding(1) var<storage, read_write> x: array<vec4<x_t>>;
 var<immediate> num_rows: u32;
 
 const COLUMNS = SIZE / 4u;
@@ -11,7 +11,8 @@ const COLUMNS = SIZE / 4u;
 fn main(@builtin(global_invocation_id) id: vec3u) {
   let thread = thread_index(id);
   if (thread >= num_rows * COLUMNS) { return; }
-  let at = (thread / COLUMNS) * 2u * COLUMNS + thread % COLUMNS;
-  let gate = gate_up[at];
-  out[thread] = gate / (1.0 + exp(-gate)) * gate_up[at + COLUMNS];
+  let row = thread / COLUMNS;
+  let column = thread % COLUMNS;
+  let gate = product_sum(row, column);
+  write_activation(row, column, gate / (1.0 + exp(-gate)) * product_sum(row, column + COLUMNS));
 }

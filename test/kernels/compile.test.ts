@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { create, globals } from "webgpu";
 import {
+  addRmsNorm,
   attention,
   type Binding,
   commitKv,
@@ -14,7 +15,7 @@ import {
   type KernelSpec,
   Kernels,
   matmul,
-  rmsNorm,
+  packActivation,
   ropeKv,
   sample,
   siluMul,
@@ -25,15 +26,29 @@ const FAMILIES: readonly KernelFamily[] = [
   { name: "portable", storage: "f16", rowTiles: [1, 4, 8], splitSize: 64 },
   { name: "subgroup", storage: "f32", rowTiles: [1, 2, 4, 8], splitSize: 256 },
   { name: "subgroup", storage: "f16", rowTiles: [1, 2, 4, 8], splitSize: 256 },
+  { name: "matrix", storage: "f16", rowTiles: [8, 16, 32, 64], splitSize: 256 },
 ];
-const FEATURES: readonly GPUFeatureName[] = ["shader-f16", "subgroups"];
+const FEATURES: readonly GPUFeatureName[] = [
+  ...(["shader-f16", "subgroups"] as const),
+  "chromium-experimental-subgroup-matrix" as GPUFeatureName,
+];
 
 // Dawn's null backend offers every feature and checks every shader, and runs nothing.
 let instance: GPU | undefined;
 let gpu: Gpu;
 
+/** Dawn's null adapter has subgroups of up to 128, which kernels with matrices must then fill. */
+class NullKernels extends Kernels {
+  override pipeline(spec: KernelSpec) {
+    const { constants } = spec;
+    return super.pipeline(
+      "SUBGROUP_SIZE" in constants ? { ...spec, constants: { ...constants, SUBGROUP_SIZE: 128 } } : spec,
+    );
+  }
+}
+
 /** Remembers the files of every kernel that was compiled. */
-class RecordingKernels extends Kernels {
+class RecordingKernels extends NullKernels {
   readonly files = new Set<string>();
 
   override pipeline(spec: KernelSpec) {
@@ -48,7 +63,7 @@ beforeAll(async () => {
   const adapter = await instance.requestAdapter();
   if (adapter === null) throw new Error("Dawn has no null adapter");
   const device = await adapter.requestDevice({ requiredFeatures: FEATURES });
-  const traits = { software: true, subgroupSizes: [4, 128], f16: true } as const;
+  const traits = { software: true, subgroupSizes: [4, 128], f16: true, matrices: true } as const;
   gpu = { device, traits, adapterName: "null", driver: "", features: FEATURES, close: () => device.destroy() };
 });
 
@@ -62,19 +77,24 @@ async function everyOp(context: GpuContext, shape: { headDim: number; size: numb
   const cache = (): { kCache: Binding; vCache: Binding } => ({ kCache: buffer(), vCache: buffer() });
   const rows = { rowInfo: buffer(), tables: buffer(), slots: buffer() };
   const scratch = { partial: buffer(), stats: buffer(), out: buffer() };
-  const product = { shape: { numInputs: size, numOutputs: size }, weights: buffer(), x: buffer(), y: buffer() };
+  const x = { buffer: buffer(), maxRows: 64, numInputs: size };
+  const product = (numOutputs: number, numRanges = 1) => ({ buffer: buffer(), maxRows: 64, numOutputs, numRanges });
+  const formats = context.family.name === "matrix" ? (["f16", "q8", "q4"] as const) : [context.family.storage];
   await Promise.all([
-    attention(context, heads, { qkv: buffer(), ...cache(), ...rows, ...scratch, blockSize: 16 }),
+    attention(context, heads, { q: buffer(), ...cache(), ...rows, ...scratch, blockSize: 16 }),
     commitKv(context, { slotSize: size, moves: buffer(), ...cache() }),
     embedding(context, { hiddenSize: size, table: buffer(), tokenIds: buffer(), hidden: buffer() }),
-    matmul(context, product),
-    matmul(context, { ...product, accumulate: true }),
-    ...[1e-5, 0].map((epsilon) =>
-      rmsNorm(context, {
-        ...{ hiddenSize: size, epsilon, x: buffer(), gain: buffer(), rowIndex: buffer(), out: buffer() },
+    ...formats.map((format) => {
+      const scales = format === "q8" || format === "q4" ? { scales: buffer() } : {};
+      return matmul(context, { weights: { format, values: buffer(), ...scales }, x, y: product(size) });
+    }),
+    ...[{ epsilon: 1e-5 }, { epsilon: 0, product: product(size, 3) }].map((args) =>
+      addRmsNorm(context, {
+        ...{ hiddenSize: size, hidden: buffer(), gain: buffer(), rowIndex: buffer(), out: x, ...args },
       }),
     ),
-    ropeKv(context, heads, { qkv: buffer(), rope: buffer(), ...rows, ...cache() }),
+    packActivation(context, { rows: buffer(), out: x }),
+    ropeKv(context, heads, { qkv: product(10 * headDim, 2), rope: buffer(), ...rows, ...cache(), q: buffer() }),
     ...[true, false].map((withShares) =>
       sample(
         context,
@@ -85,13 +105,13 @@ async function everyOp(context: GpuContext, shape: { headDim: number; size: numb
         },
       ),
     ),
-    siluMul(context, { intermediateSize: size, gateUp: buffer(), out: buffer() }),
+    siluMul(context, { gateUp: product(2 * size), out: x }),
   ]);
 }
 
 describe("every shader compiles without a GPU", () => {
   it.each(FAMILIES)("$name family, $storage", async (family) => {
-    const context = createGpuContext(gpu, family);
+    const context = { ...createGpuContext(gpu, family), kernels: new NullKernels(gpu.device) };
     await context.guard.run(async () => {
       for (const headDim of [8, 24, 64, 256]) await everyOp(context, { headDim, size: 4 * headDim, topK: headDim / 8 });
     });

@@ -51,10 +51,17 @@ describe("openGpu", () => {
 });
 
 describe("chooseFamily", () => {
-  const gpu: DeviceTraits = { software: false, subgroupSizes: [32, 32], f16: true };
+  const gpu: DeviceTraits = { software: false, subgroupSizes: [32, 32], f16: true, matrices: false };
 
   it.each<readonly [string, DeviceTraits, string, string]>([
     ["a GPU with subgroups and f16", gpu, "subgroup", "f16"],
+    ["a GPU that multiplies matrices", { ...gpu, matrices: true }, "matrix", "f16"],
+    [
+      "a GPU that multiplies matrices, without f16 in shaders",
+      { ...gpu, matrices: true, f16: false },
+      "subgroup",
+      "f32",
+    ],
     ["a GPU without f16", { ...gpu, f16: false }, "subgroup", "f32"],
     ["a GPU without subgroups", { ...gpu, subgroupSizes: [0, 0] }, "portable", "f32"],
     ["a software adapter", { ...gpu, software: true, subgroupSizes: [4, 4] }, "portable", "f32"],

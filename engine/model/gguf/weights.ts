@@ -1,4 +1,6 @@
+import type { WeightBlocks } from "../../../kernels/index.ts";
 import { ModelFileError } from "../../errors.ts";
+import { readTensorBlocks } from "../tensor-blocks.ts";
 import { readTensorF32, type TensorExtent } from "../tensor-data.ts";
 import type { TensorInfo, WeightSource } from "../types.ts";
 import type { GgufFile } from "./gguf-file.ts";
@@ -6,6 +8,8 @@ import { type TranslatedName, translateName } from "./tensor-names.ts";
 
 /** Not a weight: divisors of the rotary frequencies, which the configuration carries. */
 export const ROPE_FREQS = "rope_freqs.weight";
+
+type RowArray = Float32Array | Int8Array | Uint8Array;
 
 interface NamedTensor {
   readonly extent: TensorExtent;
@@ -48,16 +52,32 @@ export class GgufWeights implements WeightSource {
   }
 
   readF32(name: string): Float32Array {
-    const { extent, rotary } = this.find(name);
-    const values = readTensorF32(this.gguf.file, extent);
-    if (rotary === undefined) return values;
+    const tensor = this.find(name);
+    const values = readTensorF32(this.gguf.file, tensor.extent);
+    return this.rowOrder(tensor)?.(values) ?? values;
+  }
+
+  readBlocks(name: string): WeightBlocks {
+    const tensor = this.find(name);
+    const blocks = readTensorBlocks(this.gguf.file, tensor.extent);
+    const reorder = this.rowOrder(tensor);
+    if (reorder === undefined) return blocks;
+    if (blocks.format === "float") return { ...blocks, values: reorder(blocks.values) };
+    const scales = reorder(blocks.scales);
+    if (blocks.format === "q8") return { ...blocks, quants: reorder(blocks.quants), scales };
+    return { ...blocks, quants: reorder(blocks.quants), scales, minimums: reorder(blocks.minimums) };
+  }
+
+  /** What puts rows into Hugging Face's order, where they are not. */
+  private rowOrder({ extent, rotary }: NamedTensor): (<T extends RowArray>(values: T) => T) | undefined {
+    if (rotary === undefined) return undefined;
     const numHeads = rotary === "query" ? this.heads.numHeads : this.heads.numKvHeads;
     const [numRows = 0] = extent.shape;
     if (numRows % (2 * numHeads) !== 0) {
       const problem = `${numRows} rows do not divide into ${numHeads} heads of even size`;
       throw this.gguf.file.error("malformed", `tensor ${extent.name}`, extent.offset, problem);
     }
-    return interleavedToHalves(values, numHeads, numRows / numHeads);
+    return (values) => interleavedToHalves(values, numHeads, numRows / numHeads);
   }
 
   close(): void {
@@ -73,10 +93,10 @@ export class GgufWeights implements WeightSource {
 
 /**
  * Reorders the rows of each head from GGUF's rotary order, where rows 2j and 2j + 1 make a pair, to Hugging Face's,
- * where rows j and j + headDim / 2 do. `values` f32 [numHeads · headDim, columns].
+ * where rows j and j + headDim / 2 do. `values` [numHeads · headDim, columns].
  */
-export function interleavedToHalves(values: Float32Array, numHeads: number, headDim: number): Float32Array {
-  const out = new Float32Array(values.length);
+export function interleavedToHalves<T extends RowArray>(values: T, numHeads: number, headDim: number): T {
+  const out = values.slice() as T;
   const columns = values.length / (numHeads * headDim);
   for (let head = 0; head < numHeads; head++) {
     for (let row = 0; row < headDim; row++) {

@@ -51,20 +51,18 @@ export async function attend(
   cache: Cache,
   rows: readonly AttentionRow[],
 ): Promise<Float32Array[]> {
-  const { numHeads, numKvHeads, headDim } = heads;
+  const { numHeads, headDim } = heads;
   const { info, tables } = packRowInfo(rows);
-  const rowSize = (numHeads + 2 * numKvHeads) * headDim;
-  // K and V of the rows themselves are not read here; NaN would show if they were.
-  const qkv = new Float32Array(rows.length * rowSize).fill(Number.NaN);
+  const q = new Float32Array(rows.length * numHeads * headDim);
   rows.forEach(({ query }, row) => {
-    qkv.set(query, row * rowSize);
+    q.set(query, row * numHeads * headDim);
   });
   const numSplits = Math.floor(Math.max(...rows.map(({ position }) => position)) / gpu.family.splitSize) + 1;
   const numPartials = rows.length * numHeads * numSplits;
   const poison = new Float32Array(numPartials * headDim).fill(Number.NaN);
   const out = gpu.pool.storage(4 * rows.length * numHeads * headDim, "out");
   const buffers = {
-    qkv: gpu.pool.upload(qkv, "qkv"),
+    q: gpu.pool.upload(q, "q"),
     kCache: gpu.pool.upload(packRows(gpu.family, cache.keys), "kCache"),
     vCache: gpu.pool.upload(packRows(gpu.family, cache.values), "vCache"),
     rowInfo: gpu.pool.upload(info, "rowInfo"),

@@ -1,12 +1,13 @@
 import { describe, expect, it } from "vitest";
-import { commitKv, embedding, packRows, rmsNorm, ropeKv, ropeTable, siluMul } from "../../../kernels/index.ts";
+import { addRmsNorm, commitKv, embedding, packRows, ropeKv, ropeTable, siluMul } from "../../../kernels/index.ts";
+import { rmsNormReference } from "../../../kernels/reference/add-rms-norm.ts";
 import { commitKvReference } from "../../../kernels/reference/commit-kv.ts";
 import { embeddingReference } from "../../../kernels/reference/embedding.ts";
-import { rmsNormReference } from "../../../kernels/reference/rms-norm.ts";
 import { rotate } from "../../../kernels/reference/rope.ts";
 import { siluMulReference } from "../../../kernels/reference/silu-mul.ts";
 import { expectClose, firstDifferentBits, uniform, uniformHalves } from "../../support/arrays.ts";
 import { call, FAMILIES, readF32, readStored, submit, useGpu } from "../../support/gpu.ts";
+import { emptyActivation, foldRanges, givenProduct, readActivation } from "../../support/products.ts";
 import { Random } from "../../support/random.ts";
 
 const test = useGpu();
@@ -14,39 +15,54 @@ const test = useGpu();
 describe.each(FAMILIES)("$name family, $storage", (family) => {
   const random = new Random(1);
 
-  it.each([4, 8, 12, 64, 260, 516, 2048])("rms-norm of %i columns, rows chosen by index", async (hiddenSize) => {
-    const gpu = test.context(family);
-    const numRows = random.int(1, 9);
-    const rows = Uint32Array.from({ length: numRows + 2 }, () => random.int(0, numRows - 1));
-    // A row of zeros and one of huge values are among the rows: epsilon decides the first, overflow threatens the other.
-    const x = uniform(random, numRows * hiddenSize, 3).fill(0, 0, hiddenSize);
-    for (let i = (numRows - 1) * hiddenSize; i < x.length; i++) x[i] = (x[i] ?? 0) * 1e15;
-    const gain = uniform(random, hiddenSize, 2);
-    const out = gpu.pool.storage(4 * rows.length * hiddenSize, "out");
-    const epsilon = 1e-5;
-    const op = await rmsNorm(gpu, {
-      ...{ hiddenSize, epsilon, x: gpu.pool.upload(x, "x"), gain: gpu.pool.upload(gain, "gain"), out },
-      rowIndex: gpu.pool.upload(rows, "rows"),
-    });
-    await submit(gpu, [call(op, { numRows: rows.length })]);
-    const chosen = embeddingReference(x, hiddenSize, rows);
-    // A sum of n positive squares has a relative error of at most n · 2⁻²⁴, of which the root keeps half; 4 roundings follow.
-    const relative = (hiddenSize / 8 + 8) * 2 ** -24;
-    expectClose(await readF32(gpu, out, chosen.length), rmsNormReference(chosen, gain, epsilon), { relative }, "out");
-  });
+  it.each([4, 8, 12, 64, 260, 516, 2048])(
+    "add a product and norm %i columns, rows chosen by index",
+    async (hiddenSize) => {
+      const gpu = test.context(family);
+      const numRows = random.int(2, 9);
+      const rows = random.shuffle(Array.from({ length: numRows }, (_, i) => i)).slice(0, random.int(1, numRows));
+      // A row of zeros and one of huge values are among the rows: epsilon decides the first, overflow threatens the other.
+      const x = uniform(random, numRows * hiddenSize, 3).fill(0, 0, hiddenSize);
+      for (let i = (numRows - 1) * hiddenSize; i < x.length; i++) x[i] = (x[i] ?? 0) * 1e15;
+      const ranges = Array.from({ length: random.int(1, 5) }, () => uniform(random, x.length).fill(0, 0, hiddenSize));
+      const gain = uniform(random, hiddenSize, 2);
+      const epsilon = 1e-5;
+      const hidden = gpu.pool.upload(x, "hidden");
+      const out = emptyActivation(gpu, rows.length, hiddenSize);
+      const op = await addRmsNorm(gpu, {
+        ...{ hiddenSize, epsilon, hidden, gain: gpu.pool.upload(gain, "gain"), out },
+        product: givenProduct(gpu, ranges, { numOutputs: hiddenSize }),
+        rowIndex: gpu.pool.upload(Uint32Array.from(rows), "rows"),
+      });
+      await submit(gpu, [call(op, { numRows: rows.length })]);
+      const added = foldRanges([x, foldRanges(ranges)]);
+      const after = await readF32(gpu, hidden, x.length);
+      for (let row = 0; row < numRows; row++) {
+        const [from, to] = [row * hiddenSize, (row + 1) * hiddenSize];
+        const expected = rows.includes(row) ? added : x;
+        expect(after.subarray(from, to)).toEqual(expected.subarray(from, to));
+      }
+      const chosen = embeddingReference(added, hiddenSize, Uint32Array.from(rows));
+      // A sum of n positive squares has a relative error of at most n · 2⁻²⁴, of which the root keeps half; 4 roundings follow.
+      const relative = (hiddenSize / 8 + 8) * 2 ** -24;
+      const normed = await readActivation(gpu, out, rows.length);
+      expectClose(normed, rmsNormReference(chosen, gain, epsilon), { relative }, "out");
+    },
+  );
 
   it.each([8, 516, 2048])(
     "a row's norm of %i columns has the same bits alone and beside 127 others",
     async (hiddenSize) => {
       const gpu = test.context(family);
       const x = uniform(random, 128 * hiddenSize);
-      const [gain, xBuffer] = [gpu.pool.upload(uniform(random, hiddenSize), "gain"), gpu.pool.upload(x, "x")];
+      const gain = gpu.pool.upload(uniform(random, hiddenSize), "gain");
       const normed = async (rows: readonly number[]) => {
-        const out = gpu.pool.storage(4 * rows.length * hiddenSize, "out");
+        const out = emptyActivation(gpu, rows.length, hiddenSize);
         const rowIndex = gpu.pool.upload(Uint32Array.from(rows), "rows");
-        const op = await rmsNorm(gpu, { hiddenSize, epsilon: 1e-6, x: xBuffer, gain, rowIndex, out });
+        const hidden = gpu.pool.upload(x, "hidden");
+        const op = await addRmsNorm(gpu, { hiddenSize, epsilon: 1e-6, hidden, gain, rowIndex, out });
         await submit(gpu, [call(op, { numRows: rows.length })]);
-        return readF32(gpu, out, rows.length * hiddenSize);
+        return readActivation(gpu, out, rows.length);
       };
       const all = await normed(Array.from({ length: 128 }, (_, i) => i));
       for (const row of [0, 3, 64, 127]) {
@@ -62,31 +78,34 @@ describe.each(FAMILIES)("$name family, $storage", (family) => {
     const row = uniform(random, 2 * intermediateSize, 4);
     const gateUp = new Float32Array(numRows * row.length);
     for (let i = 0; i < numRows; i++) gateUp.set(row, i * row.length);
-    const buffer = gpu.pool.upload(gateUp, "gateUp");
-    const out = gpu.pool.storage(4 * numRows * intermediateSize, "out");
-    await submit(gpu, [call(await siluMul(gpu, { intermediateSize, gateUp: buffer, out }), { numRows })]);
-    const all = await readF32(gpu, out, numRows * intermediateSize);
+    const product = givenProduct(gpu, [gateUp], { numOutputs: row.length });
+    const out = emptyActivation(gpu, numRows, intermediateSize);
+    await submit(gpu, [call(await siluMul(gpu, { gateUp: product, out }), { numRows })]);
+    const all = await readActivation(gpu, out, numRows);
     const first = all.subarray(0, intermediateSize);
     for (let i = 1; i < numRows; i++) {
       const other = all.subarray(i * intermediateSize, (i + 1) * intermediateSize);
       if (firstDifferentBits(first, other) >= 0) expect.fail(`row ${i} differs from the first`);
     }
     expectClose(first, siluMulReference(row, intermediateSize), { absolute: 1e-5 }, "first row");
-    for (const each of [buffer, out]) gpu.pool.destroy(each);
+    for (const { buffer } of [product, out]) gpu.pool.destroy(buffer);
   });
 
   it.each([4, 36, 344, 1024])("silu · up of %i columns, far into both tails", async (intermediateSize) => {
     const gpu = test.context(family);
     const numRows = random.int(1, 7);
-    const gateUp = uniform(random, 2 * numRows * intermediateSize, 20);
-    gateUp.set([-200, -88, 0, 88]);
-    const out = gpu.pool.storage(4 * numRows * intermediateSize, "out");
-    const op = await siluMul(gpu, { intermediateSize, gateUp: gpu.pool.upload(gateUp, "gateUp"), out });
-    await submit(gpu, [call(op, { numRows })]);
+    const size = 2 * numRows * intermediateSize;
+    const tails = [-200, -88, 0, 88];
+    const ranges = [uniform(random, size, 10), uniform(random, size, 10).fill(0, 0, tails.length)];
+    ranges[0]?.set(tails);
+    const gateUp = foldRanges(ranges);
+    const product = givenProduct(gpu, ranges, { numOutputs: 2 * intermediateSize });
+    const out = emptyActivation(gpu, numRows, intermediateSize);
+    await submit(gpu, [call(await siluMul(gpu, { gateUp: product, out }), { numRows })]);
     // WGSL gives exp(x) 3 + 2·|x| ulp, and the tail's result is all exp.
     const tolerance = { absolute: 1e-30, relative: (3 + 2 * 20 + 8) * 2 ** -23 };
     const expected = siluMulReference(gateUp, intermediateSize);
-    expectClose(await readF32(gpu, out, expected.length), expected, tolerance, "out");
+    expectClose(await readActivation(gpu, out, numRows), expected, tolerance, "out");
   });
 
   it.each([4, 24, 256])("embedding of %i columns: exact", async (hiddenSize) => {
@@ -114,7 +133,8 @@ describe.each(FAMILIES)("$name family, $storage", (family) => {
     const [numRows, maxPositions, numSlots] = [random.int(1, 9), 5000, 40];
     const allHeads = numHeads + 2 * numKvHeads;
     const frequencies = Float64Array.from({ length: headDim / 2 }, (_, i) => 10_000 ** ((-2 * i) / headDim));
-    const qkv = uniformHalves(random, numRows * allHeads * headDim);
+    const ranges = [1, 2].map(() => uniformHalves(random, numRows * allHeads * headDim));
+    const qkv = foldRanges(ranges);
     const positions = Array.from({ length: numRows }, (_, row) => (row === 0 ? 4999 : random.int(0, 4999)));
     const slots = random.shuffle(Array.from({ length: numSlots }, (_, i) => i)).slice(0, numRows);
     const caches = [1, 2].map(() => uniformHalves(random, numSlots * numKvHeads * headDim));
@@ -122,11 +142,12 @@ describe.each(FAMILIES)("$name family, $storage", (family) => {
       GPUBuffer,
       GPUBuffer,
     ];
-    const qkvBuffer = gpu.pool.upload(qkv, "qkv");
+    const q = gpu.pool.storage(4 * numRows * numHeads * headDim, "q");
     const op = await ropeKv(gpu, heads, {
-      ...{ qkv: qkvBuffer, kCache, vCache, rope: gpu.pool.upload(ropeTable(frequencies, maxPositions), "rope") },
+      ...{ q, kCache, vCache, rope: gpu.pool.upload(ropeTable(frequencies, maxPositions), "rope") },
       rowInfo: gpu.pool.upload(Uint32Array.from(positions.flatMap((p) => [0, p, p + 1, 0])), "rowInfo"),
       slots: gpu.pool.upload(Uint32Array.from(slots), "slots"),
+      qkv: givenProduct(gpu, ranges, { numOutputs: allHeads * headDim }),
     });
     await submit(gpu, [call(op, { numRows })]);
 
@@ -143,13 +164,9 @@ describe.each(FAMILIES)("$name family, $storage", (family) => {
         else vExpected.set(vector, (to + head - numHeads - numKvHeads) * headDim);
       }
     }
-    const after = await readF32(gpu, qkvBuffer, qkv.length);
-    const q = Array.from({ length: numRows }, (_, row) =>
-      Array.from(after.subarray(row * allHeads * headDim, (row * allHeads + numHeads) * headDim)),
-    ).flat();
-    // |values| < 2: table, two products and a sum, half an ulp each.
-    const tolerance = { absolute: 6 * 2 ** -24 };
-    expectClose(q, qExpected, tolerance, "q");
+    // |values| < 4: table, two products and a sum, half an ulp each.
+    const tolerance = { absolute: 12 * 2 ** -24 };
+    expectClose(await readF32(gpu, q, qExpected.length), qExpected, tolerance, "q");
     // Halves keep 11 bits.
     const stored = family.storage === "f16" ? { absolute: tolerance.absolute, relative: 2 ** -11 } : tolerance;
     expectClose(await readStored(gpu, kCache, kExpected.length), kExpected, stored, "kCache");

@@ -1,4 +1,4 @@
-/** x / sqrt(mean(x²) + epsilon) · gain in f64, of each row of x f32 [numRows, gain.length]. */
+/** x / sqrt(mean(x²) + epsilon) · gain in f64, of each row of x f32 [numRows, gain.length]: hidden states with the product added. */
 export function rmsNormReference(x: Float32Array, gain: Float32Array, epsilon: number): Float64Array {
   const size = gain.length;
   const out = new Float64Array(x.length);
