@@ -4,25 +4,29 @@ import type { DrafterKind } from "../engine/engine-options.ts";
 import { bundledDraftFor, resolveModel } from "../engine/model/bundled.ts";
 import { openModel } from "../engine/model/open.ts";
 import { ModelText } from "../engine/text/model-text.ts";
-import type { AdapterChoice } from "../kernels/index.ts";
+import { type AdapterChoice, createGpuContext, openGpu } from "../kernels/index.ts";
 import { allPairs, type PairResult, runPairs } from "./identity.ts";
 import { describeMachine } from "./machine.ts";
+import { benchMatmul } from "./matmul.ts";
+import { formatMatmul } from "./matmul-report.ts";
 import { referencePrompts } from "./prompts.ts";
 import { formatReport } from "./report.ts";
 import { measureThroughput } from "./throughput.ts";
 import { measureVerifyCost } from "./verify-cost.ts";
 
-const HELP = `Usage: npm run bench -- [throughput|identity] [options]
+const HELP = `Usage: npm run bench -- [throughput|identity|matmul] [options]
 
   throughput   (default) prompt and decode tokens a second without and with each drafter, acceptance length, where a
                step's time goes, and the cost of verifying M rows
   identity     the same requests with speculation and without: every drafter, tree size, batch size, sampling and seed;
                exits with 1 if one token differs
+  matmul       products of a model's shapes (--shape 1b or 8b) in every format, GB/s and share of the copy bandwidth
 
   --model NAME|PATH             default sapling-14m
   --adapter auto|gpu|software   default auto
   --prompts N                   of the 16 bundled prompts, default all
   --tokens N                    most tokens a text, default 128
+  --shape 1b|8b                 for matmul, default 1b
   --json                        print JSON`;
 
 const ROW_COUNTS = [1, 2, 4, 8, 16, 32, 64] as const;
@@ -34,6 +38,7 @@ interface Settings {
   readonly drafters: readonly DrafterKind[];
   readonly prompts: readonly (readonly number[])[];
   readonly maxTokens: number;
+  readonly shape: string;
   readonly json: boolean;
 }
 
@@ -79,6 +84,7 @@ function readSettings(values: Readonly<Record<string, string | boolean | undefin
     drafters: bundledDraftFor(opened.path) === undefined ? ["suffix"] : ["draft", "suffix"],
     prompts: prompts.map(({ prompt }) => text.encodeChat([{ role: "user", content: prompt }])),
     maxTokens: Number(values.tokens),
+    shape: String(values.shape),
     json: values.json === true,
   };
 }
@@ -90,10 +96,22 @@ const { values, positionals } = parseArgs({
     adapter: { type: "string", default: "auto" },
     prompts: { type: "string", default: "16" },
     tokens: { type: "string", default: "128" },
+    shape: { type: "string", default: "1b" },
     json: { type: "boolean", default: false },
     help: { type: "boolean", default: false },
   },
 });
-const command = { throughput: benchThroughput, identity: benchIdentity }[positionals[0] ?? "throughput"];
+async function benchProducts({ adapter, shape, json }: Settings): Promise<void> {
+  const device = await openGpu(adapter);
+  const gpu = createGpuContext(device);
+  const report = await benchMatmul(gpu, shape);
+  console.log(json ? JSON.stringify(report, null, 2) : formatMatmul(report, `${shape} on ${device.adapterName}`));
+  gpu.pool.destroyAll();
+  device.close();
+}
+
+const command = { throughput: benchThroughput, identity: benchIdentity, matmul: benchProducts }[
+  positionals[0] ?? "throughput"
+];
 if (values.help || command === undefined) console.log(HELP);
 else await command(readSettings(values));

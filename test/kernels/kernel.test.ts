@@ -7,8 +7,11 @@ const context = () => {
   return test.context(FAMILIES[0]);
 };
 const SILU: KernelSpec = {
-  shader: ["thread_index", "silu_mul"],
-  constants: { SIZE: 4, WORKGROUP_SIZE: 32, GRID_WIDTH: 32 },
+  shader: ["thread_index", "product_sum", "activation_rows", "silu_mul"],
+  constants: {
+    ...{ SIZE: 4, WORKGROUP_SIZE: 32, GRID_WIDTH: 32 },
+    ...{ PART_ROWS: 1, PART_COLUMNS: 2, NUM_RANGES: 1, x_t: "f32", X_COLUMNS: 1 },
+  },
   numImmediates: 1,
 };
 
@@ -58,7 +61,9 @@ describe("kernels of a device", () => {
 
   it("a shader that does not compile is refused with the compiler's message", async () => {
     const { device, guard } = context();
-    const broken = { ...SILU, constants: { WORKGROUP_SIZE: 32, GRID_WIDTH: 32 } };
+    const { SIZE, ...others } = SILU.constants;
+    expect(SIZE).toBe(4);
+    const broken = { ...SILU, constants: others };
     const refused = new Kernels(device).pipeline(broken);
     await expect(refused).rejects.toMatchObject({
       code: "shader_invalid",
