@@ -13,6 +13,8 @@ export interface KernelFamily {
   readonly rowTiles: readonly number[];
   /** Positions of one attention split. Never changes on a device: it is part of the arithmetic. */
   readonly splitSize: number;
+  /** Attention by subgroup matrices, wherever storage is f16 and the head size is a multiple of 16. */
+  readonly matrixAttention?: boolean;
 }
 
 export function chooseFamily(traits: DeviceTraits): KernelFamily {

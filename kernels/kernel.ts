@@ -14,7 +14,7 @@ export interface KernelSpec {
   readonly shader: readonly string[];
   readonly constants: ShaderConstants;
   /** WGSL extensions to enable. */
-  readonly enables?: readonly ("f16" | "subgroups")[];
+  readonly enables?: readonly ("f16" | "subgroups" | "chromium_experimental_subgroup_matrix")[];
   /** Number of u32 of the kernel's `var<immediate>`. */
   readonly numImmediates: number;
 }
@@ -44,7 +44,10 @@ export function shaderSource(spec: KernelSpec): string {
     typeof value === "string" ? `alias ${name} = ${value};` : `const ${name} = ${formatNumber(value)};`,
   );
   const enables = (spec.enables ?? []).map((name) => `enable ${name};`);
-  return [...enables, ...block, ...spec.shader.map(readShader)].join("\n");
+  // Offsets of matrices depend on the subgroup's index, which the analysis does not take for uniform.
+  const matrices = spec.enables?.includes("chromium_experimental_subgroup_matrix") === true;
+  const diagnostics = matrices ? ["diagnostic(off, chromium.subgroup_matrix_uniformity);"] : [];
+  return [...enables, ...diagnostics, ...block, ...spec.shader.map(readShader)].join("\n");
 }
 
 /** Integers stay abstract integers; everything else is written so that it parses as a float of the same value. */

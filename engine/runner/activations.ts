@@ -1,4 +1,5 @@
-import { type BufferPool, type KernelFamily, logitsStride } from "../../kernels/index.ts";
+import { attentionSplits, type GpuContext, logitsStride } from "../../kernels/index.ts";
+import { BLOCK_SIZE } from "../../kvcache/ids.ts";
 import type { LlamaConfig } from "../model/types.ts";
 
 /** Scratch of one forward pass, all f32, reused by every layer. */
@@ -32,16 +33,11 @@ export interface PassLimits {
   readonly maxModelLen: number;
 }
 
-export function createActivations(
-  pool: BufferPool,
-  family: KernelFamily,
-  config: LlamaConfig,
-  limits: PassLimits,
-): Activations {
+export function createActivations(gpu: GpuContext, config: LlamaConfig, limits: PassLimits): Activations {
   const { maxRows, maxLogits, maxModelLen } = limits;
   const { hiddenSize, numHeads, numKvHeads, headDim, intermediateSize, vocabSize } = config;
-  const f32 = (count: number, label: string) => pool.storage(4 * count, label);
-  const numPartials = maxRows * numHeads * Math.ceil(maxModelLen / family.splitSize);
+  const f32 = (count: number, label: string) => gpu.pool.storage(4 * count, label);
+  const numPartials = maxRows * numHeads * attentionSplits(gpu, headDim, BLOCK_SIZE, maxModelLen - 1);
   return {
     hidden: f32(maxRows * hiddenSize, "hidden"),
     normed: f32(maxRows * hiddenSize, "normed"),

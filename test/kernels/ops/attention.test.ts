@@ -41,7 +41,7 @@ describe.each(FAMILIES)("$name family, $storage", (family) => {
     const rows = edges.flatMap((position, i) => {
       const table = ids.slice((i % 2) * numBlocks, (1 + (i % 2)) * numBlocks);
       const pathLengths = [0, 1, random.int(0, Math.min(position + 1, 20)), i % 3 === 0 ? position + 1 : 0];
-      return pathLengths.map((numPath) => rowOver(random, heads, table, blockSize, position, numPath));
+      return pathLengths.map((numPath) => rowOver(random, heads, table, position, numPath));
     });
     const expected = attendReference(heads, blockSize, cache, rows);
     const actual = await attend(test.context(family), heads, blockSize, cache, rows);
@@ -65,7 +65,7 @@ describe.each(FAMILIES)("$name family, $storage", (family) => {
       const rows = Array.from({ length: numRows }, () => {
         const table = random.shuffle(Array.from({ length: numBlocks }, (_, i) => i));
         const position = random.int(0, random.pick([20, numBlocks * blockSize - 1]));
-        return rowOver(random, heads, table, blockSize, position, random.int(0, Math.min(position + 1, 70)));
+        return rowOver(random, heads, table, position, random.int(0, Math.min(position + 1, 70)));
       });
       const expected = attendReference(heads, blockSize, cache, rows);
       const actual = await attend(test.context(family), heads, blockSize, cache, rows);
@@ -82,7 +82,7 @@ describe.each(FAMILIES)("$name family, $storage", (family) => {
     const cache = randomCache(random, heads, 16 * 20);
     for (let i = 0; i < cache.keys.length; i++) cache.keys[i] = (cache.keys[i] ?? 0) * 2 ** 13;
     const table = Array.from({ length: 20 }, (_, i) => i);
-    const rows = [3, 70, 300].map((position) => rowOver(random, heads, table, 16, position, 2));
+    const rows = [3, 70, 300].map((position) => rowOver(random, heads, table, position, 2));
     const expected = attendReference(heads, 16, cache, rows);
     const actual = await attend(test.context(family), heads, 16, cache, rows);
     // The best score is thousands ahead: the softmax is one-hot, and the output is one key's value, exactly.
@@ -99,7 +99,7 @@ describe.each(FAMILIES)("$name family, $storage", (family) => {
     const ids = random.shuffle(Array.from({ length: 2 * numBlocks }, (_, i) => i));
     const [table, otherTable] = [ids.slice(0, numBlocks), ids.slice(numBlocks)] as const;
     const positions = [0, 5, splitSize - 1, splitSize, splitSize + 30, 2 * splitSize + 39];
-    const rows = positions.map((position) => rowOver(random, heads, table, blockSize, position, 0));
+    const rows = positions.map((position) => rowOver(random, heads, table, position, 0));
     const run = (others: readonly AttentionRow[], from: Cache = cache) =>
       attend(test.context(family), heads, blockSize, from, others);
     const alone = async () => (await Promise.all(rows.map((row) => run([row])))).flat();
@@ -110,7 +110,7 @@ describe.each(FAMILIES)("$name family, $storage", (family) => {
       const expected = await alone();
       for (const numOthers of [1, 6, 127]) {
         const others = Array.from({ length: numOthers }, () =>
-          rowOver(random, heads, otherTable, blockSize, random.int(0, numOthers === 127 ? 40 : 2 * splitSize), 0),
+          rowOver(random, heads, otherTable, random.int(0, numOthers === 127 ? 40 : 2 * splitSize), 0),
         );
         const before = random.int(0, numOthers);
         const batch = [...others.slice(0, before), ...rows, ...others.slice(before)];
@@ -123,7 +123,7 @@ describe.each(FAMILIES)("$name family, $storage", (family) => {
       for (const length of [1, 2, 17, splitSize + 1, Number.POSITIVE_INFINITY]) {
         const asTree = rows.map((row) => {
           const numPath = Math.min(length, row.position + 1);
-          return { ...rowOver(random, heads, table, blockSize, row.position, numPath), query: row.query };
+          return { ...rowOver(random, heads, table, row.position, numPath), query: row.query };
         });
         expectSame(await run(asTree), expected);
       }
