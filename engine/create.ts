@@ -142,7 +142,7 @@ function planEngine(settings: Settings, gpu: GpuContext, config: LlamaConfig, dr
     `token-budget is ${tokenBudget}: it must be at least max-num-seqs (${maxNumSeqs}), a row for each stream`,
   );
   refuseIf(
-    gpu.family.matrixAttention === true && treeDepth > MAX_TREE_PATH,
+    gpu.family.name === "matrix" && treeDepth > MAX_TREE_PATH,
     `tree-depth is ${treeDepth}, but attention on this device follows paths of at most ${MAX_TREE_PATH} nodes`,
   );
   const blocksPerSequence = numBlocksFor(maxModelLen + treeNodes);

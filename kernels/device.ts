@@ -13,6 +13,8 @@ export interface DeviceTraits {
   /** Smallest and largest subgroup the adapter may use; [0, 0] without subgroups. */
   readonly subgroupSizes: readonly [min: number, max: number];
   readonly f16: boolean;
+  /** Subgroups of 32 that multiply f16 matrices of 16 × 16 and 16 × 8 into f32 sums. */
+  readonly matrices: boolean;
 }
 
 /** An open device. Close it once; nothing of it may be used afterwards. */
@@ -29,11 +31,12 @@ export interface Gpu {
 /** Dawn's instance must outlive every object made from it: dropping it crashes the process. */
 const instances: GPU[] = [];
 
+const MATRIX_FEATURE = "chromium-experimental-subgroup-matrix" as GPUFeatureName;
 const WANTED_FEATURES: readonly GPUFeatureName[] = [
   "shader-f16",
   "subgroups",
   "timestamp-query",
-  "chromium-experimental-subgroup-matrix" as GPUFeatureName,
+  MATRIX_FEATURE,
   "subgroup-size-control" as GPUFeatureName,
 ];
 
@@ -117,12 +120,33 @@ async function open(adapter: GPUAdapter): Promise<Gpu> {
       software: isSoftware(adapter),
       subgroupSizes: hasSubgroups ? [info.subgroupMinSize ?? 4, info.subgroupMaxSize ?? 128] : [0, 0],
       f16: adapter.features.has("shader-f16"),
+      matrices: multipliesMatrices(adapter),
     },
     adapterName: adapterName(info),
     driver: info.description,
     features: requiredFeatures,
     close: () => device.destroy(),
   };
+}
+
+/** A configuration of Dawn's feature, which @webgpu/types does not know yet. */
+interface SubgroupMatrixConfig {
+  readonly componentType: string;
+  readonly resultComponentType: string;
+  readonly M: number;
+  readonly N: number;
+  readonly K: number;
+}
+
+function multipliesMatrices({ features, info }: GPUAdapter): boolean {
+  if (!features.has(MATRIX_FEATURE) || info.subgroupMinSize !== 32 || info.subgroupMaxSize !== 32) return false;
+  const { subgroupMatrixConfigs = [] } = info as { subgroupMatrixConfigs?: readonly SubgroupMatrixConfig[] };
+  return [8, 16].every((numTokens) =>
+    subgroupMatrixConfigs.some(
+      ({ componentType, resultComponentType, M, N, K }) =>
+        componentType === "f16" && resultComponentType === "f32" && M === 16 && N === numTokens && K === 16,
+    ),
+  );
 }
 
 function adapterName(info: GPUAdapterInfo): string {

@@ -1,20 +1,19 @@
 import type { DeviceTraits } from "./device.ts";
 
 /**
- * How kernels are written for a device. Chosen once, because two families differ in the last bit.
+ * How kernels are written for a device. Chosen once, because families differ in the last bit.
  * - portable: no barriers, f32, threads own their outputs; for software adapters and GPUs without subgroups
  * - subgroup: rows of weights streamed by subgroups, workgroup memory, f16 storage where the device has it
+ * - matrix: products on subgroup matrices, weights as quantised as in the file, f16 inputs, f32 sums; otherwise as subgroup
  */
 export interface KernelFamily {
-  readonly name: "portable" | "subgroup";
-  /** Storage type of weights, keys and values. */
+  readonly name: "portable" | "subgroup" | "matrix";
+  /** Storage type of keys, values and embeddings, and of weights but for matrix's quantised ones. */
   readonly storage: "f16" | "f32";
-  /** Rows of one pass over the weights, ascending; the first is 1. */
+  /** Rows of one pass over the weights, ascending. */
   readonly rowTiles: readonly number[];
   /** Positions of one attention split. Never changes on a device: it is part of the arithmetic. */
   readonly splitSize: number;
-  /** Attention by subgroup matrices, wherever storage is f16 and the head size is a multiple of 16. */
-  readonly matrixAttention?: boolean;
 }
 
 export function chooseFamily(traits: DeviceTraits): KernelFamily {

@@ -2,6 +2,8 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { GpuError } from "./errors.ts";
 
+const MATRICES = "chromium_experimental_subgroup_matrix";
+
 /** Workgroups in x, y, z; a zero anywhere means that there is nothing to do. */
 export type Grid = readonly [x: number, y: number, z: number];
 
@@ -14,7 +16,7 @@ export interface KernelSpec {
   readonly shader: readonly string[];
   readonly constants: ShaderConstants;
   /** WGSL extensions to enable. */
-  readonly enables?: readonly ("f16" | "subgroups" | "chromium_experimental_subgroup_matrix")[];
+  readonly enables?: readonly ("f16" | "subgroups" | typeof MATRICES)[];
   /** Number of u32 of the kernel's `var<immediate>`. */
   readonly numImmediates: number;
 }
@@ -44,10 +46,9 @@ export function shaderSource(spec: KernelSpec): string {
     typeof value === "string" ? `alias ${name} = ${value};` : `const ${name} = ${formatNumber(value)};`,
   );
   const enables = (spec.enables ?? []).map((name) => `enable ${name};`);
-  // Offsets of matrices depend on the subgroup's index, which the analysis does not take for uniform.
-  const matrices = spec.enables?.includes("chromium_experimental_subgroup_matrix") === true;
-  const diagnostics = matrices ? ["diagnostic(off, chromium.subgroup_matrix_uniformity);"] : [];
-  return [...enables, ...diagnostics, ...block, ...spec.shader.map(readShader)].join("\n");
+  // Offsets may depend on the workgroup. Directives stand before everything else, so a file cannot say it.
+  if (spec.enables?.includes(MATRICES)) enables.push("diagnostic(off, chromium.subgroup_matrix_uniformity);");
+  return [...enables, ...block, ...spec.shader.map(readShader)].join("\n");
 }
 
 /** Integers stay abstract integers; everything else is written so that it parses as a float of the same value. */

@@ -11,7 +11,8 @@ export function chooseAttentionKernel(
 ): AttentionKernel["kind"] {
   const fits =
     tensors.kvType === "f16" && tensors.headDim % 16 === 0 && layout.pageSize % 16 === 0 && layout.splitSize % 64 === 0;
-  return family.matrixAttention === true && fits ? "matrix" : family.name;
+  if (family.name === "matrix" && fits) return "matrix";
+  return family.name === "portable" ? "portable" : "subgroup";
 }
 
 /**

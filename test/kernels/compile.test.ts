@@ -48,7 +48,7 @@ beforeAll(async () => {
   const adapter = await instance.requestAdapter();
   if (adapter === null) throw new Error("Dawn has no null adapter");
   const device = await adapter.requestDevice({ requiredFeatures: FEATURES });
-  const traits = { software: true, subgroupSizes: [4, 128], f16: true } as const;
+  const traits = { software: true, subgroupSizes: [4, 128], f16: true, matrices: false } as const;
   gpu = { device, traits, adapterName: "null", driver: "", features: FEATURES, close: () => device.destroy() };
 });
 

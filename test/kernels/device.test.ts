@@ -51,7 +51,7 @@ describe("openGpu", () => {
 });
 
 describe("chooseFamily", () => {
-  const gpu: DeviceTraits = { software: false, subgroupSizes: [32, 32], f16: true };
+  const gpu: DeviceTraits = { software: false, subgroupSizes: [32, 32], f16: true, matrices: false };
 
   it.each<readonly [string, DeviceTraits, string, string]>([
     ["a GPU with subgroups and f16", gpu, "subgroup", "f16"],

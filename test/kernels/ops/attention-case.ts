@@ -7,7 +7,7 @@ import {
   ROW_INFO_WORDS,
 } from "../../../kernels/index.ts";
 import { attentionReference, slotsOfRow } from "../../../kernels/reference/attention.ts";
-import { uniform, uniformHalves } from "../../support/arrays.ts";
+import { uniformHalves } from "../../support/arrays.ts";
 import { call, readF32, submit } from "../../support/gpu.ts";
 import type { Random } from "../../support/random.ts";
 
@@ -17,7 +17,7 @@ export interface Cache {
   readonly values: Float32Array<ArrayBuffer>;
 }
 
-/** One row: its query f32 [numHeads, headDim], and where it finds its keys. */
+/** One row: its query f32 [numHeads, headDim] that halves hold too, and where it finds its keys. */
 export interface AttentionRow {
   readonly query: Float32Array;
   readonly blockTable: readonly number[];
@@ -42,7 +42,7 @@ export function rowOver(
 ): AttentionRow {
   const linearLen = position + 1 - numPath;
   const path = Array.from({ length: numPath }, (_, i) => i);
-  return { query: uniform(random, heads.numHeads * heads.headDim, 2), blockTable, position, linearLen, path };
+  return { query: uniformHalves(random, heads.numHeads * heads.headDim, 2), blockTable, position, linearLen, path };
 }
 
 export function slotAt(blockTable: readonly number[], blockSize: number, position: number): number {

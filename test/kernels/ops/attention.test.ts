@@ -1,8 +1,8 @@
 import fc from "fast-check";
-import { describe, expect, it } from "vitest";
-import type { HeadShape } from "../../../kernels/index.ts";
+import { beforeEach, describe, expect, it } from "vitest";
+import { type HeadShape, type KernelFamily, MAX_TREE_PATH } from "../../../kernels/index.ts";
 import { expectClose, firstDifferentBits } from "../../support/arrays.ts";
-import { FAMILIES, useGpu } from "../../support/gpu.ts";
+import { ADAPTER, FAMILIES, useGpu } from "../../support/gpu.ts";
 import { Random } from "../../support/random.ts";
 import {
   type AttentionRow,
@@ -20,10 +20,20 @@ const test = useGpu();
  * With |q|, |k| < 2 each of four partial dot products is at most headDim and takes headDim / 4 roundings: a score errs by
  * at most headDim² · 2⁻²⁴ / √headDim. A weight errs by as much, relatively, and an output is a mean of values below 1.
  */
-const toleranceOf = ({ headDim }: HeadShape) => ({ absolute: Math.sqrt(headDim) * (headDim + 16) * 2 ** -24 });
+const vectorToleranceOf = ({ headDim }: HeadShape) => ({ absolute: Math.sqrt(headDim) * (headDim + 16) * 2 ** -24 });
 
-describe.each(FAMILIES)("$name family, $storage", (family) => {
+/** Matrix units round sums less well (assume 4 times as much), and weights to halves: 2⁻¹¹ of a weight, at most of a value. */
+const matrixToleranceOf = (heads: HeadShape) => ({ absolute: 4 * vectorToleranceOf(heads).absolute + 2 ** -11 });
+
+const MATRIX: KernelFamily = { name: "matrix", storage: "f16", rowTiles: [1, 2, 4, 8], splitSize: 256 };
+
+describe.each(ADAPTER === "gpu" ? [...FAMILIES, MATRIX] : FAMILIES)("$name family, $storage", (family) => {
   const { splitSize } = family;
+  const toleranceOf = family.name === "matrix" ? matrixToleranceOf : vectorToleranceOf;
+
+  beforeEach(({ skip }) => {
+    skip(family.name === "matrix" && !test.traits.matrices, "the adapter has no subgroup matrices");
+  });
 
   it.each([
     [{ numHeads: 1, numKvHeads: 1, headDim: 8 }, 16],
@@ -93,11 +103,12 @@ describe.each(FAMILIES)("$name family, $storage", (family) => {
   describe("bits of a row", () => {
     const heads = { numHeads: 4, numKvHeads: 2, headDim: 32 };
     const blockSize = 16;
-    const numBlocks = Math.ceil((2 * splitSize + 40) / blockSize);
+    const numBlocks = Math.ceil((2 * splitSize + 60) / blockSize);
     const random = new Random(21);
     const cache = randomCache(random, heads, 2 * numBlocks * blockSize);
     const ids = random.shuffle(Array.from({ length: 2 * numBlocks }, (_, i) => i));
     const [table, otherTable] = [ids.slice(0, numBlocks), ids.slice(numBlocks)] as const;
+    const NOT_NUMBERS = new Float32Array(heads.numKvHeads * heads.headDim).fill(Number.NaN);
     const positions = [0, 5, splitSize - 1, splitSize, splitSize + 30, 2 * splitSize + 39];
     const rows = positions.map((position) => rowOver(random, heads, table, position, 0));
     const run = (others: readonly AttentionRow[], from: Cache = cache) =>
@@ -120,12 +131,35 @@ describe.each(FAMILIES)("$name family, $storage", (family) => {
 
     it("are the same whether keys come by the block table or by a path, of any length", async () => {
       const expected = await run(rows);
-      for (const length of [1, 2, 17, splitSize + 1, Number.POSITIVE_INFINITY]) {
+      const longest = family.name === "matrix" ? [MAX_TREE_PATH] : [17, splitSize + 1, Number.POSITIVE_INFINITY];
+      for (const length of [1, 2, ...longest]) {
         const asTree = rows.map((row) => {
           const numPath = Math.min(length, row.position + 1);
           return { ...rowOver(random, heads, table, row.position, numPath), query: row.query };
         });
         expectSame(await run(asTree), expected);
+      }
+    });
+
+    it("are the same among siblings, whose keys are not touched", async () => {
+      const expected = await run(rows);
+      for (const row of rows) {
+        const numPath = Math.min(9, row.position + 1);
+        const linearLen = row.position + 1 - numPath;
+        const path = Array.from({ length: numPath }, (_, i) => 2 * i + random.int(0, 1));
+        // The path's keys move to their tree places; every other tree place holds what is not a number.
+        const tree = { keys: cache.keys.slice(), values: cache.values.slice() };
+        const slotSize = heads.numKvHeads * heads.headDim;
+        for (let t = 0; t < 2 * numPath; t++) {
+          const to = slotAt(table, blockSize, linearLen + t) * slotSize;
+          const from = slotAt(table, blockSize, linearLen + path.indexOf(t)) * slotSize;
+          for (const part of ["keys", "values"] as const) {
+            const source = path.includes(t) ? cache[part].subarray(from, from + slotSize) : NOT_NUMBERS;
+            tree[part].set(source.subarray(0, slotSize), to);
+          }
+        }
+        const [actual = new Float32Array()] = await run([{ ...row, linearLen, path }], tree);
+        expect(firstDifferentBits(actual, expected[rows.indexOf(row)] ?? actual)).toBe(-1);
       }
     });
 
