@@ -5,6 +5,7 @@ import { bundledDraftFor, resolveModel } from "../engine/model/bundled.ts";
 import { openModel } from "../engine/model/open.ts";
 import { ModelText } from "../engine/text/model-text.ts";
 import { type AdapterChoice, createGpuContext, openGpu } from "../kernels/index.ts";
+import { type AttentionFigure, measureAttention, parseShape, parseVariant, TABLE_SHAPES } from "./attention.ts";
 import { allPairs, type PairResult, runPairs } from "./identity.ts";
 import { describeMachine } from "./machine.ts";
 import { benchMatmul } from "./matmul.ts";
@@ -14,23 +15,28 @@ import { formatReport } from "./report.ts";
 import { measureThroughput } from "./throughput.ts";
 import { measureVerifyCost } from "./verify-cost.ts";
 
-const HELP = `Usage: npm run bench -- [throughput|identity|matmul] [options]
+const HELP = `Usage: npm run bench -- [throughput|identity|matmul|attention] [options]
 
   throughput   (default) prompt and decode tokens a second without and with each drafter, acceptance length, where a
                step's time goes, and the cost of verifying M rows
   identity     the same requests with speculation and without: every drafter, tree size, batch size, sampling and seed;
                exits with 1 if one token differs
   matmul       products of a model's shapes (--shape 1b or 8b) in every format, GB/s and share of the copy bandwidth
+  attention    GPU time of tree attention alone (32 heads of 128, f16), each result checked against f64 first
 
   --model NAME|PATH             default sapling-14m
   --adapter auto|gpu|software   default auto
   --prompts N                   of the 16 bundled prompts, default all
   --tokens N                    most tokens a text, default 128
   --shape 1b|8b                 for matmul, default 1b
+  --shapes B×R×C,…              attention: sequences, tree nodes, cached keys, e.g. 1x16x64,8x64x4096; default a table of 36
+  --variants NAME:SPLIT,…       attention: kernels and split sizes, e.g. matrix64:512,subgroup:256; default by device
   --json                        print JSON`;
 
 const ROW_COUNTS = [1, 2, 4, 8, 16, 32, 64] as const;
 const NUM_ROUNDS = 20;
+
+type Values = Readonly<Record<string, string | boolean | undefined>>;
 
 interface Settings {
   readonly model: string;
@@ -71,7 +77,24 @@ async function benchIdentity({ model, adapter, drafters, prompts, maxTokens, jso
   process.exitCode = proves ? 0 : 1;
 }
 
-function readSettings(values: Readonly<Record<string, string | boolean | undefined>>): Settings {
+async function benchAttention({ adapter, shapes, variants, json }: Values): Promise<void> {
+  const figures: AttentionFigure[] = [];
+  const wanted = variants === undefined ? undefined : String(variants).split(",").map(parseVariant);
+  const table = shapes === undefined ? TABLE_SHAPES : String(shapes).split(",").map(parseShape);
+  for await (const figure of measureAttention(String(adapter) as AdapterChoice, table, wanted)) {
+    figures.push(figure);
+    if (!json) console.log(formatAttention(figure));
+  }
+  if (json) console.log(JSON.stringify(figures, null, 2));
+}
+
+function formatAttention({ variant, batch, rows, context, warmUs, coldUs, maxError }: AttentionFigure): string {
+  const shape = `${batch} × ${rows} × ${context}`.padEnd(15);
+  const figures = [`${warmUs.toFixed(1)} µs`, `cold ${coldUs.toFixed(1)} µs`, `error ${maxError.toExponential(1)}`];
+  return [shape, variant.padEnd(14), ...figures.map((figure) => figure.padStart(16))].join(" ");
+}
+
+function readSettings(values: Values): Settings {
   const model = String(values.model);
   const opened = openModel(resolveModel(model));
   opened.weights.close();
@@ -97,11 +120,14 @@ const { values, positionals } = parseArgs({
     prompts: { type: "string", default: "16" },
     tokens: { type: "string", default: "128" },
     shape: { type: "string", default: "1b" },
+    shapes: { type: "string" },
+    variants: { type: "string" },
     json: { type: "boolean", default: false },
     help: { type: "boolean", default: false },
   },
 });
-async function benchProducts({ adapter, shape, json }: Settings): Promise<void> {
+async function benchProducts(values: Values): Promise<void> {
+  const { adapter, shape, json } = readSettings(values);
   const device = await openGpu(adapter);
   const gpu = createGpuContext(device);
   const report = await benchMatmul(gpu, shape);
@@ -110,8 +136,11 @@ async function benchProducts({ adapter, shape, json }: Settings): Promise<void> 
   device.close();
 }
 
-const command = { throughput: benchThroughput, identity: benchIdentity, matmul: benchProducts }[
-  positionals[0] ?? "throughput"
-];
+const command = {
+  throughput: (values: Values) => benchThroughput(readSettings(values)),
+  identity: (values: Values) => benchIdentity(readSettings(values)),
+  matmul: benchProducts,
+  attention: benchAttention,
+}[positionals[0] ?? "throughput"];
 if (values.help || command === undefined) console.log(HELP);
-else await command(readSettings(values));
+else await command(values);

@@ -1,14 +1,15 @@
 import {
   type Activation,
   activationBytes,
-  type BufferPool,
-  type KernelFamily,
+  attentionSplits,
+  type GpuContext,
   logitsStride,
   numRanges,
   type Product,
   paddedOutputs,
   paddedRows,
 } from "../../kernels/index.ts";
+import { BLOCK_SIZE } from "../../kvcache/ids.ts";
 import type { LlamaConfig } from "../model/types.ts";
 
 /** Scratch of one forward pass, reused by every layer. */
@@ -49,12 +50,8 @@ export interface PassLimits {
   readonly maxModelLen: number;
 }
 
-export function createActivations(
-  pool: BufferPool,
-  family: KernelFamily,
-  config: LlamaConfig,
-  limits: PassLimits,
-): Activations {
+export function createActivations(gpu: GpuContext, config: LlamaConfig, limits: PassLimits): Activations {
+  const { pool, family } = gpu;
   const { hiddenSize, numHeads, numKvHeads, headDim, intermediateSize, vocabSize } = config;
   const maxRows = paddedRows(family, limits.maxRows);
   const maxLogits = paddedRows(family, limits.maxLogits);
@@ -68,7 +65,7 @@ export function createActivations(
     const ranges = numRanges(family, { numInputs, numOutputs }, whole);
     return { buffer: f32(ranges * rows * numOutputs, label), maxRows: rows, numOutputs, numRanges: ranges };
   };
-  const numPartials = maxRows * numHeads * Math.ceil(limits.maxModelLen / family.splitSize);
+  const numPartials = maxRows * numHeads * attentionSplits(gpu, headDim, BLOCK_SIZE, limits.maxModelLen - 1);
   const attended = activation(maxRows, attentionSize, "attended");
   return {
     hidden: f32(maxRows * hiddenSize, "hidden"),

@@ -125,18 +125,19 @@ export class BatchBuilder {
     if (tree) this.#addTree(sequence, tree, table);
   }
 
-  /** Each node reads the known positions from the block table and its own path, itself last, from a list of slots. */
+  /** Each node reads the known positions through the block table, and its own path, itself last, from a list: node i is tree key i − 1. */
   #addTree({ blockTable, rootPosition, sampling }: BatchSequence, tree: TreeRows, table: number): void {
     const numKnown = rootPosition + 1;
     for (let node = tree.firstNode; node < tree.tokenIds.length; node++) {
       const depth = tree.depths[node] ?? 0;
       const path = new Array<number>(depth);
       for (let i = node, d = depth - 1; d >= 0; i = tree.parents[i] ?? 0, d--) {
-        path[d] = slotAt(blockTable, rootPosition + i);
+        path[d] = i - 1;
       }
       const pathOffset = this.#pushWords(path);
       const position = rootPosition + depth;
-      this.#addRow(tree.tokenIds[node] ?? 0, path[depth - 1] ?? 0, [table, position, numKnown, pathOffset]);
+      const slot = slotAt(blockTable, rootPosition + node);
+      this.#addRow(tree.tokenIds[node] ?? 0, slot, [table, position, numKnown, pathOffset]);
       if (sampling) this.#addLogits(sampling, position + 1);
     }
   }

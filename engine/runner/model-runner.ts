@@ -1,4 +1,5 @@
 import {
+  attentionSplits,
   type Binding,
   type GpuContext,
   numChunks,
@@ -7,6 +8,7 @@ import {
   PassTimer,
   sample,
 } from "../../kernels/index.ts";
+import { BLOCK_SIZE } from "../../kvcache/ids.ts";
 import type { PassProfile } from "../client.ts";
 import { llama } from "../model/llama.ts";
 import type { LlamaConfig, WeightSource } from "../model/types.ts";
@@ -94,7 +96,7 @@ export class ModelRunner {
     const { maxRows, maxLogits, maxModelLen, numBlocks } = options;
     const layout = batchLayout(maxRows, maxLogits, options.maxTableWords);
     const inputs = new Inputs(gpu.device, gpu.pool, layout);
-    const activations = createActivations(gpu.pool, gpu.family, config, { maxRows, maxLogits, maxModelLen });
+    const activations = createActivations(gpu, config, { maxRows, maxLogits, maxModelLen });
     const weights = uploadLlama(gpu.pool, gpu.family, config, model.weights, maxModelLen);
     const kv = await KvStorage.create(gpu, config, { numBlocks, maxMoves: maxRows });
     const results = gpu.pool.storage(2 * resultBytes(options), "results");
@@ -131,7 +133,8 @@ export class ModelRunner {
   async #submit(): Promise<SampledRows> {
     const startMs = performance.now();
     const { numRows, numLogits, maxPosition } = this.#batch;
-    const size: PassSize = { numRows, numLogits, numSplits: Math.floor(maxPosition / this.#gpu.family.splitSize) + 1 };
+    const numSplits = attentionSplits(this.#gpu, this.#config.headDim, BLOCK_SIZE, maxPosition);
+    const size: PassSize = { numRows, numLogits, numSplits };
     this.#inputs.write(this.#batch);
     const encoder = this.#gpu.device.createCommandEncoder();
     this.#encodePass(encoder, 0, this.#forward, size);

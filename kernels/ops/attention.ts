@@ -1,24 +1,20 @@
-import type { Binding, KernelSpec } from "../kernel.ts";
-import { type Op, type OpContext, type PassSize, threadsOp } from "../op.ts";
-import { storageEnables } from "./storage.ts";
+import type { Binding } from "../kernel.ts";
+import type { Op, OpContext } from "../op.ts";
+import { attentionCore, chooseAttentionKernel, numAttentionSplits } from "./attention-core.ts";
+import type { AttentionTensors, HeadShape } from "./attention-types.ts";
 
-/** Heads of one attention layer; query head h reads KV head ⌊h · numKvHeads / numHeads⌋. */
-export interface HeadShape {
-  readonly numHeads: number;
-  readonly numKvHeads: number;
-  /** A multiple of 8. */
-  readonly headDim: number;
-}
-
-/** u32 words of one row of `rowInfo`: table offset, position, linear length, path offset. */
+/** u32 words of one row of `rowInfo`: table offset, position, linear length, offset of its list of tree keys. */
 export const ROW_INFO_WORDS = 4;
+
+/** With matrices, tree paths may be this long: then a row's bits do not show which of its keys were still in the tree. */
+export const MAX_TREE_PATH = 16;
 
 export interface AttentionArgs {
   /** f32 [numRows, numHeads, headDim] */
   readonly q: GPUBuffer;
   readonly kCache: Binding;
   readonly vCache: Binding;
-  /** u32 [numRows, 4] and the tables it points into (wgsl/attention_slots.wgsl). */
+  /** u32 [numRows, 4] and the tables it points into (wgsl/attention_rows.wgsl). */
   readonly rowInfo: Binding;
   readonly tables: Binding;
   /** Scratch: f32 [numRows, numHeads, numSplits, headDim] and f32 [numRows, numHeads, numSplits, 2]. */
@@ -29,71 +25,31 @@ export interface AttentionArgs {
   readonly blockSize: number;
 }
 
+/** Splits of a pass whose longest row is at `maxPosition`: what `PassSize.numSplits` must be at least. */
+export function attentionSplits(
+  context: Pick<OpContext, "family">,
+  headDim: number,
+  blockSize: number,
+  maxPosition: number,
+): number {
+  const { splitSize, storage } = context.family;
+  const kind = chooseAttentionKernel(context, { headDim, kvType: storage }, { pageSize: blockSize, splitSize });
+  return numAttentionSplits(kind, { splitSize }, { window: MAX_TREE_PATH }, maxPosition + 1);
+}
+
 /**
  * Tree attention over the paged cache: each row attends to every position up to its own, found through its sequence's
- * block table and its own path of tree slots. Splits of a fixed size in absolute positions, folded in ascending order.
+ * block table and its own path of tree keys. Splits of a fixed size in absolute positions, folded in ascending order.
  */
-export async function attention(context: OpContext, heads: HeadShape, args: AttentionArgs): Promise<Op> {
-  const [partial, merge] = await Promise.all([partialOp(context, heads, args), mergeOp(context, heads, args)]);
-  return (pass, size) => {
-    partial(pass, size);
-    merge(pass, size);
+export function attention(context: OpContext, heads: HeadShape, args: AttentionArgs): Promise<Op> {
+  const { splitSize, storage } = context.family;
+  const { blockSize: pageSize, ...buffers } = args;
+  const layout = { rowsPerBatch: 1, pageSize, splitSize, scale: 1 / Math.sqrt(heads.headDim) };
+  const tensors: AttentionTensors = {
+    ...heads,
+    ...{ qHeads: heads.numHeads, ioType: "f32", kvType: storage },
+    ...{ infoHeads: 1, hasBias: false, treeBuffers: false, window: MAX_TREE_PATH },
   };
-}
-
-function constants(context: OpContext, heads: HeadShape, blockSize: number) {
-  return {
-    kv_t: context.family.storage,
-    NUM_HEADS: heads.numHeads,
-    NUM_KV_HEADS: heads.numKvHeads,
-    HEAD_DIM: heads.headDim,
-    BLOCK_SIZE: blockSize,
-    SPLIT: context.family.splitSize,
-    SCALE: 1 / Math.sqrt(heads.headDim),
-  };
-}
-
-const sizes = (size: PassSize) => [size.numRows, size.numSplits];
-
-async function partialOp(context: OpContext, heads: HeadShape, args: AttentionArgs): Promise<Op> {
-  const portable = context.family.name === "portable";
-  const workgroupSize = portable ? 8 : 64;
-  const spec: KernelSpec = {
-    shader: ["attention_slots", portable ? "attention_partial" : "attention_partial_subgroup"],
-    constants: { ...constants(context, heads, args.blockSize), WORKGROUP_SIZE: workgroupSize },
-    enables: storageEnables(context.family),
-    numImmediates: 2,
-  };
-  const buffers = [args.q, args.kCache, args.vCache, args.rowInfo, args.tables, args.partial, args.stats];
-  if (portable) {
-    const threads = (size: PassSize) => size.numRows * heads.numHeads * size.numSplits;
-    return threadsOp(context, spec, buffers, workgroupSize, threads, sizes);
-  }
-  const kernel = await context.kernels.bind(spec, buffers);
-  const words = new Uint32Array(2);
-  return (pass, size) => {
-    words.set(sizes(size));
-    kernel.dispatch(pass, [heads.numHeads, size.numSplits, size.numRows], words);
-  };
-}
-
-function mergeOp(context: OpContext, heads: HeadShape, args: AttentionArgs): Promise<Op> {
-  const workgroupSize = context.family.name === "portable" ? 16 : 64;
-  return threadsOp(
-    context,
-    {
-      shader: ["attention_merge"],
-      constants: {
-        NUM_HEADS: heads.numHeads,
-        HEAD_DIM: heads.headDim,
-        SPLIT: context.family.splitSize,
-        WORKGROUP_SIZE: workgroupSize,
-      },
-      numImmediates: 2,
-    },
-    [args.partial, args.stats, args.rowInfo, args.out],
-    workgroupSize,
-    (size) => size.numRows * heads.numHeads * (heads.headDim / 4),
-    sizes,
-  );
+  const kind = chooseAttentionKernel(context, tensors, layout);
+  return attentionCore(context, { kind }, tensors, layout, buffers);
 }

@@ -1,6 +1,6 @@
 import type { Binding } from "../kernel.ts";
 import { type Op, type OpContext, threadsOp } from "../op.ts";
-import type { HeadShape } from "./attention.ts";
+import type { HeadShape } from "./attention-types.ts";
 import { type Product, productReader } from "./product.ts";
 import { storageEnables } from "./storage.ts";
 

@@ -1,35 +1,32 @@
-// Folds a row's splits in ascending order by log-sum-exp and divides by the sum:
+// Folds a row's parts in ascending order by log-sum-exp and divides by the sum:
 //   out[row, head] = Σc e(c) · partial[c] / Σc e(c) · sum[c],  e(c) = exp(max[c] − max over c)
-//   partial vec4f [numRows, NUM_HEADS, numSplits, HEAD_DIM / 4];  stats vec2f [numRows, NUM_HEADS, numSplits]
-//   row_info vec4u [numRows] (.y is the position);  out vec4f [numRows, NUM_HEADS, HEAD_DIM / 4]
+//   out, partial, stats as in attention_result. Only the parts that a row has are read (attention_rows, num_parts).
+// The first fold multiplies by exp(0) and adds to zero: a row of one part gives the bits that one pass gives.
 // One thread 4 dimensions. Reference: reference/attention.ts
-@group(0) @binding(0) var<storage, read> partial: array<vec4f>;
-@group(0) @binding(1) var<storage, read> stats: array<vec2f>;
-@group(0) @binding(2) var<storage, read> row_info: array<vec4u>;
-@group(0) @binding(3) var<storage, read_write> out: array<vec4f>;
-struct Params { num_rows: u32, num_splits: u32 }
-var<immediate> params: Params;
-
-const QUADS = HEAD_DIM / 4u;
+@group(0) @binding(0) var<storage, read_write> out: array<io_quad>;
+@group(0) @binding(1) var<storage, read> partial: array<vec4f>;
+@group(0) @binding(2) var<storage, read> stats: array<vec2f>;
 
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn main(@builtin(global_invocation_id) id: vec3u) {
   let thread = thread_index(id);
+  let quad = thread % QUADS;
+  let head = thread / QUADS % NUM_HEADS;
   let row = thread / (NUM_HEADS * QUADS);
   if (row >= params.num_rows) { return; }
-  let base = (thread / QUADS) * params.num_splits;
-  let last = row_info[row].y / SPLIT;
-  var top = -3.0e38;
+  let base = (row * NUM_HEADS + head) * params.num_splits;
+  let parts = num_parts(info_of(row, head));
+  var top = NO_SCORE;
   var total = 0.0;
   var acc = vec4f();
-  for (var c = 0u; c <= last; c++) {
-    let split = stats[base + c];
-    let new_top = max(top, split.x);
+  for (var c = 0u; c < parts; c++) {
+    let part = stats[base + c];
+    let new_top = max(top, part.x);
     let keep = exp(top - new_top);
-    let add = exp(split.x - new_top);
-    acc = acc * keep + partial[(base + c) * QUADS + thread % QUADS] * add;
-    total = total * keep + split.y * add;
+    let add = exp(part.x - new_top);
+    acc = fma(partial[(base + c) * QUADS + quad], vec4f(add), acc * keep);
+    total = fma(part.y, add, total * keep);
     top = new_top;
   }
-  out[thread] = acc / total;
+  out[io_index(row, head, NUM_HEADS) * QUADS + quad] = to_io(finish(acc, total));
 }

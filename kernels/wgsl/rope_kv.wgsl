@@ -3,7 +3,7 @@
 //   parts     the product [numRows, NUM_HEADS + 2 · NUM_KV_HEADS heads in the order Q, K, V, HEAD_DIM] (product_sum.wgsl)
 //   q         vec4f [numRows, NUM_HEADS, HEAD_DIM / 4]
 //   rope      vec4f [maxPositions, 2, HEAD_DIM / 8]   cosines, then sines of each position, computed in f64 on the host
-//   row_info  vec4u [numRows]   (table offset, position, linear length, path offset)
+//   row_info  vec4u [numRows]   (table offset, position, linear length, list offset)
 //   slots     u32 [numRows]   where the row's K and V go
 //   k_cache, v_cache  vec4<kv_t> [numSlots, NUM_KV_HEADS, HEAD_DIM / 4]
 // One thread 4 pairs of one head. Reference: reference/rope.ts

@@ -56,7 +56,7 @@ describe.each(FAMILIES)("$name family, $storage: the same bits with bounds check
     const cache = randomCache(random, heads, numBlocks * 16);
     const last = numBlocks * 16 - 1;
     const positions = [0, 15, 16, family.splitSize - 1, family.splitSize, last];
-    const rows = positions.map((position, i) => rowOver(random, heads, table, 16, position, i % 2));
+    const rows = positions.map((position, i) => rowOver(random, heads, table, position, i % 2));
     const [unchecked, safe] = await both((gpu) => attend(gpu, heads, 16, cache, rows));
     expect(unchecked.map((row, i) => firstDifferentBits(row, safe[i] ?? row))).toEqual(rows.map(() => -1));
   });

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll } from "vitest";
 import {
   createGpuContext,
+  type DeviceTraits,
   fromHalf,
   type Gpu,
   type GpuContext,
@@ -36,6 +37,11 @@ export class TestGpu {
 
   async open(): Promise<void> {
     this.#gpu = await openGpu(ADAPTER);
+  }
+
+  get traits(): DeviceTraits {
+    if (this.#gpu === undefined) throw new Error("traits are known once the hooks have run");
+    return this.#gpu.traits;
   }
 
   /** The family's context: its pool keeps what tests allocate until the file ends. */

@@ -1,6 +1,13 @@
-import { attention, type GpuContext, type HeadShape, packRows, ROW_INFO_WORDS } from "../../../kernels/index.ts";
+import {
+  attention,
+  attentionSplits,
+  type GpuContext,
+  type HeadShape,
+  packRows,
+  ROW_INFO_WORDS,
+} from "../../../kernels/index.ts";
 import { attentionReference, slotsOfRow } from "../../../kernels/reference/attention.ts";
-import { uniform, uniformHalves } from "../../support/arrays.ts";
+import { uniformHalves } from "../../support/arrays.ts";
 import { call, readF32, submit } from "../../support/gpu.ts";
 import type { Random } from "../../support/random.ts";
 
@@ -10,13 +17,13 @@ export interface Cache {
   readonly values: Float32Array<ArrayBuffer>;
 }
 
-/** One row: its query f32 [numHeads, headDim], and where it finds its keys. */
+/** One row: its query f32 [numHeads, headDim] that halves hold too, and where it finds its keys. */
 export interface AttentionRow {
   readonly query: Float32Array;
   readonly blockTable: readonly number[];
   readonly position: number;
   readonly linearLen: number;
-  /** Slots of positions linearLen … position. */
+  /** Tree keys of positions linearLen … position, ascending: key t lies at index linearLen + t of the table. */
   readonly path: readonly number[];
 }
 
@@ -25,18 +32,17 @@ export function randomCache(random: Random, heads: HeadShape, numSlots: number):
   return { keys: uniformHalves(random, size, 2), values: uniformHalves(random, size) };
 }
 
-/** A row over `blockTable`'s slots whose last `numPath` positions come as a path instead. */
+/** A row over `blockTable`'s slots whose last `numPath` positions come as a path instead: a chain, one node a position. */
 export function rowOver(
   random: Random,
   heads: HeadShape,
   blockTable: readonly number[],
-  blockSize: number,
   position: number,
   numPath: number,
 ): AttentionRow {
   const linearLen = position + 1 - numPath;
-  const path = Array.from({ length: numPath }, (_, i) => slotAt(blockTable, blockSize, linearLen + i));
-  return { query: uniform(random, heads.numHeads * heads.headDim, 2), blockTable, position, linearLen, path };
+  const path = Array.from({ length: numPath }, (_, i) => i);
+  return { query: uniformHalves(random, heads.numHeads * heads.headDim, 2), blockTable, position, linearLen, path };
 }
 
 export function slotAt(blockTable: readonly number[], blockSize: number, position: number): number {
@@ -57,7 +63,7 @@ export async function attend(
   rows.forEach(({ query }, row) => {
     q.set(query, row * numHeads * headDim);
   });
-  const numSplits = Math.floor(Math.max(...rows.map(({ position }) => position)) / gpu.family.splitSize) + 1;
+  const numSplits = attentionSplits(gpu, headDim, blockSize, Math.max(...rows.map(({ position }) => position)));
   const numPartials = rows.length * numHeads * numSplits;
   const poison = new Float32Array(numPartials * headDim).fill(Number.NaN);
   const out = gpu.pool.storage(4 * rows.length * numHeads * headDim, "out");

@@ -1,8 +1,8 @@
 import fc from "fast-check";
-import { describe, expect, it } from "vitest";
-import type { HeadShape } from "../../../kernels/index.ts";
+import { beforeEach, describe, expect, it } from "vitest";
+import { type HeadShape, type KernelFamily, MAX_TREE_PATH } from "../../../kernels/index.ts";
 import { expectClose, firstDifferentBits } from "../../support/arrays.ts";
-import { FAMILIES, useGpu } from "../../support/gpu.ts";
+import { ADAPTER, FAMILIES, useGpu } from "../../support/gpu.ts";
 import { Random } from "../../support/random.ts";
 import {
   type AttentionRow,
@@ -20,10 +20,20 @@ const test = useGpu();
  * With |q|, |k| < 2 each of four partial dot products is at most headDim and takes headDim / 4 roundings: a score errs by
  * at most headDim² · 2⁻²⁴ / √headDim. A weight errs by as much, relatively, and an output is a mean of values below 1.
  */
-const toleranceOf = ({ headDim }: HeadShape) => ({ absolute: Math.sqrt(headDim) * (headDim + 16) * 2 ** -24 });
+const vectorToleranceOf = ({ headDim }: HeadShape) => ({ absolute: Math.sqrt(headDim) * (headDim + 16) * 2 ** -24 });
 
-describe.each(FAMILIES)("$name family, $storage", (family) => {
+/** Matrix units round sums less well (assume 4 times as much), and weights to halves: 2⁻¹¹ of a weight, at most of a value. */
+const matrixToleranceOf = (heads: HeadShape) => ({ absolute: 4 * vectorToleranceOf(heads).absolute + 2 ** -11 });
+
+const MATRIX: KernelFamily = { name: "matrix", storage: "f16", rowTiles: [1, 2, 4, 8], splitSize: 256 };
+
+describe.each(ADAPTER === "gpu" ? [...FAMILIES, MATRIX] : FAMILIES)("$name family, $storage", (family) => {
   const { splitSize } = family;
+  const toleranceOf = family.name === "matrix" ? matrixToleranceOf : vectorToleranceOf;
+
+  beforeEach(({ skip }) => {
+    skip(family.name === "matrix" && !test.traits.matrices, "the adapter has no subgroup matrices");
+  });
 
   it.each([
     [{ numHeads: 1, numKvHeads: 1, headDim: 8 }, 16],
@@ -41,7 +51,7 @@ describe.each(FAMILIES)("$name family, $storage", (family) => {
     const rows = edges.flatMap((position, i) => {
       const table = ids.slice((i % 2) * numBlocks, (1 + (i % 2)) * numBlocks);
       const pathLengths = [0, 1, random.int(0, Math.min(position + 1, 20)), i % 3 === 0 ? position + 1 : 0];
-      return pathLengths.map((numPath) => rowOver(random, heads, table, blockSize, position, numPath));
+      return pathLengths.map((numPath) => rowOver(random, heads, table, position, numPath));
     });
     const expected = attendReference(heads, blockSize, cache, rows);
     const actual = await attend(test.context(family), heads, blockSize, cache, rows);
@@ -65,7 +75,7 @@ describe.each(FAMILIES)("$name family, $storage", (family) => {
       const rows = Array.from({ length: numRows }, () => {
         const table = random.shuffle(Array.from({ length: numBlocks }, (_, i) => i));
         const position = random.int(0, random.pick([20, numBlocks * blockSize - 1]));
-        return rowOver(random, heads, table, blockSize, position, random.int(0, Math.min(position + 1, 70)));
+        return rowOver(random, heads, table, position, random.int(0, Math.min(position + 1, 70)));
       });
       const expected = attendReference(heads, blockSize, cache, rows);
       const actual = await attend(test.context(family), heads, blockSize, cache, rows);
@@ -82,7 +92,7 @@ describe.each(FAMILIES)("$name family, $storage", (family) => {
     const cache = randomCache(random, heads, 16 * 20);
     for (let i = 0; i < cache.keys.length; i++) cache.keys[i] = (cache.keys[i] ?? 0) * 2 ** 13;
     const table = Array.from({ length: 20 }, (_, i) => i);
-    const rows = [3, 70, 300].map((position) => rowOver(random, heads, table, 16, position, 2));
+    const rows = [3, 70, 300].map((position) => rowOver(random, heads, table, position, 2));
     const expected = attendReference(heads, 16, cache, rows);
     const actual = await attend(test.context(family), heads, 16, cache, rows);
     // The best score is thousands ahead: the softmax is one-hot, and the output is one key's value, exactly.
@@ -93,13 +103,14 @@ describe.each(FAMILIES)("$name family, $storage", (family) => {
   describe("bits of a row", () => {
     const heads = { numHeads: 4, numKvHeads: 2, headDim: 32 };
     const blockSize = 16;
-    const numBlocks = Math.ceil((2 * splitSize + 40) / blockSize);
+    const numBlocks = Math.ceil((2 * splitSize + 60) / blockSize);
     const random = new Random(21);
     const cache = randomCache(random, heads, 2 * numBlocks * blockSize);
     const ids = random.shuffle(Array.from({ length: 2 * numBlocks }, (_, i) => i));
     const [table, otherTable] = [ids.slice(0, numBlocks), ids.slice(numBlocks)] as const;
+    const NOT_NUMBERS = new Float32Array(heads.numKvHeads * heads.headDim).fill(Number.NaN);
     const positions = [0, 5, splitSize - 1, splitSize, splitSize + 30, 2 * splitSize + 39];
-    const rows = positions.map((position) => rowOver(random, heads, table, blockSize, position, 0));
+    const rows = positions.map((position) => rowOver(random, heads, table, position, 0));
     const run = (others: readonly AttentionRow[], from: Cache = cache) =>
       attend(test.context(family), heads, blockSize, from, others);
     const alone = async () => (await Promise.all(rows.map((row) => run([row])))).flat();
@@ -110,7 +121,7 @@ describe.each(FAMILIES)("$name family, $storage", (family) => {
       const expected = await alone();
       for (const numOthers of [1, 6, 127]) {
         const others = Array.from({ length: numOthers }, () =>
-          rowOver(random, heads, otherTable, blockSize, random.int(0, numOthers === 127 ? 40 : 2 * splitSize), 0),
+          rowOver(random, heads, otherTable, random.int(0, numOthers === 127 ? 40 : 2 * splitSize), 0),
         );
         const before = random.int(0, numOthers);
         const batch = [...others.slice(0, before), ...rows, ...others.slice(before)];
@@ -120,12 +131,35 @@ describe.each(FAMILIES)("$name family, $storage", (family) => {
 
     it("are the same whether keys come by the block table or by a path, of any length", async () => {
       const expected = await run(rows);
-      for (const length of [1, 2, 17, splitSize + 1, Number.POSITIVE_INFINITY]) {
+      const longest = family.name === "matrix" ? [MAX_TREE_PATH] : [17, splitSize + 1, Number.POSITIVE_INFINITY];
+      for (const length of [1, 2, ...longest]) {
         const asTree = rows.map((row) => {
           const numPath = Math.min(length, row.position + 1);
-          return { ...rowOver(random, heads, table, blockSize, row.position, numPath), query: row.query };
+          return { ...rowOver(random, heads, table, row.position, numPath), query: row.query };
         });
         expectSame(await run(asTree), expected);
+      }
+    });
+
+    it("are the same among siblings, whose keys are not touched", async () => {
+      const expected = await run(rows);
+      for (const row of rows) {
+        const numPath = Math.min(9, row.position + 1);
+        const linearLen = row.position + 1 - numPath;
+        const path = Array.from({ length: numPath }, (_, i) => 2 * i + random.int(0, 1));
+        // The path's keys move to their tree places; every other tree place holds what is not a number.
+        const tree = { keys: cache.keys.slice(), values: cache.values.slice() };
+        const slotSize = heads.numKvHeads * heads.headDim;
+        for (let t = 0; t < 2 * numPath; t++) {
+          const to = slotAt(table, blockSize, linearLen + t) * slotSize;
+          const from = slotAt(table, blockSize, linearLen + path.indexOf(t)) * slotSize;
+          for (const part of ["keys", "values"] as const) {
+            const source = path.includes(t) ? cache[part].subarray(from, from + slotSize) : NOT_NUMBERS;
+            tree[part].set(source.subarray(0, slotSize), to);
+          }
+        }
+        const [actual = new Float32Array()] = await run([{ ...row, linearLen, path }], tree);
+        expect(firstDifferentBits(actual, expected[rows.indexOf(row)] ?? actual)).toBe(-1);
       }
     });
 

@@ -1,0 +1,129 @@
+import type { Binding, KernelSpec } from "../kernel.ts";
+import { type Op, type OpContext, type PassSize, threadsOp } from "../op.ts";
+import { matrixOp, matrixSplits } from "./attention-matrix.ts";
+import type { AttentionBuffers, AttentionKernel, AttentionLayout, AttentionTensors } from "./attention-types.ts";
+
+/** The kernel of a device for these tensors. It never depends on the rows of a pass. */
+export function chooseAttentionKernel(
+  { family }: Pick<OpContext, "family">,
+  tensors: Pick<AttentionTensors, "headDim" | "kvType">,
+  layout: Pick<AttentionLayout, "pageSize" | "splitSize">,
+): AttentionKernel["kind"] {
+  const fits =
+    tensors.kvType === "f16" && tensors.headDim % 16 === 0 && layout.pageSize % 16 === 0 && layout.splitSize % 64 === 0;
+  if (family.name === "matrix" && fits) return "matrix";
+  return family.name === "portable" ? "portable" : "subgroup";
+}
+
+/**
+ * Splits of a pass whose longest row has `maxKeys` keys, at most `maxLinear` of them by its table. One split needs no merging.
+ */
+export function numAttentionSplits(
+  kind: AttentionKernel["kind"],
+  { splitSize }: Pick<AttentionLayout, "splitSize">,
+  { window }: Pick<AttentionTensors, "window">,
+  maxKeys: number,
+  maxLinear: number = maxKeys,
+): number {
+  if (kind === "matrix") return matrixSplits(splitSize, Math.min(Math.max(0, maxKeys - window), maxLinear));
+  return Math.max(1, Math.ceil(maxKeys / splitSize));
+}
+
+/** Attention of every row to its own keys. A pass's `numSplits` is at least `numAttentionSplits` of its longest row. */
+export async function attentionCore(
+  context: OpContext,
+  kernel: AttentionKernel,
+  tensors: AttentionTensors,
+  layout: AttentionLayout,
+  buffers: AttentionBuffers,
+): Promise<Op> {
+  const [parts, merge] = await Promise.all([
+    partsOp(context, kernel, tensors, layout, buffers),
+    mergeOp(context, kernel, tensors, layout, buffers),
+  ]);
+  return (pass, size) => {
+    parts(pass, size);
+    if (size.numSplits > 1) merge(pass, size);
+  };
+}
+
+function partsOp(
+  context: OpContext,
+  kernel: AttentionKernel,
+  tensors: AttentionTensors,
+  layout: AttentionLayout,
+  buffers: AttentionBuffers,
+): Promise<Op> {
+  const { numHeads } = tensors;
+  const words = immediates(layout);
+  const bindings = bindingsOf(buffers);
+  if (kernel.kind === "matrix") {
+    return matrixOp(context, kernel, tensors, specOf(kernel, tensors, []), bindings, words);
+  }
+  const portable = kernel.kind === "portable";
+  const workgroupSize = portable ? 8 : 64;
+  const spec = specOf(kernel, tensors, [
+    `kv_${tensors.kvType}`,
+    tensors.treeBuffers ? "attention_keys_tree" : "attention_keys_cache",
+    portable ? "attention_portable" : "attention_subgroup",
+  ]);
+  const constants = { ...spec.constants, WORKGROUP_SIZE: workgroupSize, CHUNK: portable ? 64 : 256 };
+  const items = ({ numRows, numSplits }: PassSize) => numRows * numHeads * numSplits;
+  // The portable kernel has a thread for each of them, the other one a workgroup.
+  return threadsOp(context, { ...spec, constants }, bindings, portable ? workgroupSize : 1, items, words);
+}
+
+function mergeOp(
+  context: OpContext,
+  kernel: AttentionKernel,
+  tensors: AttentionTensors,
+  layout: AttentionLayout,
+  { out, partial, stats, rowInfo }: AttentionBuffers,
+): Promise<Op> {
+  const { numHeads, headDim } = tensors;
+  const workgroupSize = kernel.kind === "portable" ? 16 : 64;
+  const spec: KernelSpec = {
+    shader: [`io_${tensors.ioType}`, "attention_rows", "attention_merge"],
+    constants: { ...constantsOf(kernel, tensors), WORKGROUP_SIZE: workgroupSize },
+    numImmediates: NUM_IMMEDIATES,
+  };
+  const threads = ({ numRows }: PassSize) => numRows * numHeads * (headDim / 4);
+  return threadsOp(context, spec, [out, partial, stats, rowInfo], workgroupSize, threads, immediates(layout));
+}
+
+const NUM_IMMEDIATES = 6;
+
+/** The words of `Params` (attention_rows.wgsl). */
+function immediates({ rowsPerBatch, pageSize, splitSize, scale }: AttentionLayout) {
+  const scaleBits = new Uint32Array(Float32Array.of(scale).buffer)[0] ?? 0;
+  return ({ numRows, numSplits }: PassSize) => [numRows, numSplits, rowsPerBatch, pageSize, splitSize, scaleBits];
+}
+
+function constantsOf({ kind }: AttentionKernel, tensors: AttentionTensors) {
+  return {
+    NUM_HEADS: tensors.numHeads,
+    NUM_KV_HEADS: tensors.numKvHeads,
+    HEAD_DIM: tensors.headDim,
+    INFO_HEADS: tensors.infoHeads,
+    MATRIX: kind === "matrix" ? 1 : 0,
+    WINDOW: tensors.window,
+    Q_HEADS: tensors.qHeads,
+    HAS_BIAS: tensors.hasBias ? 1 : 0,
+    TREE_BUFFERS: tensors.treeBuffers ? 1 : 0,
+    HEAD_MAJOR: tensors.treeBuffers ? 1 : 0,
+  };
+}
+
+function specOf(kernel: AttentionKernel, tensors: AttentionTensors, shader: readonly string[]): KernelSpec {
+  return {
+    shader: [`io_${tensors.ioType}`, "attention_rows", "attention_result", ...shader],
+    constants: constantsOf(kernel, tensors),
+    numImmediates: NUM_IMMEDIATES,
+  };
+}
+
+/** In the order of the binding numbers of the .wgsl files. */
+function bindingsOf(b: AttentionBuffers): readonly Binding[] {
+  const common = [b.q, b.kCache, b.vCache, b.rowInfo, b.tables, b.out, b.partial, b.stats];
+  return b.tree ? [...common, b.tree.k, b.tree.v] : common;
+}

@@ -1,0 +1,73 @@
+// What every attention kernel knows of its rows. A row's keys, by position 0, 1, …: first `linear length` of them through the
+// row's table of pages, then those of its tree path through its list of tree keys, ascending.
+//   row_info  vec4u [numRows, INFO_HEADS]   (table offset, last position, linear length, list offset): offsets into `tables`;
+//             last position 0xffffffff says that there is no key. INFO_HEADS is 1, or NUM_HEADS where heads have lists of their own
+//   tables    u32   page tables; lists of tree keys t (own path, ascending), each followed by its biases (f32 bits) if HAS_BIAS
+// A tree key t lies in the cache at index `linear length` + t of the row's table, or, if TREE_BUFFERS, in buffers of its own:
+//   k_tree, v_tree  [numRows / rows_per_batch, NUM_KV_HEADS, rows_per_batch, HEAD_DIM]
+// A row is computed in parts, each from a fresh state, folded in ascending order: its first head_keys in splits of split_size
+// positions, the rest (only the matrix kernel leaves any) as one more part. Parts depend on the row's keys alone.
+@group(0) @binding(3) var<storage, read> row_info: array<vec4u>;
+@group(0) @binding(4) var<storage, read> tables: array<u32>;
+struct Params { num_rows: u32, num_splits: u32, rows_per_batch: u32, page_size: u32, split_size: u32, scale: f32 }
+var<immediate> params: Params;
+
+const QUADS = HEAD_DIM / 4u;
+/** Lowest f32: below or equal to any score. */
+const NO_SCORE = -3.4028234663852886e38;
+/** Set in the place of a key that lies in the tree's own buffers. */
+const IN_TREE = 0x80000000u;
+
+fn info_of(row: u32, head: u32) -> vec4u {
+  return row_info[row * INFO_HEADS + head % INFO_HEADS];
+}
+
+fn num_keys(info: vec4u) -> u32 { return info.y + 1u; }
+
+/** Keys that are computed in splits. With matrices a multiple of 16, at least WINDOW keys (the longest tree path) before the end. */
+fn head_keys(info: vec4u) -> u32 {
+  let keys = num_keys(info);
+  if (MATRIX == 0) { return keys; }
+  return min(keys - min(keys, WINDOW), info.z) / 16u * 16u;
+}
+
+fn head_parts(info: vec4u) -> u32 { return (head_keys(info) + params.split_size - 1u) / params.split_size; }
+
+fn num_parts(info: vec4u) -> u32 { return head_parts(info) + select(0u, 1u, head_keys(info) < num_keys(info)); }
+
+/** Place of a row's head in queries and results [numBatches, heads, rows_per_batch]. */
+fn io_index(row: u32, head: u32, heads: u32) -> u32 {
+  return (row / params.rows_per_batch * heads + head) * params.rows_per_batch + row % params.rows_per_batch;
+}
+
+/** First quad of the key at `index` of a table. Pages are [NUM_KV_HEADS, page_size] if HEAD_MAJOR, else [page_size, NUM_KV_HEADS]. */
+fn cache_quad(table: u32, index: u32, kv_head: u32) -> u32 {
+  let page = tables[table + index / params.page_size];
+  let offset = index % params.page_size;
+  if (HEAD_MAJOR == 1) { return ((page * NUM_KV_HEADS + kv_head) * params.page_size + offset) * QUADS; }
+  return ((page * params.page_size + offset) * NUM_KV_HEADS + kv_head) * QUADS;
+}
+
+/** First quad of a tree key of `row`. */
+fn tree_quad(row: u32, table: u32, linear: u32, tree_key: u32, kv_head: u32) -> u32 {
+  if (TREE_BUFFERS == 0) { return cache_quad(table, linear + tree_key, kv_head); }
+  let batch = row / params.rows_per_batch;
+  return (((batch * NUM_KV_HEADS + kv_head) * params.rows_per_batch + tree_key) * QUADS) | IN_TREE;
+}
+
+/** First quad of the key at `position` of a row. */
+fn key_quad(row: u32, info: vec4u, position: u32, kv_head: u32) -> u32 {
+  if (position < info.z) { return cache_quad(info.x, position, kv_head); }
+  return tree_quad(row, info.x, info.z, tables[info.w + position - info.z], kv_head);
+}
+
+/** What is added to the scaled score at `position`. */
+fn bias_at(info: vec4u, position: u32) -> f32 {
+  if (HAS_BIAS == 0 || position < info.z) { return 0.0; }
+  return bitcast<f32>(tables[info.w + num_keys(info) - info.z + position - info.z]);
+}
+
+/** A row without keys gives zeros. */
+fn finish(sum: vec4f, total: f32) -> vec4f {
+  return select(vec4f(), sum / total, total > 0.0);
+}
