@@ -10,6 +10,17 @@ export type { Op, OpContext, PassSize } from "./op.ts";
 export { type AttentionArgs, attention, type HeadShape, ROW_INFO_WORDS } from "./ops/attention.ts";
 export { type CommitKv, commitKv } from "./ops/commit-kv.ts";
 export { embedding } from "./ops/embedding.ts";
+export {
+  draftCatchUp,
+  draftGrow,
+  draftPoolBytes,
+  draftTree,
+  type LaneBatch,
+  type LaneOp,
+  laneRows,
+  laneWalk,
+} from "./ops/lane-steps.ts";
+export { type LaneResult, type LaneShape, type LaneStart, laneBytes, packLanes, readLane } from "./ops/lanes.ts";
 export { type MatmulShape, matmul, packWeights } from "./ops/matmul.ts";
 export { rmsNorm } from "./ops/rms-norm.ts";
 export { ropeKv, ropeTable } from "./ops/rope.ts";

@@ -7,12 +7,18 @@ import {
   type Binding,
   commitKv,
   createGpuContext,
+  draftCatchUp,
+  draftGrow,
+  draftPoolBytes,
+  draftTree,
   embedding,
   type Gpu,
   type GpuContext,
   type KernelFamily,
   type KernelSpec,
   Kernels,
+  laneRows,
+  laneWalk,
   matmul,
   rmsNorm,
   ropeKv,
@@ -55,18 +61,36 @@ beforeAll(async () => {
 afterAll(() => gpu.close());
 
 /** Compiles and binds every op of a model of the given shape. */
-async function everyOp(context: GpuContext, shape: { headDim: number; size: number; topK: number }): Promise<void> {
-  const { headDim, size, topK } = shape;
+async function everyOp(context: GpuContext, sizes: { headDim: number; size: number; topK: number }): Promise<void> {
+  const { headDim, size, topK } = sizes;
   const heads = { numHeads: 6, numKvHeads: 2, headDim };
   const buffer = () => context.pool.storage(1 << 16, "any");
   const cache = (): { kCache: Binding; vCache: Binding } => ({ kCache: buffer(), vCache: buffer() });
   const rows = { rowInfo: buffer(), tables: buffer(), slots: buffer() };
   const scratch = { partial: buffer(), stats: buffer(), out: buffer() };
+  const lanes = buffer();
+  const shape = { maxNodes: topK + 1, maxRecent: topK + 1 };
+  const batch = {
+    ...{ buffer: buffer(), tokenIds: 0, slots: 256, rowInfo: 512, logitRows: 768, samplingRows: 1024, tables: 2048 },
+    ...{ tableWords: 8, paths: 64, maxPath: topK, blockSize: 16 },
+  };
+  const draft = {
+    lanes,
+    drawn: buffer(),
+    logShares: buffer(),
+    pools: context.pool.storage(draftPoolBytes(shape, topK), "pools"),
+  };
+  const walk = { lanes, drawn: buffer(), tables: buffer(), moves: buffer(), tableWords: 8, blockSize: 16 };
   const product = { shape: { numInputs: size, numOutputs: size }, weights: buffer(), x: buffer(), y: buffer() };
   await Promise.all([
     attention(context, heads, { qkv: buffer(), ...cache(), ...rows, ...scratch, blockSize: 16 }),
-    commitKv(context, { slotSize: size, moves: buffer(), ...cache() }),
+    commitKv(context, { slotSize: size, numSlots: 16, numLayers: 2, moves: buffer(), ...cache() }),
     embedding(context, { hiddenSize: size, table: buffer(), tokenIds: buffer(), hidden: buffer() }),
+    draftCatchUp(context, shape, lanes, batch),
+    draftGrow(context, shape, topK, draft, batch),
+    draftTree(context, shape, topK, draft),
+    laneRows(context, shape, lanes, batch),
+    laneWalk(context, shape, walk),
     matmul(context, product),
     matmul(context, { ...product, accumulate: true }),
     ...[1e-5, 0].map((epsilon) =>
