@@ -5,7 +5,6 @@ import { openModel } from "../../../engine/model/open.ts";
 import { ResidentLoop } from "../../../engine/resident/resident-loop.ts";
 import { ModelRunner } from "../../../engine/runner/model-runner.ts";
 import { DraftModelProposer } from "../../../engine/speculative/draft-model.ts";
-import { DraftTables } from "../../../engine/speculative/draft-tables.ts";
 import { NoProposer } from "../../../engine/speculative/root-only.ts";
 import type { GpuContext } from "../../../kernels/index.ts";
 import { BlockManager } from "../../../kvcache/block-manager.ts";
@@ -45,10 +44,7 @@ export async function openEngine(gpu: GpuContext, options: OpenOptions): Promise
   const draft = { ...model, config: { ...model.config, rmsNormEps: 0.02 } };
   const draftBlocks = new BlockManager(numBlocks);
   const proposer = drafts
-    ? new DraftModelProposer(
-        await ModelRunner.create(gpu, draft, { ...limits, topK: TOP_K }),
-        new DraftTables(draftBlocks),
-      )
+    ? new DraftModelProposer(await ModelRunner.create(gpu, draft, { ...limits, topK: TOP_K }), draftBlocks)
     : new NoProposer();
   const tree = { treeNodes: drafts ? TREE_NODES : 1, treeDepth: TREE_DEPTH };
   const resident =
