@@ -5,48 +5,79 @@ import { bundledDraftFor, resolveModel } from "../engine/model/bundled.ts";
 import { openModel } from "../engine/model/open.ts";
 import { ModelText } from "../engine/text/model-text.ts";
 import type { AdapterChoice } from "../kernels/index.ts";
+import { measureDispatch } from "./dispatch.ts";
 import { allPairs, type PairResult, runPairs } from "./identity.ts";
 import { describeMachine } from "./machine.ts";
 import { referencePrompts } from "./prompts.ts";
-import { formatReport } from "./report.ts";
+import { formatDispatch, formatReport } from "./report.ts";
 import { measureThroughput } from "./throughput.ts";
 import { measureVerifyCost } from "./verify-cost.ts";
 
-const HELP = `Usage: npm run bench -- [throughput|identity] [options]
+const HELP = `Usage: npm run bench -- [throughput|identity|dispatch] [options]
 
   throughput   (default) prompt and decode tokens a second without and with each drafter, acceptance length, where a
                step's time goes, and the cost of verifying M rows
   identity     the same requests with speculation and without: every drafter, tree size, batch size, sampling and seed;
                exits with 1 if one token differs
+  dispatch     what a dispatch and a readback cost, on the host and on the device
 
   --model NAME|PATH             default sapling-14m
   --adapter auto|gpu|software   default auto
   --prompts N                   of the 16 bundled prompts, default all
   --tokens N                    most tokens a text, default 128
+  --drafters A,B                to measure, the first as the base; default none and all that the model has
+  --steps-in-flight N           steps that the device may be given ahead; 0 lets the host plan and walk each
+  --dispatches N                of one submit, default 200
   --json                        print JSON`;
 
 const ROW_COUNTS = [1, 2, 4, 8, 16, 32, 64] as const;
 const NUM_ROUNDS = 20;
 
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    model: { type: "string", default: "sapling-14m" },
+    adapter: { type: "string", default: "auto" },
+    prompts: { type: "string", default: "16" },
+    tokens: { type: "string", default: "128" },
+    drafters: { type: "string" },
+    "steps-in-flight": { type: "string", default: "2" },
+    dispatches: { type: "string", default: "200" },
+    json: { type: "boolean", default: false },
+    help: { type: "boolean", default: false },
+  },
+});
+type Values = typeof values;
+
 interface Settings {
   readonly model: string;
   readonly adapter: AdapterChoice;
   readonly drafters: readonly DrafterKind[];
+  readonly stepsInFlight: number;
   readonly prompts: readonly (readonly number[])[];
   readonly maxTokens: number;
   readonly json: boolean;
 }
 
-async function benchThroughput({ model, adapter, drafters, prompts, maxTokens, json }: Settings): Promise<void> {
-  const { info, throughput } = await measureThroughput({ model, adapter }, ["none", ...drafters], prompts, maxTokens);
+async function benchThroughput(values: Values): Promise<void> {
+  const { drafters, prompts, maxTokens, json, ...engine } = readSettings(values);
+  const { model, adapter } = engine;
+  const { info, throughput } = await measureThroughput(engine, drafters, prompts, maxTokens);
   const verifyCost = await measureVerifyCost(model, adapter, ROW_COUNTS, NUM_ROUNDS);
   const report = { machine: describeMachine(info), numPrompts: prompts.length, maxTokens, throughput, verifyCost };
   console.log(json ? JSON.stringify(report, null, 2) : formatReport(report));
 }
 
-async function benchIdentity({ model, adapter, drafters, prompts, maxTokens, json }: Settings): Promise<void> {
+async function benchDispatch({ adapter, dispatches, json }: Values): Promise<void> {
+  const figures = await measureDispatch(adapter as AdapterChoice, Number(dispatches));
+  console.log(json ? JSON.stringify(figures, null, 2) : formatDispatch(figures));
+}
+
+async function benchIdentity(values: Values): Promise<void> {
+  const { drafters, prompts, maxTokens, json, ...engine } = readSettings(values);
+  const pairs = allPairs(drafters.filter((drafter) => drafter !== "none"));
   const results: PairResult[] = [];
-  for await (const result of runPairs({ model, adapter }, allPairs(drafters), prompts, maxTokens)) {
+  for await (const result of runPairs(engine, pairs, prompts, maxTokens)) {
     results.push(result);
     const { drafter, treeNodes, batchSize, sampling, seed } = result.pair;
     const { numTokens, numDifferent, numAccepted, numRejected } = result;
@@ -66,8 +97,8 @@ async function benchIdentity({ model, adapter, drafters, prompts, maxTokens, jso
   process.exitCode = proves ? 0 : 1;
 }
 
-function readSettings(values: Readonly<Record<string, string | boolean | undefined>>): Settings {
-  const model = String(values.model);
+function readSettings(values: Values): Settings {
+  const { model } = values;
   const opened = openModel(resolveModel(model));
   opened.weights.close();
   if (opened.text === undefined) throw new Error(`${model} has no tokenizer`);
@@ -75,25 +106,20 @@ function readSettings(values: Readonly<Record<string, string | boolean | undefin
   const prompts = referencePrompts().slice(0, Number(values.prompts));
   return {
     model,
-    adapter: String(values.adapter) as AdapterChoice,
-    drafters: bundledDraftFor(opened.path) === undefined ? ["suffix"] : ["draft", "suffix"],
+    adapter: values.adapter as AdapterChoice,
+    drafters: (values.drafters?.split(",") as DrafterKind[] | undefined) ?? [
+      "none",
+      ...(bundledDraftFor(opened.path) === undefined ? [] : (["draft"] as const)),
+      "suffix",
+    ],
+    stepsInFlight: Number(values["steps-in-flight"]),
     prompts: prompts.map(({ prompt }) => text.encodeChat([{ role: "user", content: prompt }])),
     maxTokens: Number(values.tokens),
-    json: values.json === true,
+    json: values.json,
   };
 }
 
-const { values, positionals } = parseArgs({
-  allowPositionals: true,
-  options: {
-    model: { type: "string", default: "sapling-14m" },
-    adapter: { type: "string", default: "auto" },
-    prompts: { type: "string", default: "16" },
-    tokens: { type: "string", default: "128" },
-    json: { type: "boolean", default: false },
-    help: { type: "boolean", default: false },
-  },
-});
-const command = { throughput: benchThroughput, identity: benchIdentity }[positionals[0] ?? "throughput"];
+const commands = { throughput: benchThroughput, identity: benchIdentity, dispatch: benchDispatch };
+const command = commands[(positionals[0] ?? "throughput") as keyof typeof commands];
 if (values.help || command === undefined) console.log(HELP);
-else await command(readSettings(values));
+else await command(values);

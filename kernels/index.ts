@@ -5,7 +5,7 @@ export { GpuError } from "./errors.ts";
 export { fromHalf, fromHalfBits, toHalf, toHalfBits } from "./f16.ts";
 export { chooseFamily, type KernelFamily } from "./family.ts";
 export { createGpuContext, type GpuContext } from "./gpu-context.ts";
-export { type Binding, type Grid, type KernelSpec, Kernels, shaderSource } from "./kernel.ts";
+export { type Binding, type BoundKernel, type Grid, type KernelSpec, Kernels, shaderSource } from "./kernel.ts";
 export type { Op, OpContext, PassSize } from "./op.ts";
 export { type AttentionArgs, attention, type HeadShape, ROW_INFO_WORDS } from "./ops/attention.ts";
 export { type CommitKv, commitKv } from "./ops/commit-kv.ts";
