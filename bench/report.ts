@@ -1,3 +1,4 @@
+import type { DispatchFigures } from "./dispatch.ts";
 import type { Machine } from "./machine.ts";
 import type { ThroughputFigures } from "./throughput.ts";
 import type { VerifyCost } from "./verify-cost.ts";
@@ -28,10 +29,10 @@ export function formatReport({ machine, numPrompts, maxTokens, throughput, verif
       ]),
     ),
     "",
-    "Mean decode step, ms:",
+    "Mean decode step, ms. Draft, forward and sample are the device's own time where it drafts and walks by itself:",
     "",
     table(
-      ["drafter", "draft", "verify: forward", "sample", "readback and encoding", "commit", "whole step"],
+      ["drafter", "draft", "verify: forward", "sample", "host and waiting", "commit", "whole step"],
       drafters.map(({ drafter, split: s }) => [
         drafter,
         ...[s.draftMs, s.forwardMs, s.sampleMs, s.readbackMs, s.commitMs, s.stepMs].map((ms) => ms.toFixed(2)),
@@ -47,6 +48,22 @@ export function formatReport({ machine, numPrompts, maxTokens, throughput, verif
         ["T(M) / T(1)", ...verifyCost.map(({ ratio }) => ratio.toFixed(2))],
       ],
     ),
+  ].join("\n");
+}
+
+/** What dispatches and readbacks cost. */
+export function formatDispatch({ adapter, numDispatches, costs, readbackUs, stepUs }: DispatchFigures): string {
+  const us = (value: number | undefined) => (value === undefined ? "–" : value.toFixed(2));
+  return [
+    `${adapter}, ${numDispatches} dependent dispatches a submit, µs for each:`,
+    "",
+    table(
+      ["changes between dispatches", "host: encode", "submit", "device"],
+      costs.map((cost) => [cost.changes, us(cost.encodeUs), us(cost.submitUs), us(cost.deviceUs)]),
+    ),
+    "",
+    `Submit, map, read 64 bytes: ${us(readbackUs)} µs`,
+    `A step of ${numDispatches} dispatches and a readback: ${us(stepUs[0])} µs one at a time, ${us(stepUs[1])} µs with two in flight`,
   ].join("\n");
 }
 

@@ -31,9 +31,9 @@ export interface ThroughputFigures {
 }
 
 interface Contender {
+  readonly drafter: DrafterKind;
   readonly client: EngineClient;
   readonly runs: Run[];
-  readonly steps: StepStats[];
 }
 
 const PREFILL_TOKENS = 512;
@@ -46,28 +46,36 @@ export async function measureThroughput(
   maxTokens: number,
 ): Promise<{ readonly info: EngineInfo; readonly throughput: ThroughputFigures }> {
   const contenders: Contender[] = [];
-  for (const drafter of drafters) contenders.push(await enter({ ...options, drafter, profile: true }));
+  for (const drafter of drafters) {
+    const { client } = await createEngine({ ...options, drafter });
+    contenders.push({ drafter, client, runs: [] });
+  }
   const [plain] = contenders;
   if (plain === undefined) throw new RangeError("nothing to measure");
   const promptTokensPerSecond = await measurePrefill(plain.client, prompts);
-  for (const { client, steps } of contenders) {
-    await generate(client, prompts[0] ?? [0], { ...GREEDY, maxTokens: 16 });
-    steps.length = 0;
-  }
+  for (const { client } of contenders) await generate(client, prompts[0] ?? [0], { ...GREEDY, maxTokens: 16 });
   for (const prompt of prompts) {
     for (const { client, runs } of contenders) runs.push(await generate(client, prompt, { ...GREEDY, maxTokens }));
   }
   const plainRate = rate(plain);
-  const figures = contenders.map((contender) => toFigures(contender, plainRate));
   for (const { client } of contenders) await client.close();
+  const figures: DrafterFigures[] = [];
+  for (const contender of contenders) {
+    const split = await measureSplit({ ...options, drafter: contender.drafter }, prompts[0] ?? [0], maxTokens);
+    figures.push({ ...toFigures(contender, plainRate), split });
+  }
   return { info: plain.client.info, throughput: { promptTokensPerSecond, drafters: figures } };
 }
 
-async function enter(options: EngineOptions): Promise<Contender> {
-  const { client } = await createEngine(options);
-  const contender: Contender = { client, runs: [], steps: [] };
-  client.onStep((stats) => contender.steps.push(stats));
-  return contender;
+/** One prompt again, on an engine that measures: that costs time, so that the others do not. */
+async function measureSplit(options: EngineOptions, prompt: readonly number[], maxTokens: number): Promise<StepSplit> {
+  const { client } = await createEngine({ ...options, profile: true });
+  await generate(client, prompt, { ...GREEDY, maxTokens: 16 });
+  const steps: StepStats[] = [];
+  client.onStep((stats) => steps.push(stats));
+  await generate(client, prompt, { ...GREEDY, maxTokens });
+  await client.close();
+  return meanSplit(steps.filter(({ numPrefillTokens }) => numPrefillTokens === 0));
 }
 
 /** Best of three, of a prompt pieced together from the others. */
@@ -87,7 +95,7 @@ function rate({ runs }: Contender): number {
   return (1000 * sum(runs, ({ numDecoded }) => numDecoded)) / sum(runs, ({ decodeMs }) => decodeMs);
 }
 
-function toFigures(contender: Contender, plainRate: number): DrafterFigures {
+function toFigures(contender: Contender, plainRate: number): Omit<DrafterFigures, "split"> {
   const { client, runs } = contender;
   const numSteps = sum(runs, (run) => run.numSteps);
   return {
@@ -101,7 +109,6 @@ function toFigures(contender: Contender, plainRate: number): DrafterFigures {
         1,
         sum(runs, ({ numDraft }) => numDraft),
       ),
-    split: meanSplit(contender.steps.filter(({ numPrefillTokens }) => numPrefillTokens === 0)),
   };
 }
 

@@ -5,6 +5,7 @@ import { ModelRunner } from "../engine/runner/model-runner.ts";
 import { GREEDY } from "../engine/sampling-params.ts";
 import { type AdapterChoice, openGpu } from "../kernels/index.ts";
 import { numBlocksFor } from "../kvcache/ids.ts";
+import { median } from "./median.ts";
 
 /** Milliseconds of one verify pass of `numRows` tree nodes of one sequence, from the call to the drawn tokens. */
 export interface VerifyCost {
@@ -64,8 +65,4 @@ export async function measureVerifyCost(
     const medianMs = medians[i] ?? 0;
     return { numRows, medianMs, ratio: medianMs / (medians[0] ?? medianMs) };
   });
-}
-
-function median(values: readonly number[]): number {
-  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? 0;
 }

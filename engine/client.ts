@@ -40,13 +40,13 @@ export interface VerifiedTree {
   readonly bonusTokenId: number;
 }
 
-/** Where a verify pass's time went, in ms. */
+/** Where `verifyMs` went, in ms. */
 export interface PassProfile {
   /** On the device: from token ids to logits. */
   readonly forwardMs: number;
-  /** On the device: from logits to drawn tokens. */
+  /** On the device: from logits to drawn tokens and, where the device walks them, to committed ones. */
   readonly sampleMs: number;
-  /** The rest, from the call to the tokens: encoding, submit, reading back. */
+  /** The rest: planning, encoding, submit, reading back, as far as the device did not work meanwhile. */
   readonly overheadMs: number;
 }
 
@@ -61,9 +61,11 @@ export interface StepStats {
   readonly numRows: number;
   readonly numEmittedTokens: number;
   readonly numPreemptions: number;
+  /** A step that drafts on the device counts as verifying as a whole, unless the engine was asked to measure. */
   readonly draftMs: number;
   readonly verifyMs: number;
   readonly commitMs: number;
+  /** Since the step before it or, where the engine was idle, since it began: steps may overlap. */
   readonly stepMs: number;
   /** Parts of the verify pass, where the engine was asked to measure them and the adapter can. */
   readonly pass?: PassProfile;

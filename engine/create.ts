@@ -17,6 +17,8 @@ import { bundledDraftFor, resolveModel } from "./model/bundled.ts";
 import { checkKernelSizes } from "./model/llama.ts";
 import { openModel } from "./model/open.ts";
 import type { LlamaConfig, OpenedModel } from "./model/types.ts";
+import { numLookahead } from "./resident/resident-drafter.ts";
+import { ResidentLoop } from "./resident/resident-loop.ts";
 import { blockBytes } from "./runner/kv-storage.ts";
 import { ModelRunner, type RunnerOptions } from "./runner/model-runner.ts";
 import { DraftModelProposer } from "./speculative/draft-model.ts";
@@ -70,6 +72,8 @@ async function assemble(
     ModelRunner.create(gpu, model, { ...plan.runner, topK: 1, profile: settings.profile }),
     createProposer(settings, gpu, draft, plan.runner),
   ]);
+  const treeNodes = proposer instanceof NoProposer ? 1 : settings.treeNodes;
+  const resident = await createResident({ ...settings, treeNodes }, gpu, runner, proposer);
   const info = {
     modelName: model.name,
     drafter: proposer.name,
@@ -85,8 +89,8 @@ async function assemble(
   };
   return new Engine({
     ...{ info, runner, proposer, blocks: new BlockManager(plan.runner.numBlocks) },
-    ...{ tokenBudget: settings.tokenBudget, treeDepth: settings.treeDepth },
-    treeNodes: proposer instanceof NoProposer ? 1 : settings.treeNodes,
+    ...{ tokenBudget: settings.tokenBudget, treeDepth: settings.treeDepth, treeNodes },
+    ...(resident ? { resident, stepsInFlight: settings.stepsInFlight } : { stepsInFlight: 1 }),
     dispose: () => {
       gpu.pool.destroyAll();
       device.close();
@@ -117,10 +121,11 @@ async function createProposer(
 ): Promise<Proposer> {
   if (drafter === "none") return new NoProposer();
   if (draft === undefined) return new SuffixProposer();
-  // A level has a row for every frontier node of every sequence.
+  // A level has a row for every frontier node of every sequence; catching up, one for every token that a step can emit.
   const maxLogits = maxNumSeqs * treeTopK;
-  const maxRows = Math.max(runner.maxRows, maxLogits);
-  const maxTableWords = runner.maxTableWords + maxLogits * treeDepth;
+  const maxRows = Math.max(runner.maxRows, maxLogits, maxNumSeqs * (treeDepth + 1));
+  const longest = numBlocksFor(runner.maxModelLen + numLookahead(treeTopK, treeDepth));
+  const maxTableWords = maxNumSeqs * Math.min(longest, runner.numBlocks) + maxLogits * treeDepth;
   const draftRunner = await ModelRunner.create(gpu, draft, {
     ...runner,
     maxRows,
@@ -129,6 +134,19 @@ async function createProposer(
     topK: treeTopK,
   });
   return new DraftModelProposer(draftRunner, new BlockManager(runner.numBlocks));
+}
+
+/** Steady decoding on the device: undefined where it is not wanted, or the proposer drafts on the host. */
+async function createResident(
+  { stepsInFlight, maxNumSeqs, treeNodes, treeDepth, profile }: Settings,
+  gpu: GpuContext,
+  runner: ModelRunner,
+  proposer: Proposer,
+): Promise<ResidentLoop | undefined> {
+  if (stepsInFlight === 0) return undefined;
+  const options = { maxLanes: maxNumSeqs, treeNodes, treeDepth, stepsInFlight, profile };
+  if (proposer instanceof DraftModelProposer) return ResidentLoop.create(gpu, runner, proposer, options);
+  return proposer instanceof NoProposer ? ResidentLoop.create(gpu, runner, undefined, options) : undefined;
 }
 
 /** Sizes that follow from the options and the model. @throws EngineOptionsError naming value, limit and way out. */

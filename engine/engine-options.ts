@@ -25,6 +25,11 @@ export interface EngineOptions {
   readonly treeDepth?: number;
   /** Children that a node may have, and nodes that a level expands. */
   readonly treeTopK?: number;
+  /**
+   * Steps of steady decoding that the device may be given before the first one's tokens are read; it then drafts, walks
+   * and commits by itself. 0: the host does that, step by step.
+   */
+  readonly stepsInFlight?: number;
   /** Measure the parts of each verify pass on the device (`StepStats.pass`), for benchmarks. */
   readonly profile?: boolean;
 }
@@ -37,6 +42,7 @@ export const ENGINE_DEFAULTS = {
   treeNodes: 8,
   treeDepth: 6,
   treeTopK: 3,
+  stepsInFlight: 2,
   profile: false,
 } as const satisfies Partial<EngineOptions>;
 

@@ -5,9 +5,11 @@ import { Scheduler } from "../scheduler/scheduler.ts";
 import type { EngineClient, EngineInfo, EngineOutput, EngineRequest, StepStats } from "./client.ts";
 import { EngineDeadError, EngineRequestError } from "./errors.ts";
 import { OutputStream } from "./output-stream.ts";
+import type { ResidentLoop } from "./resident/resident-loop.ts";
 import type { ModelRunner } from "./runner/model-runner.ts";
 import type { Proposer } from "./speculative/proposer.ts";
-import { describe, type PlannedSequence, toBatch, type VerifiedSequence, verify } from "./step.ts";
+import { type PlannedSequence, toBatch, type VerifiedSequence, verifiedLane, verify } from "./step.ts";
+import { type StepTimes, stepStats } from "./step-stats.ts";
 
 export interface EngineParts {
   readonly info: EngineInfo;
@@ -18,6 +20,10 @@ export interface EngineParts {
   /** Nodes of one draft tree, root included; 1 with a proposer that never proposes. */
   readonly treeNodes: number;
   readonly treeDepth: number;
+  /** Runs steady decoding on the device, where the proposer can draft there. */
+  readonly resident?: ResidentLoop;
+  /** Steps that may be submitted before the first one's tokens are read, where they run on the device. */
+  readonly stepsInFlight: number;
   /** Frees the device and everything on it. */
   readonly dispose: () => void;
 }
@@ -30,6 +36,18 @@ interface Entry {
   queueMs?: number;
 }
 
+/** A step whose results are not committed yet. */
+interface StepInFlight {
+  readonly output: SchedulerOutput;
+  readonly startMs: number;
+  readonly verification: Promise<Verification>;
+}
+
+/** What a step found, and where its time went as far as it is known: on the host, or on the device. */
+interface Verification extends Pick<StepTimes, "draftMs" | "pass"> {
+  readonly sequences: readonly VerifiedSequence[];
+}
+
 /** The engine in this process: one loop that schedules, proposes, verifies and commits, while there is work. */
 export class Engine implements EngineClient {
   readonly info: EngineInfo;
@@ -37,6 +55,9 @@ export class Engine implements EngineClient {
   readonly #scheduler: Scheduler;
   readonly #entries = new Map<string, Entry>();
   readonly #listeners = new Set<(stats: StepStats) => void>();
+  /** In order. Several only where all of them run on the device. */
+  readonly #inFlight: StepInFlight[] = [];
+  #lastStepEndMs = 0;
   #loop: Promise<void> | undefined;
   #deadReason: string | undefined;
 
@@ -98,7 +119,7 @@ export class Engine implements EngineClient {
     try {
       // Callers of the same turn get into the first step together.
       await Promise.resolve();
-      while (this.#scheduler.hasWork()) await this.#step();
+      while (this.#scheduler.hasWork() || this.#inFlight.length > 0) await this.#step();
     } catch (error) {
       this.#die(error instanceof Error ? error.message : String(error));
     } finally {
@@ -106,50 +127,97 @@ export class Engine implements EngineClient {
     }
   }
 
+  /** Gives the device as many steps as may be in flight, then takes in the oldest. */
   async #step(): Promise<void> {
-    const startMs = performance.now();
-    const output = this.#scheduler.schedule();
-    if (output.sequences.length === 0) throw new Error("invariant: there is work, but nothing could be scheduled");
-    const plan = await this.#propose(output);
-    const draftedMs = performance.now();
-    const { tokenIds } = await this.#parts.runner.run(plan.map(toBatch));
+    for (let next = this.#next(); next !== undefined; next = this.#next()) this.#inFlight.push(next);
+    const [step] = this.#inFlight;
+    if (step === undefined) throw new Error("invariant: there is work, but nothing could be scheduled");
+    const { sequences: found, ...parts } = await step.verification;
     const verifiedMs = performance.now();
-    const verified = this.#settle(verify(plan, tokenIds));
-    this.#parts.runner.kv.commit(verified.flatMap(({ moves }) => moves));
+    this.#inFlight.shift();
+    const verified = this.#settle(found);
     const { sequences } = this.#scheduler.commit(
-      output,
+      step.output,
       verified.map(({ result }) => result),
     );
     for (const sequence of sequences) this.#emit(sequence, verified);
-    const endMs = performance.now();
-    const times = { draftMs: draftedMs - startMs, verifyMs: verifiedMs - draftedMs, commitMs: endMs - verifiedMs };
-    this.#report(output, plan, verified, sequences, { ...times, stepMs: endMs - startMs });
+    if (this.#inFlight.length === 0) this.#parts.resident?.end();
+    this.#report(step, verified, sequences, { ...parts, verifiedMs });
+  }
+
+  /** The next step to submit, if there is one that need not wait for those in flight. */
+  #next(): StepInFlight | undefined {
+    const { resident, stepsInFlight } = this.#parts;
+    const numAhead = this.#inFlight.length;
+    if (numAhead >= stepsInFlight) return undefined;
+    const startMs = performance.now();
+    if (numAhead === 0) {
+      const output = this.#scheduler.schedule();
+      if (output.sequences.length === 0) return undefined;
+      for (const entry of output.sequences.map((scheduled) => this.#entryOf(scheduled))) {
+        entry.queueMs ??= startMs - entry.arrivalMs;
+      }
+      const isResident = resident?.start(
+        output,
+        output.sequences.map((scheduled) => this.#withEntry(scheduled)),
+      );
+      const verification = resident && isResident ? this.#decodeThere(resident, output) : this.#decodeHere(output);
+      return { output, startMs, verification };
+    }
+    const limits = resident?.reserveAhead(numAhead);
+    const output = limits && this.#scheduler.scheduleAhead(limits);
+    return resident && output && { output, startMs, verification: this.#decodeThere(resident, output) };
+  }
+
+  /** A step that runs on the device from drafting to commit. It is submitted when this returns. */
+  #decodeThere(resident: ResidentLoop, output: SchedulerOutput): Promise<Verification> {
+    const step = resident.submit(this.#inFlight.length);
+    const verification = step.then(({ lanes, times }): Verification => {
+      const sequences = output.sequences.flatMap(({ sequence: { id } }, i) => {
+        const lane = lanes[i];
+        return lane ? verifiedLane(id, lane) : [];
+      });
+      return times ? { sequences, draftMs: times.draftMs, pass: times } : { sequences, draftMs: 0 };
+    });
+    // It is awaited later, or never: after the failure of a step before it.
+    verification.catch(() => {});
+    return verification;
+  }
+
+  /** A step of any kind, drafted, batched and walked by the host. */
+  async #decodeHere(output: SchedulerOutput): Promise<Verification> {
+    const startMs = performance.now();
+    const plan = await this.#propose(output);
+    const draftMs = performance.now() - startMs;
+    const { tokenIds } = await this.#parts.runner.run(plan.map(toBatch));
+    const sequences = verify(plan, tokenIds);
+    this.#parts.runner.kv.commit(sequences.flatMap(({ moves, failed }) => (failed ? [] : moves)));
+    const pass = this.#parts.runner.profile;
+    return { sequences, draftMs, ...(pass ? { pass } : {}) };
   }
 
   /** Trees for the step's sequences. Those whose prompt is still being computed let the proposer catch up with it. */
   async #propose(output: SchedulerOutput): Promise<PlannedSequence[]> {
-    const { proposer, blocks, treeDepth } = this.#parts;
-    const entries = output.sequences.map((scheduled) => ({ scheduled, entry: this.#entryOf(scheduled) }));
-    const nowMs = performance.now();
-    for (const { entry } of entries) entry.queueMs ??= nowMs - entry.arrivalMs;
+    const { proposer, treeDepth } = this.#parts;
+    const planned = output.sequences.map((scheduled) => this.#withEntry(scheduled));
     const trees = await proposer.propose(
-      entries.map(({ scheduled, entry: { request } }) => ({
-        ...{ id: request.id, tokenIds: scheduled.sequence.tokenIds, choice: request.choice, params: request.params },
+      planned.map(({ scheduled, sequence: { id, tokenIds }, choice, params }) => ({
+        ...{ id, tokenIds, choice, params },
         maxNodes: 1 + scheduled.numLookaheadNodes,
         maxDepth: Math.min(treeDepth, scheduled.maxDraftDepth),
       })),
     );
-    return entries.flatMap(({ scheduled, entry: { request } }, i) => {
+    return planned.map((sequence, i) => {
       const tree = trees[i];
-      if (tree === undefined) throw new Error(`invariant: ${proposer.name} gave no tree for ${request.id}`);
-      const blockTable = blocks.blockTable(request.id);
-      return [{ scheduled, params: request.params, choice: request.choice, blockTable, tree }];
+      if (tree === undefined) throw new Error(`invariant: ${proposer.name} gave no tree for ${sequence.sequence.id}`);
+      return { ...sequence, tree };
     });
   }
 
-  /** Ends sequences whose logits were not numbers, and those alone. */
-  #settle(verified: VerifiedSequence[]): VerifiedSequence[] {
+  /** Leaves out sequences that ended meanwhile; ends those whose logits were not numbers, and those alone. */
+  #settle(verified: readonly VerifiedSequence[]): VerifiedSequence[] {
     return verified.filter(({ failed, result: { id } }) => {
+      if (!this.#entries.has(id)) return false;
       if (failed) {
         this.#scheduler.abort(id);
         this.#end(id, { ...NOTHING, finishReason: "error", error: "the model gave logits that are not numbers" });
@@ -160,7 +228,7 @@ export class Engine implements EngineClient {
 
   #emit(committed: CommittedSequence, verified: readonly VerifiedSequence[]): void {
     const { id, emittedTokenIds: tokenIds, numAccepted, finishReason } = committed;
-    const tree = verified.find(({ result }) => result.id === id)?.planned.tree;
+    const tree = verified.find(({ result }) => result.id === id)?.tree;
     const { queueMs } = this.#entries.get(id) ?? {};
     const output = {
       ...{ tokenIds, numAccepted, numDraft: (tree?.tokenIds.length ?? 1) - 1 },
@@ -214,31 +282,27 @@ export class Engine implements EngineClient {
     return entry;
   }
 
+  /** A scheduled sequence with what only the engine and the cache know of it. */
+  #withEntry(scheduled: ScheduledSequence) {
+    const { sequence } = scheduled;
+    const { params, choice } = this.#entryOf(scheduled).request;
+    return { scheduled, sequence, params, choice, blockTable: this.#parts.blocks.blockTable(sequence.id) };
+  }
+
+  /** Steps may overlap: a step's time is what it added to the time of the one before it. */
   #report(
-    output: SchedulerOutput,
-    plan: readonly PlannedSequence[],
+    { output, startMs }: StepInFlight,
     verified: readonly VerifiedSequence[],
     committed: readonly CommittedSequence[],
-    times: Pick<StepStats, "draftMs" | "verifyMs" | "commitMs" | "stepMs">,
+    times: Pick<StepTimes, "draftMs" | "pass" | "verifiedMs">,
   ): void {
+    const endMs = performance.now();
+    const begunMs = Math.max(startMs, this.#lastStepEndMs);
+    this.#lastStepEndMs = endMs;
     if (this.#listeners.size === 0) return;
-    const numDraft = plan.reduce((sum, { tree }) => sum + tree.tokenIds.length - 1, 0);
-    const stats: StepStats = {
-      ...this.#loadNow(),
-      ...times,
-      ...(this.#parts.runner.profile ? { pass: this.#parts.runner.profile } : {}),
-      numPrefillTokens: plan.reduce((sum, { scheduled }) => sum + numPromptRows(scheduled), 0),
-      numRows: output.numTokens + numDraft,
-      numEmittedTokens: committed.reduce((sum, { emittedTokenIds }) => sum + emittedTokenIds.length, 0),
-      numPreemptions: output.preemptedIds.length,
-      sequences: verified.map(describe),
-    };
+    const stats = { ...this.#loadNow(), ...stepStats(output, verified, committed, { ...times, begunMs, endMs }) };
     for (const listener of this.#listeners) listener(stats);
   }
-}
-
-function numPromptRows({ sequence, startPosition, numTokens }: ScheduledSequence): number {
-  return Math.max(0, Math.min(startPosition + numTokens, sequence.numPromptTokens) - startPosition);
 }
 
 const NOTHING = { tokenIds: [], numAccepted: 0, numDraft: 0 } as const;

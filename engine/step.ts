@@ -1,11 +1,11 @@
-import { NO_TOKEN } from "../kernels/index.ts";
+import { type LaneResult, NO_TOKEN } from "../kernels/index.ts";
 import { BLOCK_SIZE } from "../kvcache/ids.ts";
 import type { ScheduledSequence, StepResult } from "../scheduler/output.ts";
 import type { StepSequence } from "./client.ts";
 import type { BatchSequence } from "./runner/batch.ts";
 import type { SlotMove } from "./runner/kv-storage.ts";
 import type { SamplingParams } from "./sampling-params.ts";
-import type { DraftTree } from "./speculative/draft-tree.ts";
+import { childOf, type DraftTree } from "./speculative/draft-tree.ts";
 import { walkTree } from "./speculative/walk.ts";
 
 /** One sequence's part of a step, with everything that its rows need. */
@@ -20,14 +20,16 @@ export interface PlannedSequence {
 
 /** What verification found for one sequence. */
 export interface VerifiedSequence {
-  readonly planned: PlannedSequence;
+  readonly tree: DraftTree;
   readonly result: StepResult;
-  /** Accepted nodes of the tree, root excluded. */
-  readonly path: readonly number[];
-  /** Copies that make the accepted path's K/V contiguous, in ascending depth. */
-  readonly moves: readonly SlotMove[];
   /** The logits held no token to draw: they were not numbers. */
   readonly failed: boolean;
+}
+
+/** The same of a step that the host walks. */
+export interface WalkedSequence extends VerifiedSequence {
+  /** Copies that make the accepted path's K/V contiguous, in ascending depth. */
+  readonly moves: readonly SlotMove[];
 }
 
 /** Rows of the verify pass: the chunk of known tokens, then the tree's nodes below the last of them. */
@@ -43,7 +45,7 @@ export function toBatch({ scheduled, params, choice, blockTable, tree }: Planned
  * Walks every sampled sequence's tree. Pure: nothing is committed.
  * @param drawn u32, one token for each row that samples, in the order of the batch
  */
-export function verify(plan: readonly PlannedSequence[], drawn: Uint32Array): VerifiedSequence[] {
+export function verify(plan: readonly PlannedSequence[], drawn: Uint32Array): WalkedSequence[] {
   let at = 0;
   return plan
     .filter(({ scheduled }) => scheduled.needsSample)
@@ -52,9 +54,8 @@ export function verify(plan: readonly PlannedSequence[], drawn: Uint32Array): Ve
       const { path, tokenIds } = walkTree(planned.tree, drawn.subarray(at, at + numNodes));
       at += numNodes;
       return {
-        planned,
+        tree: planned.tree,
         result: { id: planned.scheduled.sequence.id, tokenIds, numAccepted: path.length },
-        path,
         moves: movesOf(planned, path),
         failed: tokenIds.at(-1) === NO_TOKEN,
       };
@@ -70,12 +71,22 @@ function movesOf({ scheduled, blockTable }: PlannedSequence, path: readonly numb
     .map(({ from, to }) => ({ from: slot(from), to: slot(to) }));
 }
 
+/** What a lane's step found, its tree as the host has trees. */
+export function verifiedLane(id: string, { alive, emitted, tree }: LaneResult): VerifiedSequence {
+  const { tokenIds, parents, depths, logSurvivals } = tree;
+  return {
+    tree: { tokenIds, parents: [-1, ...parents.slice(1)], depths, probs: logSurvivals.map(Math.exp) },
+    result: { id, tokenIds: emitted, numAccepted: emitted.length - 1 },
+    failed: !alive,
+  };
+}
+
 /** What the dashboard and the metrics are told about a verified sequence. */
-export function describe({ planned: { tree }, result, path }: VerifiedSequence): StepSequence {
+export function describe({ tree, result }: VerifiedSequence): StepSequence {
   const numDraft = tree.tokenIds.length - 1;
   const { id, numAccepted, tokenIds } = result;
   if (numDraft === 0) return { id, numDraft, numAccepted };
-  const accepted = new Set([0, ...path]);
+  const accepted = acceptedNodes(tree, tokenIds);
   return {
     ...{ id, numDraft, numAccepted },
     tree: {
@@ -84,4 +95,17 @@ export function describe({ planned: { tree }, result, path }: VerifiedSequence):
       bonusTokenId: tokenIds.at(-1) ?? 0,
     },
   };
+}
+
+/** The nodes that the walk passed, the root among them, when it emitted `tokenIds`. */
+function acceptedNodes(tree: DraftTree, tokenIds: readonly number[]): Set<number> {
+  const child = childOf(tree);
+  const accepted = new Set([0]);
+  let node: number | undefined = 0;
+  for (const tokenId of tokenIds) {
+    node = child(node, tokenId);
+    if (node === undefined) break;
+    accepted.add(node);
+  }
+  return accepted;
 }

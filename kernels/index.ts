@@ -5,13 +5,24 @@ export { GpuError } from "./errors.ts";
 export { fromHalf, fromHalfBits, toHalf, toHalfBits } from "./f16.ts";
 export { chooseFamily, type KernelFamily } from "./family.ts";
 export { createGpuContext, type GpuContext } from "./gpu-context.ts";
-export { type Binding, type Grid, type KernelSpec, Kernels, shaderSource } from "./kernel.ts";
+export { type Binding, type BoundKernel, type Grid, type KernelSpec, Kernels, shaderSource } from "./kernel.ts";
 export type { Op, OpContext, PassSize } from "./op.ts";
 export { type AddRmsNormArgs, addRmsNorm } from "./ops/add-rms-norm.ts";
 export { type AttentionArgs, attention, attentionSplits, MAX_TREE_PATH, ROW_INFO_WORDS } from "./ops/attention.ts";
 export type { HeadShape } from "./ops/attention-types.ts";
 export { type CommitKv, commitKv } from "./ops/commit-kv.ts";
 export { embedding } from "./ops/embedding.ts";
+export {
+  draftCatchUp,
+  draftGrow,
+  draftPoolBytes,
+  draftTree,
+  type LaneBatch,
+  type LaneOp,
+  laneRows,
+  laneWalk,
+} from "./ops/lane-steps.ts";
+export { type LaneResult, type LaneShape, type LaneStart, laneBytes, packLanes, readLane } from "./ops/lanes.ts";
 export { type MatmulArgs, matmul } from "./ops/matmul.ts";
 export { packActivation } from "./ops/pack-activation.ts";
 export {

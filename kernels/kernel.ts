@@ -56,10 +56,45 @@ function formatNumber(value: number): string {
   return Number.isInteger(value) ? String(value) : value.toExponential();
 }
 
+/** WebGPU offers 64 bytes of immediates. */
+const MAX_IMMEDIATES = 16;
+
+/**
+ * What the pass that is being encoded has set already. Every call into the device's encoder costs the host about a
+ * microsecond, and there are hundreds of dispatches in a step; immediates stay set from pipeline to pipeline.
+ */
+class EncodedState {
+  pipeline: GPUComputePipeline | undefined;
+  bindGroup: GPUBindGroup | undefined;
+  #pass: GPUComputePassEncoder | undefined;
+  readonly #immediates = new Uint32Array(MAX_IMMEDIATES);
+  #numImmediates = 0;
+
+  /** A pass begins with nothing set. */
+  begin(pass: GPUComputePassEncoder): void {
+    if (pass === this.#pass) return;
+    this.#pass = pass;
+    this.pipeline = undefined;
+    this.bindGroup = undefined;
+    this.#numImmediates = 0;
+  }
+
+  /** Whether the first `count` words differ from those that are set; they are taken for set then. */
+  changes(words: Uint32Array, count: number): boolean {
+    let same = count <= this.#numImmediates;
+    for (let i = 0; same && i < count; i++) same = words[i] === this.#immediates[i];
+    if (same) return false;
+    for (let i = 0; i < count; i++) this.#immediates[i] = words[i] ?? 0;
+    this.#numImmediates = Math.max(this.#numImmediates, count);
+    return true;
+  }
+}
+
 /** Compiles each distinct spec once per device. The key is the source itself, so it can never go stale. */
 export class Kernels {
   readonly #pipelines = new Map<string, Promise<GPUComputePipeline>>();
   readonly #device: GPUDevice;
+  readonly #encoded = new EncodedState();
 
   constructor(device: GPUDevice) {
     this.#device = device;
@@ -102,12 +137,17 @@ export class Kernels {
         resource: "buffer" in binding ? binding : { buffer: binding },
       })),
     });
+    const { numImmediates } = spec;
+    const encoded = this.#encoded;
     return {
       dispatch(pass, grid, immediates) {
         if (grid[0] === 0 || grid[1] === 0 || grid[2] === 0) return;
-        pass.setPipeline(pipeline);
-        pass.setBindGroup(0, bindGroup);
-        if (spec.numImmediates > 0) pass.setImmediates(0, immediates, 0, spec.numImmediates);
+        encoded.begin(pass);
+        if (encoded.pipeline !== pipeline) pass.setPipeline(pipeline);
+        encoded.pipeline = pipeline;
+        if (encoded.bindGroup !== bindGroup) pass.setBindGroup(0, bindGroup);
+        encoded.bindGroup = bindGroup;
+        if (encoded.changes(immediates, numImmediates)) pass.setImmediates(0, immediates, 0, numImmediates);
         pass.dispatchWorkgroups(grid[0], grid[1], grid[2]);
       },
     };

@@ -8,7 +8,8 @@ interface SchedulerState {
   readonly running: readonly Sequence[];
   readonly waiting: readonly Sequence[];
   readonly known: readonly Sequence[];
-  readonly inFlight: SchedulerOutput | undefined;
+  /** In order. */
+  readonly inFlight: readonly SchedulerOutput[];
   readonly maxNumSeqs: number;
 }
 
@@ -20,6 +21,7 @@ export function checkSchedulerIntegrity(state: SchedulerState): void {
     invariant(!state.blocks.has(id) && numComputedTokens === 0, `${id} waits, but holds blocks or computed tokens`);
   }
   checkHolders(state);
+  for (const [numAhead, plan] of state.inFlight.entries()) checkReserved(plan, numAhead, state.blocks);
 }
 
 function checkQueues({ running, waiting, maxNumSeqs }: SchedulerState): void {
@@ -47,16 +49,29 @@ function checkRunning({ id, numComputedTokens, numTokens, maxNumTokens }: Sequen
   );
 }
 
-/** Blocks are held by running sequences, and by aborted ones of the step in flight; when idle, by no one. */
+/** Blocks are held by running sequences, and by ended ones of the steps in flight; when idle, by no one. */
 function checkHolders({ blocks, running, waiting, known, inFlight }: SchedulerState): void {
-  const numAborted = known.filter(({ status }) => status === "finished").length;
+  const ended = known.filter(({ status }) => status === "finished");
   invariant(
-    known.length === running.length + waiting.length + numAborted,
-    `${known.length} sequences known, ${running.length} run, ${waiting.length} wait, ${numAborted} aborted in flight`,
+    known.length === running.length + waiting.length + ended.length,
+    `${known.length} sequences known, ${running.length} run, ${waiting.length} wait, ${ended.length} ended in flight`,
   );
-  invariant(numAborted === 0 || inFlight !== undefined, `${numAborted} ended sequences are still known`);
+  const planned = new Set(inFlight.flatMap(({ sequences }) => sequences.map(({ sequence }) => sequence)));
+  for (const sequence of ended) invariant(planned.has(sequence), `${sequence.id} has ended, but is still known`);
   invariant(
-    blocks.numTables === running.length + numAborted,
-    `${blocks.numTables} block tables for ${running.length} running and ${numAborted} aborted sequences`,
+    blocks.numTables === running.length + ended.length,
+    `${blocks.numTables} block tables for ${running.length} running and ${ended.length} ended sequences`,
   );
+}
+
+/** Every slot that a step in flight may write is there, whatever the `numAhead` steps before it emit. */
+function checkReserved({ sequences }: SchedulerOutput, numAhead: number, blocks: BlockManager): void {
+  for (const { sequence, numLookaheadNodes, maxDraftDepth } of sequences) {
+    const { id, status, numTokens } = sequence;
+    const numNeeded = numTokens + numAhead * (maxDraftDepth + 1) + numLookaheadNodes;
+    invariant(
+      status !== "running" || blocks.numSlots(id) >= numNeeded,
+      () => `${id}: ${blocks.numSlots(id)} slots, steps in flight may write ${numNeeded}`,
+    );
+  }
 }

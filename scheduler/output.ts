@@ -1,5 +1,12 @@
 import type { Sequence } from "./sequence.ts";
 
+/** Bounds of every tree of steps that are planned before the results of the ones before them are known. */
+export interface TreeLimits {
+  /** Nodes below the root. */
+  readonly numLookaheadNodes: number;
+  readonly maxDraftDepth: number;
+}
+
 /**
  * One sequence's part of a step. Rows: the known tokens at positions `startPosition … startPosition + numTokens − 1`,
  * each in the slot of the same index; then, where `needsSample`, up to `numLookaheadNodes` draft nodes below the root,
@@ -7,7 +14,7 @@ import type { Sequence } from "./sequence.ts";
  */
 export interface ScheduledSequence {
   readonly sequence: Sequence;
-  /** = numComputedTokens. */
+  /** = numComputedTokens. In a step that is planned ahead, the lowest that it can be; so is rootPosition. */
   readonly startPosition: number;
   /** Known tokens to compute, at least 1. */
   readonly numTokens: number;
@@ -24,7 +31,7 @@ export interface ScheduledSequence {
   readonly maxDraftDepth: number;
 }
 
-/** A step's plan: immutable, to be given back to `commit` or `discard` before the next `schedule`. */
+/** A step's plan: immutable, to be given back to `commit`, in the order of planning, or to `discard`. */
 export interface SchedulerOutput {
   readonly stepId: number;
   /** In order of arrival. Empty when there is nothing to do. */

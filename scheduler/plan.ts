@@ -1,8 +1,8 @@
 import type { BlockManager } from "../kvcache/block-manager.ts";
 import { BLOCK_SIZE } from "../kvcache/ids.ts";
 import { invariant } from "../kvcache/invariant.ts";
-import type { ScheduledSequence } from "./output.ts";
-import type { SequenceState } from "./sequence.ts";
+import type { ScheduledSequence, TreeLimits } from "./output.ts";
+import type { Sequence, SequenceState } from "./sequence.ts";
 
 /**
  * Divides a step's rows: first one for every decode (one pending token), so that prompts never hold up running
@@ -34,6 +34,29 @@ export function planKnownTokens(sequence: SequenceState, numTokens: number): Sch
     numLookaheadNodes: 0,
     maxDraftDepth: needsSample ? sequence.maxDraftDepth : 0,
   };
+}
+
+/** The decode of a sequence after `numAhead` steps whose results are not known yet. Each emits one token at least. */
+export function planAhead(sequence: SequenceState, numAhead: number, limits: TreeLimits): ScheduledSequence {
+  const position = sequence.numTokens - 1 + numAhead;
+  return { sequence, startPosition: position, numTokens: 1, rootPosition: position, needsSample: true, ...limits };
+}
+
+/** A decode that is not certain to have ended by the time that `numAhead` steps in flight have. */
+export function goesOn({ sequence, needsSample }: ScheduledSequence, numAhead: number): boolean {
+  return sequence.status === "running" && needsSample && sequence.numTokens + numAhead < sequence.maxNumTokens;
+}
+
+/** Reserves what a step may write whatever the `numAhead` steps before it emit. False where that might not fit. */
+export function reserveAhead(
+  { id, numTokens }: Sequence,
+  numAhead: number,
+  { numLookaheadNodes, maxDraftDepth }: TreeLimits,
+  blocks: BlockManager,
+  maxSequenceLen: number,
+): boolean {
+  const mostTokens = numTokens + numAhead * (maxDraftDepth + 1);
+  return mostTokens + maxDraftDepth + 1 <= maxSequenceLen && blocks.ensure(id, mostTokens + numLookaheadNodes);
 }
 
 /** What a step has left for draft nodes. */

@@ -3,8 +3,15 @@ import { BLOCK_SIZE, numBlocksFor } from "../kvcache/ids.ts";
 import { invariant } from "../kvcache/invariant.ts";
 import { SchedulerError } from "./errors.ts";
 import { checkSchedulerIntegrity } from "./integrity.ts";
-import type { CommitResult, CommittedSequence, ScheduledSequence, SchedulerOutput, StepResult } from "./output.ts";
-import { assignRows, planKnownTokens, reserveLookahead } from "./plan.ts";
+import type {
+  CommitResult,
+  CommittedSequence,
+  ScheduledSequence,
+  SchedulerOutput,
+  StepResult,
+  TreeLimits,
+} from "./output.ts";
+import { assignRows, goesOn, planAhead, planKnownTokens, reserveAhead, reserveLookahead } from "./plan.ts";
 import { type Sequence, type SequenceRequest, SequenceState } from "./sequence.ts";
 import { appendRun } from "./verified-run.ts";
 
@@ -31,13 +38,13 @@ export class Scheduler {
   readonly maxSequenceLen: number;
   readonly #options: SchedulerOptions;
   readonly #blocks: BlockManager;
-  /** Known sequences; an aborted one stays until the step that it is part of has ended. */
+  /** Known sequences; an ended one stays until the steps that it is part of have ended. */
   readonly #sequences = new Map<string, SequenceState>();
   /** Both in order of arrival, and every running sequence arrived before every waiting one. */
   readonly #running: SequenceState[] = [];
   readonly #waiting: SequenceState[] = [];
-  /** The plan whose step has not ended; blocks of its sequences may still be written. */
-  #inFlight: SchedulerOutput | undefined;
+  /** Plans whose steps have not ended, in order; blocks of their sequences may still be written. */
+  readonly #inFlight: SchedulerOutput[] = [];
   #numArrivals = 0;
   #numSteps = 0;
   #numPreemptions = 0;
@@ -102,22 +109,24 @@ export class Scheduler {
   }
 
   /**
-   * Drops a sequence: nothing more is emitted for it. Its blocks are free at once or, if it is part of a planned step,
-   * when that step ends. False when no live sequence has this id.
+   * Drops a sequence: nothing more is emitted for it. Its blocks are free at once or, if it is part of planned steps,
+   * when the last of them ends. False when no live sequence has this id.
    */
   abort(id: string): boolean {
     const sequence = this.#sequences.get(id);
     if (sequence === undefined || sequence.status === "finished") return false;
     remove(sequence.status === "running" ? this.#running : this.#waiting, sequence);
     sequence.finish("abort");
-    const mayBeWritten = this.#inFlight?.sequences.some((scheduled) => scheduled.sequence === sequence) ?? false;
-    if (!mayBeWritten) this.#release(sequence);
+    this.#release(sequence);
     return true;
   }
 
-  /** Plans a step. Blocks go first to running sequences, then to newcomers; rows and blocks that are left, to drafts. */
+  /**
+   * Plans a step from what is known, with none in flight. Blocks go first to running sequences, then to newcomers; rows
+   * and blocks that are left, to drafts.
+   */
   schedule(): SchedulerOutput {
-    invariant(this.#inFlight === undefined, "the step before has not been committed");
+    invariant(this.#inFlight.length === 0, "the step before has not been committed");
     const preemptedIds = this.#reserveKnownTokens();
     if (preemptedIds.length === 0) this.#admit();
     const { tokenBudget, maxTreeNodes } = this.#options;
@@ -129,17 +138,39 @@ export class Scheduler {
       this.#blocks,
       { numRows: tokenBudget - numTokens, maxTreeNodes },
     );
-    const numLookaheadNodes = sum(sequences.map((scheduled) => scheduled.numLookaheadNodes));
-    this.#inFlight = { stepId: this.#numSteps++, sequences, numTokens, numLookaheadNodes, preemptedIds };
-    return this.#inFlight;
+    return this.#begin(sequences, preemptedIds);
   }
 
   /**
-   * Takes in a step: tokens advance, lookahead blocks and blocks of ended sequences are given back. `results` holds one
-   * entry for each sequence with `needsSample` that was not aborted; others are ignored.
+   * Plans one more decode of the latest plan's sequences before it is known what the steps in flight emit: 1 to
+   * maxDraftDepth + 1 tokens each, as long as all of them keep to `limits`. Slots are reserved for the most that can be.
+   * Undefined where the batch has changed or is about to, and where model or cache might have no room: then the steps in
+   * flight have to end first. What was reserved goes back with them.
+   */
+  scheduleAhead(limits: TreeLimits): SchedulerOutput | undefined {
+    const { tokenBudget, maxNumSeqs } = this.#options;
+    const running = this.#running;
+    const numAhead = this.#inFlight.length;
+    const latest = this.#inFlight.at(-1)?.sequences ?? [];
+    const someoneMayJoin = this.#waiting.length > 0 && running.length < maxNumSeqs;
+    if (someoneMayJoin || latest.length !== running.length || !latest.every((one) => goesOn(one, numAhead))) {
+      return undefined;
+    }
+    const plans = running.map((sequence) => planAhead(sequence, numAhead, limits));
+    const hasRoom =
+      plans.length * (1 + limits.numLookaheadNodes) <= tokenBudget &&
+      plans.every(({ sequence }) => reserveAhead(sequence, numAhead, limits, this.#blocks, this.maxSequenceLen));
+    return hasRoom ? this.#begin(plans, []) : undefined;
+  }
+
+  /**
+   * Takes in the oldest step in flight: tokens advance; blocks that no other step in flight may write are given back where
+   * they were for lookahead or their sequence has ended. `results` holds one entry for each sequence with `needsSample`
+   * that has not ended; others are ignored.
    */
   commit(output: SchedulerOutput, results: readonly StepResult[]): CommitResult {
-    this.#endStep(output);
+    invariant(output === this.#inFlight[0], () => `step ${output.stepId} is not the oldest in flight`);
+    this.#inFlight.shift();
     const runs = new Map(results.map((run) => [run.id, run]));
     const sequences: CommittedSequence[] = [];
     for (const scheduled of output.sequences) {
@@ -160,9 +191,13 @@ export class Scheduler {
     return { sequences };
   }
 
-  /** Ends a step that failed: as if it had never been planned, but for aborts meanwhile. The next one computes the same. */
+  /**
+   * Ends the oldest step in flight, which failed, and all that build on it: as if they had never been planned, but for
+   * aborts meanwhile. The next one computes the same.
+   */
   discard(output: SchedulerOutput): void {
-    this.#endStep(output);
+    invariant(output === this.#inFlight[0], () => `step ${output.stepId} is not the oldest in flight`);
+    this.#inFlight.length = 0;
     for (const scheduled of output.sequences) {
       const sequence = this.#known(scheduled);
       if (sequence.status === "finished") this.#release(sequence);
@@ -225,9 +260,16 @@ export class Scheduler {
     return numBlocksFor(next.numTokens) + this.#running.length <= this.#blocks.numFreeBlocks;
   }
 
-  #endStep(output: SchedulerOutput): void {
-    invariant(output === this.#inFlight, () => `step ${output.stepId} is not the one in flight`);
-    this.#inFlight = undefined;
+  #begin(sequences: readonly ScheduledSequence[], preemptedIds: readonly string[]): SchedulerOutput {
+    const numTokens = sum(sequences.map((scheduled) => scheduled.numTokens));
+    const numLookaheadNodes = sum(sequences.map((scheduled) => scheduled.numLookaheadNodes));
+    const output = { stepId: this.#numSteps++, sequences, numTokens, numLookaheadNodes, preemptedIds };
+    this.#inFlight.push(output);
+    return output;
+  }
+
+  #isInFlight(sequence: Sequence): boolean {
+    return this.#inFlight.some(({ sequences }) => sequences.some((scheduled) => scheduled.sequence === sequence));
   }
 
   #known({ sequence: { id } }: ScheduledSequence): SequenceState {
@@ -239,7 +281,7 @@ export class Scheduler {
   #advance(sequence: SequenceState, numComputedTokens: number): void {
     sequence.numComputedTokens = numComputedTokens;
     this.#blocks.commit(sequence.id, numComputedTokens);
-    this.#blocks.trim(sequence.id, sequence.numTokens);
+    if (!this.#isInFlight(sequence)) this.#blocks.trim(sequence.id, sequence.numTokens);
   }
 
   #finish(sequence: SequenceState, reason: "stop" | "length"): void {
@@ -248,7 +290,10 @@ export class Scheduler {
     this.#release(sequence);
   }
 
-  #release({ id }: SequenceState): void {
+  /** Gives up an ended sequence, unless steps in flight may still write its blocks: then the last of them does. */
+  #release(sequence: SequenceState): void {
+    const { id } = sequence;
+    if (this.#isInFlight(sequence)) return;
     if (this.#blocks.has(id)) this.#blocks.free(id);
     this.#sequences.delete(id);
   }

@@ -21,15 +21,18 @@ export interface InputBuffers {
 
 export class Inputs {
   readonly buffers: InputBuffers;
+  readonly layout: BatchLayout;
+  /** Holds all sections but `identity`, at the layout's offsets. */
+  readonly buffer: GPUBuffer;
   readonly #device: GPUDevice;
-  readonly #buffer: GPUBuffer;
 
   constructor(device: GPUDevice, pool: BufferPool, layout: BatchLayout) {
     const { maxRows, maxLogits, maxTableWords } = layout;
     const buffer = pool.storage(layout.numBytes, "inputs");
     const section = (offset: number, size: number): Binding => ({ buffer, offset, size });
     this.#device = device;
-    this.#buffer = buffer;
+    this.buffer = buffer;
+    this.layout = layout;
     this.buffers = {
       identity: pool.upload(
         Uint32Array.from({ length: maxRows }, (_, i) => i),
@@ -45,6 +48,6 @@ export class Inputs {
   }
 
   write(batch: BatchBuilder): void {
-    this.#device.queue.writeBuffer(this.#buffer, 0, batch.bytes);
+    this.#device.queue.writeBuffer(this.buffer, 0, batch.bytes);
   }
 }

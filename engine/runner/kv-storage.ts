@@ -1,11 +1,18 @@
-import { type CommitKv, commitKv, type GpuContext, type OpContext, storageBytes } from "../../kernels/index.ts";
+import {
+  type Binding,
+  type CommitKv,
+  commitKv,
+  type GpuContext,
+  type OpContext,
+  storageBytes,
+} from "../../kernels/index.ts";
 import { BLOCK_SIZE } from "../../kvcache/ids.ts";
 import type { LlamaConfig } from "../model/types.ts";
 
 /** One layer's caches, storage type [numBlocks · 16, numKvHeads, headDim]; keys are rotated. */
 export interface LayerKv {
-  readonly kCache: GPUBuffer;
-  readonly vCache: GPUBuffer;
+  readonly kCache: Exclude<Binding, GPUBuffer>;
+  readonly vCache: Exclude<Binding, GPUBuffer>;
 }
 
 /** A copy of K and V from slot to slot. */
@@ -14,12 +21,20 @@ export interface SlotMove {
   readonly to: number;
 }
 
-/** The paged KV cache's memory, two buffers a layer, and the kernel that moves accepted tree nodes in it. */
+/** Layers that share a K buffer and a V buffer, so that one dispatch moves slots in all of them. */
+interface LayerGroup {
+  readonly kCache: GPUBuffer;
+  readonly vCache: GPUBuffer;
+  readonly numLayers: number;
+}
+
+/** The paged KV cache's memory, and the kernel that moves accepted tree nodes in it. */
 export class KvStorage {
   readonly maxMoves: number;
+  /** u32 [maxMoves, 2] of (from slot, to slot): what `encodeCommit` reads. */
+  readonly moves: GPUBuffer;
   readonly #layers: readonly LayerKv[];
   readonly #commits: readonly CommitKv[];
-  readonly #moves: GPUBuffer;
   readonly #device: GPUDevice;
 
   private constructor(
@@ -32,7 +47,7 @@ export class KvStorage {
     this.#device = device;
     this.#layers = layers;
     this.#commits = commits;
-    this.#moves = moves;
+    this.moves = moves;
     this.maxMoves = maxMoves;
   }
 
@@ -42,13 +57,17 @@ export class KvStorage {
     options: { numBlocks: number; maxMoves: number },
   ): Promise<KvStorage> {
     const slotSize = config.numKvHeads * config.headDim;
-    const bytes = options.numBlocks * BLOCK_SIZE * slotSize * storageBytes(gpu.family);
-    const layers = Array.from({ length: config.numLayers }, (_, layer) => ({
-      kCache: gpu.pool.storage(bytes, `kCache.${layer}`),
-      vCache: gpu.pool.storage(bytes, `vCache.${layer}`),
-    }));
+    const numSlots = options.numBlocks * BLOCK_SIZE;
+    const layerBytes = numSlots * slotSize * storageBytes(gpu.family);
+    const groups = createGroups(gpu, config.numLayers, layerBytes);
+    const layers = groups.flatMap(({ kCache, vCache, numLayers }) =>
+      Array.from({ length: numLayers }, (_, i) => {
+        const section = (buffer: GPUBuffer) => ({ buffer, offset: i * layerBytes, size: layerBytes });
+        return { kCache: section(kCache), vCache: section(vCache) };
+      }),
+    );
     const moves = gpu.pool.storage(8 * options.maxMoves, "moves");
-    const commits = await Promise.all(layers.map((layer) => commitKv(gpu, { slotSize, moves, ...layer })));
+    const commits = await Promise.all(groups.map((group) => commitKv(gpu, { slotSize, numSlots, moves, ...group })));
     return new KvStorage(gpu.device, layers, commits, moves, options.maxMoves);
   }
 
@@ -62,13 +81,31 @@ export class KvStorage {
   commit(moves: readonly SlotMove[]): void {
     if (moves.length === 0) return;
     if (moves.length > this.maxMoves) throw new RangeError(`${moves.length} moves, at most ${this.maxMoves}`);
-    this.#device.queue.writeBuffer(this.#moves, 0, Uint32Array.from(moves.flatMap(({ from, to }) => [from, to])));
+    this.#device.queue.writeBuffer(this.moves, 0, Uint32Array.from(moves.flatMap(({ from, to }) => [from, to])));
     const encoder = this.#device.createCommandEncoder();
     const pass = encoder.beginComputePass();
-    for (const commit of this.#commits) commit(pass, moves.length);
+    this.encodeCommit(pass, 1, moves.length);
     pass.end();
     this.#device.queue.submit([encoder.finish()]);
   }
+
+  /** Encodes the moves that `moves` will hold by then: `numLists` lists, each in order, of `listLen` moves. */
+  encodeCommit(pass: GPUComputePassEncoder, numLists: number, listLen: number): void {
+    for (const commit of this.#commits) commit(pass, numLists, listLen);
+  }
+}
+
+/** As few buffers as the adapter's limits allow. */
+function createGroups({ device, pool }: GpuContext, numLayers: number, layerBytes: number): LayerGroup[] {
+  const { maxBufferSize, maxStorageBufferBindingSize } = device.limits;
+  const mostLayers = Math.max(1, Math.floor(Math.min(maxBufferSize, maxStorageBufferBindingSize) / layerBytes));
+  const groups: LayerGroup[] = [];
+  for (let first = 0; first < numLayers; first += mostLayers) {
+    const inGroup = Math.min(mostLayers, numLayers - first);
+    const cache = (name: string) => pool.storage(inGroup * layerBytes, `${name}.${first}`);
+    groups.push({ kCache: cache("kCache"), vCache: cache("vCache"), numLayers: inGroup });
+  }
+  return groups;
 }
 
 /** Bytes of one block over all layers. */

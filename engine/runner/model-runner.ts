@@ -9,7 +9,6 @@ import {
   sample,
 } from "../../kernels/index.ts";
 import { BLOCK_SIZE } from "../../kvcache/ids.ts";
-import type { PassProfile } from "../client.ts";
 import { llama } from "../model/llama.ts";
 import type { LlamaConfig, WeightSource } from "../model/types.ts";
 import { type Activations, createActivations } from "./activations.ts";
@@ -42,14 +41,31 @@ export interface SampledRows {
   readonly logShares: Float32Array;
 }
 
+/** u32 and f32 [numLogits, topK], as `SampledRows`. */
+export interface DrawnBuffers {
+  readonly tokens: Binding;
+  readonly logShares: Binding;
+}
+
+/** Where a pass's time on the device went, in ms. */
+export interface PassTimes {
+  /** From token ids to logits. */
+  readonly forwardMs: number;
+  /** From logits to drawn tokens. */
+  readonly sampleMs: number;
+}
+
 /** One model on one device: takes batches of sequences' rows, keeps their K/V, gives back drawn tokens. */
 export class ModelRunner {
   readonly kv: KvStorage;
   readonly options: RunnerOptions;
+  /** Where passes read their rows; kernels may write them there instead of `run`. */
+  readonly inputs: Inputs;
+  /** Where passes leave what they drew. */
+  readonly drawn: DrawnBuffers;
   readonly #gpu: GpuContext;
   readonly #config: LlamaConfig;
   readonly #batch: BatchBuilder;
-  readonly #inputs: Inputs;
   readonly #activations: Activations;
   readonly #forward: readonly Op[];
   readonly #sample: Op;
@@ -57,7 +73,7 @@ export class ModelRunner {
   readonly #results: GPUBuffer;
   readonly #resultsRead: GPUBuffer;
   readonly #timer: PassTimer | undefined;
-  #profile: PassProfile | undefined;
+  #profile: PassTimes | undefined;
 
   private constructor(
     parts: {
@@ -69,18 +85,24 @@ export class ModelRunner {
       readonly inputs: Inputs;
       readonly activations: Activations;
     },
-    ops: { readonly forward: readonly Op[]; readonly sample: Op; readonly results: GPUBuffer },
+    ops: {
+      readonly forward: readonly Op[];
+      readonly sample: Op;
+      readonly results: GPUBuffer;
+      readonly drawn: DrawnBuffers;
+    },
   ) {
     this.kv = parts.kv;
     this.options = parts.options;
     this.#gpu = parts.gpu;
     this.#config = parts.config;
     this.#batch = parts.batch;
-    this.#inputs = parts.inputs;
+    this.inputs = parts.inputs;
     this.#activations = parts.activations;
     this.#forward = ops.forward;
     this.#sample = ops.sample;
     this.#results = ops.results;
+    this.drawn = ops.drawn;
     this.#resultsRead = parts.gpu.pool.readback(ops.results.size, "resultsRead");
     const canProfile = parts.options.profile === true && parts.gpu.device.features.has("timestamp-query");
     this.#timer = canProfile ? new PassTimer(parts.gpu.device, parts.gpu.pool, 2) : undefined;
@@ -99,19 +121,22 @@ export class ModelRunner {
     const activations = createActivations(gpu, config, { maxRows, maxLogits, maxModelLen });
     const weights = uploadLlama(gpu.pool, gpu.family, config, model.weights, maxModelLen);
     const kv = await KvStorage.create(gpu, config, { numBlocks, maxMoves: maxRows });
-    const results = gpu.pool.storage(2 * resultBytes(options), "results");
+    const bytes = resultBytes(options);
+    const results = gpu.pool.storage(2 * bytes, "results");
+    const section = (offset: number) => ({ buffer: results, offset, size: bytes });
+    const drawn = { tokens: section(0), logShares: section(bytes) };
     const [forward, sampleOp] = await Promise.all([
       llama(gpu, config, { weights, activations, inputs: inputs.buffers, kv }),
       makeSampler(gpu, config, options, {
         logits: activations.logits.buffer,
         rows: inputs.buffers.samplingRows,
-        results,
+        ...drawn,
       }),
     ]);
     const batch = new BatchBuilder(layout);
     return new ModelRunner(
       { gpu, config, options, kv, batch, inputs, activations },
-      { forward, sample: sampleOp, results },
+      { forward, sample: sampleOp, results, drawn },
     );
   }
 
@@ -126,26 +151,40 @@ export class ModelRunner {
   }
 
   /** Of the last pass, where the runner was made to measure and the device can. */
-  get profile(): PassProfile | undefined {
+  get profile(): PassTimes | undefined {
     return this.#profile;
   }
 
-  async #submit(): Promise<SampledRows> {
-    const startMs = performance.now();
-    const { numRows, numLogits, maxPosition } = this.#batch;
+  /** @param maxPosition highest position of any row, or more: how many splits there are never shows in a result */
+  sizeOf(numRows: number, numLogits: number, maxPosition: number): PassSize {
     const numSplits = attentionSplits(this.#gpu, this.#config.headDim, BLOCK_SIZE, maxPosition);
-    const size: PassSize = { numRows, numLogits, numSplits };
-    this.#inputs.write(this.#batch);
+    return { numRows, numLogits, numSplits };
+  }
+
+  /** From the rows in `inputs` to logits. */
+  encodeForward(pass: GPUComputePassEncoder, size: PassSize): void {
+    for (const op of this.#forward) op(pass, size);
+  }
+
+  /** From logits to `drawn`. */
+  encodeSample(pass: GPUComputePassEncoder, size: PassSize): void {
+    if (size.numLogits > 0) this.#sample(pass, size);
+  }
+
+  async #submit(): Promise<SampledRows> {
+    const { numRows, numLogits, maxPosition } = this.#batch;
+    const size = this.sizeOf(numRows, numLogits, maxPosition);
+    this.inputs.write(this.#batch);
     const encoder = this.#gpu.device.createCommandEncoder();
-    this.#encodePass(encoder, 0, this.#forward, size);
-    this.#encodePass(encoder, 1, numLogits > 0 ? [this.#sample] : [], size);
+    this.#encodePass(encoder, 0, (pass) => this.encodeForward(pass, size));
+    this.#encodePass(encoder, 1, (pass) => this.encodeSample(pass, size));
     encoder.copyBufferToBuffer(this.#results, 0, this.#resultsRead, 0, this.#results.size);
     this.#timer?.resolve(encoder);
     this.#gpu.device.queue.submit([encoder.finish()]);
     await this.#resultsRead.mapAsync(GPUMapMode.READ);
     const bytes = this.#resultsRead.getMappedRange().slice(0);
     this.#resultsRead.unmap();
-    await this.#measure(startMs);
+    await this.#measure();
     const count = numLogits * this.options.topK;
     return {
       tokenIds: new Uint32Array(bytes, 0, count),
@@ -153,17 +192,16 @@ export class ModelRunner {
     };
   }
 
-  #encodePass(encoder: GPUCommandEncoder, index: number, ops: readonly Op[], size: PassSize): void {
+  #encodePass(encoder: GPUCommandEncoder, index: number, encode: (pass: GPUComputePassEncoder) => void): void {
     const pass = encoder.beginComputePass(this.#timer ? { timestampWrites: this.#timer.writes(index) } : {});
-    for (const op of ops) op(pass, size);
+    encode(pass);
     pass.end();
   }
 
-  async #measure(startMs: number): Promise<void> {
+  async #measure(): Promise<void> {
     if (!this.#timer) return;
-    const wallMs = performance.now() - startMs;
     const [forwardMs = 0, sampleMs = 0] = await this.#timer.read();
-    this.#profile = { forwardMs, sampleMs, overheadMs: wallMs - forwardMs - sampleMs };
+    this.#profile = { forwardMs, sampleMs };
   }
 
   /** Logits f32 [numLogits, vocabSize] of the last pass, for tests and tools. */
@@ -184,23 +222,18 @@ function makeSampler(
   gpu: GpuContext,
   { vocabSize }: LlamaConfig,
   options: RunnerOptions,
-  buffers: { readonly logits: GPUBuffer; readonly rows: Binding; readonly results: GPUBuffer },
+  buffers: { readonly logits: GPUBuffer; readonly rows: Binding } & DrawnBuffers,
 ): Promise<Op> {
   const { maxLogits, topK } = options;
-  const bytes = resultBytes(options);
   const numCandidates = maxLogits * numChunks(vocabSize);
-  const section = (offset: number) => ({ buffer: buffers.results, offset, size: bytes });
   return sample(
     gpu,
     { vocabSize, topK, withShares: topK > 1 },
     {
-      logits: buffers.logits,
-      rows: buffers.rows,
+      ...buffers,
       threshold: gpu.pool.storage(4 * maxLogits, "threshold"),
       candidates: gpu.pool.storage(8 * numCandidates * topK, "candidates"),
       sums: gpu.pool.storage(8 * numCandidates, "sums"),
-      tokens: section(0),
-      logShares: section(bytes),
     },
   );
 }

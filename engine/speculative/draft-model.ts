@@ -2,6 +2,7 @@ import { NO_TOKEN } from "../../kernels/index.ts";
 import type { BlockManager } from "../../kvcache/block-manager.ts";
 import type { BatchSequence } from "../runner/batch.ts";
 import type { ModelRunner, SampledRows } from "../runner/model-runner.ts";
+import { DraftTables } from "./draft-tables.ts";
 import { type DraftTree, rootOnly } from "./draft-tree.ts";
 import type { ProposeRequest, Proposer } from "./proposer.ts";
 import { type Candidate, DynamicTreeBuilder } from "./tree-builder.ts";
@@ -23,52 +24,40 @@ interface Drafting {
  */
 export class DraftModelProposer implements Proposer {
   readonly name = "draft";
-  readonly #runner: ModelRunner;
-  readonly #blocks: BlockManager;
-  /** Block table of each sequence. Unlike ids, tables' names are never used twice. */
-  readonly #tables = new Map<string, string>();
-  /** Tables of sequences that ended while a pass was under way: their blocks may still be written. */
-  readonly #fenced: string[] = [];
-  #busy = false;
-  #numTables = 0;
+  readonly runner: ModelRunner;
+  /** Of the runner's own KV cache. */
+  readonly tables: DraftTables;
 
   /** @param blocks of the runner's own KV cache. Children of a node, and nodes that a level expands: the runner's topK. */
   constructor(runner: ModelRunner, blocks: BlockManager) {
-    this.#runner = runner;
-    this.#blocks = blocks;
+    this.runner = runner;
+    this.tables = new DraftTables(blocks);
   }
 
   begin(id: string): void {
-    const table = `${id}#${this.#numTables++}`;
-    this.#tables.set(id, table);
-    this.#blocks.ensure(table, 0);
+    this.tables.begin(id);
   }
 
   /** Does nothing: the next request's tokens say it all. */
   observe(): void {}
 
   end(id: string): void {
-    const table = this.#tables.get(id);
-    if (table === undefined) return;
-    this.#tables.delete(id);
-    if (this.#busy) this.#fenced.push(table);
-    else this.#blocks.free(table);
+    this.tables.end(id);
   }
 
   close(): void {
-    for (const id of [...this.#tables.keys()]) this.end(id);
+    this.tables.endAll();
   }
 
   async propose(requests: readonly ProposeRequest[]): Promise<readonly DraftTree[]> {
-    this.#busy = true;
+    this.tables.hold();
     try {
       const draftings = await this.#catchUp(requests);
       await this.#grow(draftings);
       const trees = new Map(draftings.map(({ request, builder }) => [request.id, builder.build()]));
       return requests.map(({ id, tokenIds }) => trees.get(id) ?? rootOnly(tokenIds.at(-1) ?? 0));
     } finally {
-      this.#busy = false;
-      for (const table of this.#fenced.splice(0)) this.#blocks.free(table);
+      this.tables.release();
     }
   }
 
@@ -77,18 +66,18 @@ export class DraftModelProposer implements Proposer {
     const draftings: Drafting[] = [];
     const batch: BatchSequence[] = [];
     const computed: (() => void)[] = [];
-    let numRowsLeft = this.#runner.options.maxRows;
+    let numRowsLeft = this.runner.options.maxRows;
     const pending = requests.map((request) => ({ request, numPending: this.#numPending(request) }));
     // Those with few pending tokens first: a long prompt takes what is left, and goes on in the next step.
     for (const { request, numPending } of pending.sort((a, b) => a.numPending - b.numPending)) {
-      const table = this.#tables.get(request.id);
+      const table = this.tables.tableOf(request.id);
       const numTokens = Math.min(numPending, numRowsLeft);
       if (table === undefined || numTokens === 0) continue;
       const { tokenIds, params, choice, maxNodes, maxDepth } = request;
       const startPosition = tokenIds.length - numPending;
       const end = startPosition + numTokens;
       const drafts = end === tokenIds.length && maxNodes > 1 && maxDepth > 0;
-      const numNodes = drafts ? this.#runner.options.topK * (maxDepth - 1) : 0;
+      const numNodes = drafts ? this.runner.options.topK * (maxDepth - 1) : 0;
       if (!this.#blocks.ensure(table, end + numNodes)) continue;
       numRowsLeft -= numTokens;
       const sampling = drafts ? { sampling: { params, choice } } : {};
@@ -98,7 +87,7 @@ export class DraftModelProposer implements Proposer {
       if (drafts) draftings.push({ request, table, builder: this.#builder(request) });
     }
     if (batch.length === 0) return [];
-    const drawn = await this.#runner.run(batch);
+    const drawn = await this.runner.run(batch);
     for (const commit of computed) commit();
     for (const [i, { builder }] of draftings.entries()) builder.expand([this.#candidates(drawn, i)]);
     return draftings;
@@ -107,7 +96,7 @@ export class DraftModelProposer implements Proposer {
   /** Expands the trees below their roots, a pass a level, and gives their slots back. */
   async #grow(draftings: readonly Drafting[]): Promise<void> {
     for (let level = growing(draftings); level.length > 0; level = growing(level)) {
-      const drawn = await this.#runner.run(level.map((drafting) => this.#levelRows(drafting)));
+      const drawn = await this.runner.run(level.map((drafting) => this.#levelRows(drafting)));
       let at = 0;
       for (const { builder } of level) builder.expand(builder.frontier().map(() => this.#candidates(drawn, at++)));
     }
@@ -131,7 +120,7 @@ export class DraftModelProposer implements Proposer {
   }
 
   #candidates({ tokenIds, logShares }: SampledRows, row: number): Candidate[] {
-    const { topK } = this.#runner.options;
+    const { topK } = this.runner.options;
     return Array.from({ length: topK }, (_, i) => ({
       tokenId: tokenIds[row * topK + i] ?? NO_TOKEN,
       logSurvival: logShares[row * topK + i] ?? -Infinity,
@@ -139,7 +128,7 @@ export class DraftModelProposer implements Proposer {
   }
 
   #builder({ tokenIds, maxNodes, maxDepth }: ProposeRequest): DynamicTreeBuilder {
-    const { topK } = this.#runner.options;
+    const { topK } = this.runner.options;
     return new DynamicTreeBuilder({ rootTokenId: tokenIds.at(-1) ?? 0, maxNodes, maxDepth, topK });
   }
 
@@ -148,8 +137,12 @@ export class DraftModelProposer implements Proposer {
    * target computes a preempted sequence again, it is computed a second time.
    */
   #numPending({ id, tokenIds }: ProposeRequest): number {
-    const table = this.#tables.get(id);
+    const table = this.tables.tableOf(id);
     return table === undefined ? 0 : Math.max(1, tokenIds.length - this.#blocks.numComputedTokens(table));
+  }
+
+  get #blocks() {
+    return this.tables.blocks;
   }
 }
 

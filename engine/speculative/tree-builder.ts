@@ -122,7 +122,8 @@ export class DynamicTreeBuilder {
     this.#pool.push({
       ...{ index: this.#pool.length, parent, expandedParent: id, tokenId, depth: depth + 1 },
       prob: Math.exp(survival),
-      score: (this.#pool[parent]?.score ?? 0) + survival,
+      // Rounded as on the device (wgsl/draft_pool.wgsl), so that both build the same tree.
+      score: Math.fround((this.#pool[parent]?.score ?? 0) + survival),
     });
   }
 

@@ -4,30 +4,38 @@ import { storageEnables } from "./storage.ts";
 
 const WORKGROUP_SIZE = 64;
 
-/** Moves slots of one layer's K and V cache; see `commitKv`. */
-export type CommitKv = (pass: GPUComputePassEncoder, numMoves: number) => void;
+/** Moves slots in all layers of a K and a V cache: `numLists` lists of `listLen` moves; see `commitKv`. */
+export type CommitKv = (pass: GPUComputePassEncoder, numLists: number, listLen: number) => void;
 
-/**
- * Copies K and V between slots: moves u32 [numMoves, 2] of (from, to), a sequence's in ascending depth.
- * @param slotSize numKvHeads · headDim
- */
-export async function commitKv(
-  context: OpContext,
-  args: { slotSize: number; moves: Binding; kCache: Binding; vCache: Binding },
-): Promise<CommitKv> {
+export interface CommitKvArgs {
+  /** numKvHeads · headDim */
+  readonly slotSize: number;
+  /** Slots of one layer. */
+  readonly numSlots: number;
+  readonly numLayers: number;
+  /** u32 [numLists, listLen, 2] of (from, to) */
+  readonly moves: Binding;
+  /** Storage type [numLayers, numSlots, slotSize] */
+  readonly kCache: Binding;
+  readonly vCache: Binding;
+}
+
+/** Copies K and V between slots: a sequence's moves in one list, in ascending depth. */
+export async function commitKv(context: OpContext, args: CommitKvArgs): Promise<CommitKv> {
+  const { slotSize, numSlots, numLayers, moves, kCache, vCache } = args;
   const kernel: BoundKernel = await context.kernels.bind(
     {
       shader: ["commit_kv"],
-      constants: { kv_t: context.family.storage, SLOT_SIZE: args.slotSize, WORKGROUP_SIZE },
+      constants: { kv_t: context.family.storage, SLOT_SIZE: slotSize, NUM_SLOTS: numSlots, WORKGROUP_SIZE },
       enables: storageEnables(context.family),
       numImmediates: 1,
     },
-    [args.moves, args.kCache, args.vCache],
+    [moves, kCache, vCache],
   );
   const words = new Uint32Array(1);
-  return (pass, numMoves) => {
-    if (numMoves === 0) return;
-    words[0] = numMoves;
-    kernel.dispatch(pass, [Math.ceil(args.slotSize / 4 / WORKGROUP_SIZE), 1, 1], words);
+  return (pass, numLists, listLen) => {
+    if (listLen === 0) return;
+    words[0] = listLen;
+    kernel.dispatch(pass, [Math.ceil(slotSize / 4 / WORKGROUP_SIZE), numLists, numLayers], words);
   };
 }

@@ -8,12 +8,18 @@ import {
   type Binding,
   commitKv,
   createGpuContext,
+  draftCatchUp,
+  draftGrow,
+  draftPoolBytes,
+  draftTree,
   embedding,
   type Gpu,
   type GpuContext,
   type KernelFamily,
   type KernelSpec,
   Kernels,
+  laneRows,
+  laneWalk,
   matmul,
   packActivation,
   ropeKv,
@@ -62,7 +68,11 @@ beforeAll(async () => {
   instance = create(["backend=null", "enable-dawn-features=allow_unsafe_apis"]);
   const adapter = await instance.requestAdapter();
   if (adapter === null) throw new Error("Dawn has no null adapter");
-  const device = await adapter.requestDevice({ requiredFeatures: FEATURES });
+  const { maxComputeWorkgroupStorageSize, maxStorageBuffersPerShaderStage } = adapter.limits;
+  const device = await adapter.requestDevice({
+    requiredFeatures: FEATURES,
+    requiredLimits: { maxComputeWorkgroupStorageSize, maxStorageBuffersPerShaderStage },
+  });
   const traits = { software: true, subgroupSizes: [4, 128], f16: true, matrices: true } as const;
   gpu = { device, traits, adapterName: "null", driver: "", features: FEATURES, close: () => device.destroy() };
 });
@@ -70,8 +80,8 @@ beforeAll(async () => {
 afterAll(() => gpu.close());
 
 /** Compiles and binds every op of a model of the given shape. */
-async function everyOp(context: GpuContext, shape: { headDim: number; size: number; topK: number }): Promise<void> {
-  const { headDim, size, topK } = shape;
+async function everyOp(context: GpuContext, sizes: { headDim: number; size: number; topK: number }): Promise<void> {
+  const { headDim, size, topK } = sizes;
   const heads = { numHeads: 6, numKvHeads: 2, headDim };
   const buffer = () => context.pool.storage(1 << 16, "any");
   const cache = (): { kCache: Binding; vCache: Binding } => ({ kCache: buffer(), vCache: buffer() });
@@ -80,10 +90,28 @@ async function everyOp(context: GpuContext, shape: { headDim: number; size: numb
   const x = { buffer: buffer(), maxRows: 64, numInputs: size };
   const product = (numOutputs: number, numRanges = 1) => ({ buffer: buffer(), maxRows: 64, numOutputs, numRanges });
   const formats = context.family.name === "matrix" ? (["f16", "q8", "q4"] as const) : [context.family.storage];
+  const lanes = buffer();
+  const shape = { maxNodes: topK + 1, maxRecent: topK + 1 };
+  const batch = {
+    ...{ buffer: buffer(), tokenIds: 0, slots: 256, rowInfo: 512, logitRows: 768, samplingRows: 1024, tables: 2048 },
+    ...{ tableWords: 8, paths: 64, maxPath: topK, blockSize: 16 },
+  };
+  const draft = {
+    lanes,
+    drawn: buffer(),
+    logShares: buffer(),
+    pools: context.pool.storage(draftPoolBytes(shape, topK), "pools"),
+  };
+  const walk = { lanes, drawn: buffer(), tables: buffer(), moves: buffer(), tableWords: 8, blockSize: 16 };
   await Promise.all([
     attention(context, heads, { q: buffer(), ...cache(), ...rows, ...scratch, blockSize: 16 }),
-    commitKv(context, { slotSize: size, moves: buffer(), ...cache() }),
+    commitKv(context, { slotSize: size, numSlots: 16, numLayers: 2, moves: buffer(), ...cache() }),
     embedding(context, { hiddenSize: size, table: buffer(), tokenIds: buffer(), hidden: buffer() }),
+    draftCatchUp(context, shape, lanes, batch),
+    draftGrow(context, shape, topK, draft, batch),
+    draftTree(context, shape, topK, draft),
+    laneRows(context, shape, lanes, batch),
+    laneWalk(context, shape, walk),
     ...formats.map((format) => {
       const scales = format === "q8" || format === "q4" ? { scales: buffer() } : {};
       return matmul(context, { weights: { format, values: buffer(), ...scales }, x, y: product(size) });

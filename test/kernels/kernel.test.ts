@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { type KernelSpec, Kernels, shaderSource } from "../../kernels/index.ts";
-import { FAMILIES, readU32, submit, useGpu } from "../support/gpu.ts";
+import { FAMILIES, readF32, readU32, submit, useGpu } from "../support/gpu.ts";
 
 const test = useGpu();
 const context = () => {
@@ -57,6 +57,53 @@ describe("kernels of a device", () => {
       (pass) => kernel.dispatch(pass, [1, 1, 0], one),
     ]);
     expect([...(await readU32(context(), out, 4))]).toEqual([7, 7, 7, 7]);
+  });
+
+  it("leave out what the pass has set already: immediates last from kernel to kernel", async () => {
+    const { kernels, pool } = context();
+    const silu = await Promise.all(
+      [4, 8].map(async (size) => {
+        const out = pool.upload(new Float32Array(64).fill(7), "out");
+        const gateUp = pool.upload(new Float32Array(128).fill(1), "gateUp");
+        return {
+          out,
+          size,
+          kernel: await kernels.bind({ ...SILU, constants: { ...SILU.constants, SIZE: size } }, [gateUp, out]),
+        };
+      }),
+    );
+    const merged = pool.upload(new Float32Array(64).fill(7), "merged");
+    const merge = await kernels.bind(
+      {
+        shader: ["thread_index", "attention_merge"],
+        constants: { NUM_HEADS: 1, HEAD_DIM: 4, SPLIT: 64, WORKGROUP_SIZE: 16, GRID_WIDTH: 16 },
+        numImmediates: 2,
+      },
+      [
+        pool.upload(
+          Float32Array.from({ length: 64 }, (_, i) => i),
+          "partial",
+        ),
+        pool.upload(new Float32Array(64).fill(1), "stats"),
+        pool.storage(256, "rowInfo"),
+        merged,
+      ],
+    );
+    // Rows 3, then 3 with a stride of 2, then 3 again without setting it, in kernels with one immediate and with two.
+    const sizes = [[3], [3, 2], [3], [3, 2]].map((words) => Uint32Array.from(words));
+    const order = [silu[0]?.kernel, merge, silu[1]?.kernel, merge] as const;
+    const dispatches = order.map((kernel, i) => (pass: GPUComputePassEncoder) => {
+      kernel?.dispatch(pass, [1, 1, 1], sizes[i] ?? new Uint32Array());
+    });
+    await submit(context(), dispatches);
+    const numWritten = async (buffer: GPUBuffer) =>
+      (await readF32(context(), buffer, 64)).filter((value) => value !== 7).length;
+    expect(await Promise.all(silu.map(({ out }) => numWritten(out)))).toEqual([12, 24]);
+    expect([...(await readF32(context(), merged, 13))]).toEqual([0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 7]);
+    // A new pass has nothing set: it must not go by what the one before it had.
+    await submit(context(), [(pass) => merge.dispatch(pass, [1, 1, 1], Uint32Array.of(3, 1))]);
+    await submit(context(), [(pass) => merge.dispatch(pass, [1, 1, 1], Uint32Array.of(3, 1))]);
+    expect([...(await readF32(context(), merged, 13))]).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 7]);
   });
 
   it("a shader that does not compile is refused with the compiler's message", async () => {

@@ -1,6 +1,6 @@
 import type { BlockManager } from "../../kvcache/block-manager.ts";
 import type { SlotId } from "../../kvcache/ids.ts";
-import type { ScheduledSequence, StepResult } from "../../scheduler/output.ts";
+import type { ScheduledSequence, StepResult, TreeLimits } from "../../scheduler/output.ts";
 import type { Random } from "../support/random.ts";
 
 export const VOCAB_SIZE = 40;
@@ -61,22 +61,26 @@ export class FakeModel {
   /** All rows of one sequence, draft nodes included. The result is undefined where nothing is sampled. */
   run(scheduled: ScheduledSequence, random: Random): StepResult | undefined {
     const { sequence, startPosition, numTokens, rootPosition } = scheduled;
-    for (let position = startPosition; position <= rootPosition; position++)
+    for (let position = startPosition; position < rootPosition; position++)
       this.#write(this.#slot(sequence.id, position), sequence.tokenIds[position] ?? -1);
-    if (startPosition + numTokens !== sequence.numTokens) return undefined;
-    const pathSlots = Array.from({ length: rootPosition + 1 }, (_, position) => this.#slot(sequence.id, position));
-    const rootSlot = this.#slot(sequence.id, rootPosition);
-    const root: Node = { tokenId: sequence.tokenIds[rootPosition] ?? -1, slot: rootSlot, pathSlots, children: [] };
-    this.#growTree(root, scheduled, random);
-    return this.#walk(root, scheduled);
+    if (startPosition + numTokens === sequence.numTokens) return this.decode(scheduled, sequence.tokenIds, random);
+    this.#write(this.#slot(sequence.id, rootPosition), sequence.tokenIds[rootPosition] ?? -1);
+    return undefined;
+  }
+
+  /** The root and a tree below it. `tokenIds`: known tokens, of which the scheduler may not know the last ones yet. */
+  decode({ sequence: { id }, ...limits }: ScheduledSequence, tokenIds: readonly number[], random: Random): StepResult {
+    const pathSlots = tokenIds.map((_, position) => this.#slot(id, position));
+    const slot = this.#slot(id, tokenIds.length - 1);
+    const root: Node = { tokenId: tokenIds.at(-1) ?? -1, slot, pathSlots, children: [] };
+    this.#write(slot, root.tokenId);
+    this.#growTree(root, id, limits, random);
+    return this.#walk(root, id);
   }
 
   /** Draft nodes below random parents; each guesses the right token or a wrong one. */
-  #growTree(
-    root: Node,
-    { sequence, rootPosition, numLookaheadNodes, maxDraftDepth }: ScheduledSequence,
-    random: Random,
-  ) {
+  #growTree(root: Node, id: string, { numLookaheadNodes, maxDraftDepth }: TreeLimits, random: Random) {
+    const rootPosition = root.pathSlots.length - 1;
     const nodes = [root];
     const numTries = random.int(0, numLookaheadNodes);
     for (let i = 1; i <= numTries; i++) {
@@ -84,7 +88,7 @@ export class FakeModel {
       const depth = parent.pathSlots.length - root.pathSlots.length + 1;
       const tokenId = random.next() < 0.7 ? this.#sample(parent) : random.int(0, VOCAB_SIZE - 1);
       if (depth > maxDraftDepth || parent.children.some((sibling) => sibling.tokenId === tokenId)) continue;
-      const slot = this.#slot(sequence.id, rootPosition + i);
+      const slot = this.#slot(id, rootPosition + i);
       const node: Node = { tokenId, slot, pathSlots: [...parent.pathSlots, slot], children: [] };
       this.#write(slot, tokenId);
       parent.children.push(node);
@@ -93,7 +97,7 @@ export class FakeModel {
   }
 
   /** The target's walk, then the commit kernel: the accepted path's K/V moves to contiguous slots. */
-  #walk(root: Node, { sequence, rootPosition }: ScheduledSequence): StepResult {
+  #walk(root: Node, id: string): StepResult {
     const tokenIds: number[] = [];
     const path: Node[] = [];
     for (let node: Node | undefined = root; node !== undefined; ) {
@@ -103,8 +107,8 @@ export class FakeModel {
       if (node !== undefined) path.push(node);
     }
     for (const [i, node] of path.entries())
-      this.#kv.set(this.#slot(sequence.id, rootPosition + 1 + i), this.#kv.get(node.slot) ?? -1);
-    return { id: sequence.id, tokenIds, numAccepted: path.length };
+      this.#kv.set(this.#slot(id, root.pathSlots.length + i), this.#kv.get(node.slot) ?? -1);
+    return { id, tokenIds, numAccepted: path.length };
   }
 
   #sample({ pathSlots }: Node): number {

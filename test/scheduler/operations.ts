@@ -5,6 +5,8 @@ import type { NewSequence, StepIncidents, World, WorldConfig } from "./world.ts"
 export type Operation =
   | { readonly kind: "add"; readonly sequence: NewSequence }
   | { readonly kind: "abort"; readonly pick: number }
+  | { readonly kind: "submit"; readonly seed: number }
+  | { readonly kind: "settle"; readonly fails: boolean }
   | ({ readonly kind: "step"; readonly seed: number } & StepIncidents);
 
 const token = fc.integer({ min: 0, max: VOCAB_SIZE - 1 });
@@ -44,7 +46,10 @@ function step(incidents: {
 const operation: fc.Arbitrary<Operation> = fc.oneof(
   { weight: 4, arbitrary: fc.record({ kind: fc.constant("add"), sequence: newSequence }) },
   { weight: 1, arbitrary: fc.record({ kind: fc.constant("abort"), pick: share }) },
-  { weight: 30, arbitrary: step({ fails: fc.constant(false), abortPicks: fc.constant([]) }) },
+  { weight: 15, arbitrary: fc.record({ kind: fc.constant("submit"), seed }) },
+  { weight: 10, arbitrary: fc.record({ kind: fc.constant("settle"), fails: fc.constant(false) }) },
+  { weight: 1, arbitrary: fc.record({ kind: fc.constant("settle"), fails: fc.constant(true) }) },
+  { weight: 15, arbitrary: step({ fails: fc.constant(false), abortPicks: fc.constant([]) }) },
   {
     weight: 1,
     arbitrary: step({ fails: fc.constant(false), abortPicks: fc.array(share, { minLength: 1, maxLength: 3 }) }),
@@ -58,6 +63,8 @@ export const operations: fc.Arbitrary<Operation[]> = fc.array(operation, { maxLe
 export function apply(world: World, op: Operation): void {
   if (op.kind === "add") world.add(op.sequence);
   else if (op.kind === "abort") world.abort(op.pick);
+  else if (op.kind === "submit") world.submit(op.seed);
+  else if (op.kind === "settle") world.settle(op.fails);
   else world.step(op.seed, op);
   world.scheduler.checkIntegrity();
 }

@@ -3,7 +3,7 @@ import { expect, test } from "vitest";
 import { BlockManager } from "../../kvcache/block-manager.ts";
 import { BlockPool } from "../../kvcache/block-pool.ts";
 import { BLOCK_SIZE, type BlockId, type SlotId } from "../../kvcache/ids.ts";
-import type { CommitResult, SchedulerOutput, StepResult } from "../../scheduler/output.ts";
+import type { CommitResult, SchedulerOutput, StepResult, TreeLimits } from "../../scheduler/output.ts";
 import { Scheduler, type SchedulerOptions } from "../../scheduler/scheduler.ts";
 import type { Sequence, SequenceRequest } from "../../scheduler/sequence.ts";
 import { apply, operations, worldConfig } from "./operations.ts";
@@ -128,6 +128,48 @@ class StaleScheduler extends Scheduler {
   }
 }
 
+/** Gives blocks back as if no later step were in flight. */
+class HastyScheduler extends Scheduler {
+  readonly #blocks: BlockManager;
+  constructor(options: SchedulerOptions) {
+    super(options);
+    this.#blocks = options.blockManager;
+  }
+  override commit(output: SchedulerOutput, results: readonly StepResult[]): CommitResult {
+    const committed = super.commit(output, results);
+    for (const { sequence } of output.sequences) {
+      if (sequence.status === "running") this.#blocks.trim(sequence.id, sequence.numTokens);
+    }
+    return committed;
+  }
+}
+
+/** Gives up ended sequences while later steps that hold them are in flight. */
+class ImpatientScheduler extends Scheduler {
+  readonly #blocks: BlockManager;
+  constructor(options: SchedulerOptions) {
+    super(options);
+    this.#blocks = options.blockManager;
+  }
+  override commit(output: SchedulerOutput, results: readonly StepResult[]): CommitResult {
+    const committed = super.commit(output, results);
+    for (const { id, finishReason } of committed.sequences) {
+      if (finishReason !== undefined && this.#blocks.has(id)) this.#blocks.free(id);
+    }
+    return committed;
+  }
+}
+
+/** Takes it that steps in flight emit one token each. */
+class OptimisticScheduler extends Scheduler {
+  override scheduleAhead(limits: TreeLimits): SchedulerOutput | undefined {
+    const output = super.scheduleAhead({ ...limits, maxDraftDepth: 0 });
+    if (output === undefined) return undefined;
+    for (const scheduled of output.sequences) Object.assign(scheduled, limits);
+    return output;
+  }
+}
+
 class OverspendingScheduler extends Scheduler {
   constructor(options: SchedulerOptions) {
     super({ ...options, tokenBudget: options.tokenBudget + 1 });
@@ -164,6 +206,9 @@ const BUGS: Readonly<Record<string, Partial<Parts>>> = {
   "computed tokens are stale after a preemption": { createScheduler: (options) => new StaleScheduler(options) },
   "the budget of rows is overrun": { createScheduler: (options) => new OverspendingScheduler(options) },
   "lookahead slots lie beyond the table": { createScheduler: (options) => new OverreachingScheduler(options) },
+  "blocks are trimmed that a later step may write": { createScheduler: (options) => new HastyScheduler(options) },
+  "blocks are freed that a later step may write": { createScheduler: (options) => new ImpatientScheduler(options) },
+  "steps ahead have room for one token a step": { createScheduler: (options) => new OptimisticScheduler(options) },
   "blocks are freed before the step ends": { createScheduler: (options) => new UnfencedScheduler(options) },
   "tokens are emitted after the end": { createScheduler: (options) => new OverrunningScheduler(options) },
   "sampled tokens are lost": { createScheduler: (options) => new ForgetfulScheduler(options) },

@@ -1,6 +1,6 @@
 import { BlockManager } from "../../kvcache/block-manager.ts";
 import { SchedulerError } from "../../scheduler/errors.ts";
-import type { SchedulerOutput, StepResult } from "../../scheduler/output.ts";
+import type { SchedulerOutput, StepResult, TreeLimits } from "../../scheduler/output.ts";
 import { Scheduler, type SchedulerOptions } from "../../scheduler/scheduler.ts";
 import type { Sequence } from "../../scheduler/sequence.ts";
 import { Random } from "../support/random.ts";
@@ -21,6 +21,14 @@ export interface NewSequence {
   readonly stopTokenIds: readonly number[];
   /** Share of the output that was generated before, as in a replay, 0…1. */
   readonly replayed: number;
+}
+
+/** A planned step. Its rows run when it ends: as late as can be, when blocks that were given up too early are gone. */
+interface StepInFlight {
+  readonly plan: SchedulerOutput;
+  readonly seed: number;
+  /** Planned before the results of the step before it were known. */
+  readonly ahead: boolean;
 }
 
 /** What befalls a step between its plan and its end. */
@@ -50,6 +58,8 @@ export interface Coverage {
   stopped: number;
   atLength: number;
   abortedInFlight: number;
+  ahead: number;
+  endedBeforeLater: number;
   refused: number;
   replayed: number;
   chunkedPrefills: number;
@@ -62,6 +72,8 @@ export const noCoverage = (): Coverage => ({
   stopped: 0,
   atLength: 0,
   abortedInFlight: 0,
+  ahead: 0,
+  endedBeforeLater: 0,
   refused: 0,
   replayed: 0,
   chunkedPrefills: 0,
@@ -88,6 +100,9 @@ export class World {
   readonly #coverage: Coverage;
   /** Sequences that have not ended, in order of arrival. */
   readonly #live = new Map<string, Expectation>();
+  readonly #inFlight: StepInFlight[] = [];
+  /** Known tokens as the device has them while steps are in flight: also those that the scheduler does not know yet. */
+  readonly #lanes = new Map<string, number[]>();
   #numAdded = 0;
 
   constructor(config: WorldConfig, coverage: Coverage, { createBlocks, createScheduler }: Parts = ORIGINAL_PARTS) {
@@ -131,24 +146,41 @@ export class World {
     expect(!this.scheduler.abort(id), () => `${id} was aborted twice`);
   }
 
-  /** One step, checked at its plan and at its end. */
+  /** Plans a step: from what is known where none is in flight, else one more ahead, if the scheduler has it. */
+  submit(seed: number): void {
+    const [first] = this.#inFlight;
+    if (first === undefined) this.#submitFirst(seed);
+    else this.#submitAhead(seed, first.plan);
+    this.scheduler.checkIntegrity();
+  }
+
+  /** Ends the oldest step in flight, if there is one: commits it, or discards it and those that build on it. */
+  settle(fails: boolean): void {
+    const step = this.#inFlight.shift();
+    if (step === undefined) return;
+    const results = this.#runModel(step);
+    this.#coverage.abortedInFlight += step.plan.sequences.filter(
+      ({ sequence }) => sequence.finishReason === "abort",
+    ).length;
+    if (fails) {
+      this.#inFlight.length = 0;
+      this.scheduler.discard(step.plan);
+    } else this.#commit(step.plan, results);
+    this.scheduler.checkIntegrity();
+  }
+
+  /** Ends what is in flight, then one step of its own, checked at its plan and at its end. */
   step(seed: number, { abortPicks, fails }: StepIncidents = { abortPicks: [], fails: false }): void {
-    const numPreemptionsBefore = this.scheduler.numPreemptions;
-    const plan = this.scheduler.schedule();
-    this.#checkPlan(plan);
-    this.#coverage.preemptions += this.scheduler.numPreemptions - numPreemptionsBefore;
-    this.#coverage.steps++;
-    const results = this.#runModel(plan, seed);
+    while (this.#inFlight.length > 0) this.settle(false);
+    this.submit(seed);
     for (const pick of abortPicks) this.abort(pick);
-    this.#coverage.abortedInFlight += plan.sequences.filter(({ sequence }) => sequence.status === "finished").length;
     this.scheduler.checkIntegrity();
-    if (fails) this.scheduler.discard(plan);
-    else this.#commit(plan, results);
-    this.scheduler.checkIntegrity();
+    this.settle(fails);
   }
 
   /** Steps until nothing is left. Every step serves the oldest sequence, so this ends. */
   drain(seed: number): void {
+    while (this.#inFlight.length > 0) this.settle(false);
     for (let i = 0; this.scheduler.hasWork(); i++) this.step(seed + i);
     expect(this.#live.size === 0, () => `${[...this.#live.keys()]} never ended`);
     this.checkIdle();
@@ -164,15 +196,53 @@ export class World {
     return this.#config.maxNumSeqs + this.#config.numExtraRows;
   }
 
-  #runModel(plan: SchedulerOutput, seed: number): StepResult[] {
+  #submitFirst(seed: number): void {
+    const numPreemptionsBefore = this.scheduler.numPreemptions;
+    const plan = this.scheduler.schedule();
+    this.#checkPlan(plan);
+    this.#inFlight.push({ plan, seed, ahead: false });
+    this.#coverage.preemptions += this.scheduler.numPreemptions - numPreemptionsBefore;
+    this.#coverage.steps++;
+  }
+
+  #submitAhead(seed: number, { sequences }: SchedulerOutput): void {
+    const most = (pick: (limits: TreeLimits) => number) => Math.max(...sequences.map(pick));
+    const plan = this.scheduler.scheduleAhead({
+      numLookaheadNodes: most(({ numLookaheadNodes }) => numLookaheadNodes),
+      maxDraftDepth: most(({ maxDraftDepth }) => maxDraftDepth),
+    });
+    if (plan === undefined) return;
+    this.#checkAhead(plan);
+    this.#inFlight.push({ plan, seed, ahead: true });
+    this.#coverage.ahead++;
+    this.#coverage.steps++;
+  }
+
+  #runModel({ plan, seed, ahead }: StepInFlight): StepResult[] {
     const random = new Random(seed);
     this.#model.beginStep();
     return plan.sequences.flatMap((scheduled) => {
-      const result = this.#model.run(scheduled, random);
-      expect(scheduled.needsSample === (result !== undefined), () => `${scheduled.sequence.id}: needsSample is wrong`);
+      const { id, tokenIds } = scheduled.sequence;
+      const known = ahead ? (this.#lanes.get(id) ?? []) : [...tokenIds];
+      const result = ahead ? this.#model.decode(scheduled, known, random) : this.#model.run(scheduled, random);
+      expect(scheduled.needsSample === (result !== undefined), () => `${id}: needsSample is wrong`);
       if (result === undefined) this.#coverage.chunkedPrefills++;
+      this.#lanes.set(id, [...known, ...(result?.tokenIds ?? [])]);
       return result ?? [];
     });
+  }
+
+  #checkAhead(plan: SchedulerOutput): void {
+    const numRows = plan.sequences.length + plan.numLookaheadNodes;
+    expect(numRows <= this.#tokenBudget, () => `${numRows} rows, budget ${this.#tokenBudget}`);
+    expect(plan.sequences.length === this.scheduler.numRunning, () => "not all that run go on");
+    for (const { sequence } of plan.sequences) {
+      expect(sequence.status === "running", () => `${sequence.id} goes on, but is ${sequence.status}`);
+      expect(
+        this.blocks.blockTable(sequence.id).length <= this.scheduler.maxBlocksPerSequence,
+        () => `${sequence.id}: table too long`,
+      );
+    }
   }
 
   #commit(plan: SchedulerOutput, results: readonly StepResult[]): void {
@@ -213,6 +283,7 @@ export class World {
     expect(finishReason === wanted, () => `${id}: finish reason ${finishReason}, expected ${wanted}`);
     if (finishReason === undefined) return;
     this.#live.delete(id);
+    if (this.#inFlight.length > 0) this.#coverage.endedBeforeLater++;
     if (finishReason === "stop") this.#coverage.stopped++;
     else this.#coverage.atLength++;
   }

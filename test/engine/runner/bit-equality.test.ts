@@ -88,7 +88,7 @@ describe.each([
     for (let layer = 0; layer < numLayers; layer++) {
       const { kCache, vCache } = runner.kv.layer(layer);
       for (const cache of [kCache, vCache]) {
-        const all = new Uint32Array(await gpu.pool.read(cache, 0, cache.size));
+        const all = new Uint32Array(await gpu.pool.read(cache.buffer, cache.offset, cache.size));
         for (let position = 0; position < LENGTH; position++) {
           const slot = (blockTable[Math.floor(position / BLOCK_SIZE)] ?? 0) * BLOCK_SIZE + (position % BLOCK_SIZE);
           parts.push(all.subarray(slot * size, (slot + 1) * size));
@@ -126,8 +126,9 @@ describe.each([
   async function poison(blockTable: readonly number[]): Promise<void> {
     const nan = new Uint32Array(BLOCK_SIZE * model.config.numKvHeads * model.config.headDim).fill(0x7fc00000);
     for (let layer = 0; layer < model.config.numLayers; layer++) {
-      for (const cache of Object.values(runner.kv.layer(layer)) as GPUBuffer[]) {
-        for (const block of blockTable) gpu.device.queue.writeBuffer(cache, block * nan.byteLength, nan);
+      const { kCache, vCache } = runner.kv.layer(layer);
+      for (const { buffer, offset } of [kCache, vCache]) {
+        for (const block of blockTable) gpu.device.queue.writeBuffer(buffer, offset + block * nan.byteLength, nan);
       }
     }
     await gpu.device.queue.onSubmittedWorkDone();

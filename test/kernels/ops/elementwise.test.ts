@@ -175,31 +175,33 @@ describe.each(FAMILIES)("$name family, $storage", (family) => {
 
   it.each([4, 12, 256, 1028])("commit of slots of %i values: overlapping moves in order, exact", async (slotSize) => {
     const gpu = test.context(family);
-    const numSlots = 60;
-    const [keys, values] = [1, 2].map(() => uniformHalves(random, numSlots * slotSize)) as [Float32Array, Float32Array];
-    const caches = [keys, values] as const;
-    // An accepted path 2, 5, 6, 9 below slot 10: targets are sources of nothing later, but sources are earlier targets' neighbours.
-    const path = [2, 5, 6, 9].map((node, depth) => [10 + node, 11 + depth] as const);
-    const chain = [
-      [40, 41],
-      [41, 42],
-      [43, 43],
+    const [numSlots, numLayers] = [60, 3];
+    const numValues = numSlots * slotSize;
+    const caches = [1, 2].map(() => uniformHalves(random, numLayers * numValues));
+    // Accepted paths below slots 10 and 40: targets are sources of nothing later, but sources are earlier targets' neighbours.
+    const lists = [
+      [2, 5, 6, 9].map((node, depth) => [10 + node, 11 + depth] as const),
+      [
+        [40, 41],
+        [41, 42],
+        [43, 43],
+        [0, 0],
+      ],
     ] as const;
-    const moves = [...path, ...chain];
     const [kCache, vCache] = caches.map((cache) => gpu.pool.upload(packRows(family, cache), "cache")) as [
       GPUBuffer,
       GPUBuffer,
     ];
-    const commit = await commitKv(gpu, {
-      ...{ slotSize, kCache, vCache },
-      moves: gpu.pool.upload(Uint32Array.from([...moves, [0, 59]].flat()), "moves"),
-    });
-    await submit(gpu, [(pass) => commit(pass, moves.length), (pass) => commit(pass, 0)]);
-    for (const [buffer, before] of [
-      [kCache, caches[0]],
-      [vCache, caches[1]],
-    ] as const) {
-      expect(await readStored(gpu, buffer, before.length)).toEqual(commitKvReference(before, slotSize, moves));
+    const moves = gpu.pool.upload(Uint32Array.from([...lists, [0, 59]].flat(2)), "moves");
+    const commit = await commitKv(gpu, { slotSize, numSlots, numLayers, kCache, vCache, moves });
+    await submit(gpu, [(pass) => commit(pass, 2, 4), (pass) => commit(pass, 1, 0), (pass) => commit(pass, 0, 4)]);
+    for (const [i, buffer] of [kCache, vCache].entries()) {
+      const stored = await readStored(gpu, buffer, numLayers * numValues);
+      for (let layer = 0; layer < numLayers; layer++) {
+        const before = caches[i]?.subarray(layer * numValues, (layer + 1) * numValues) ?? new Float32Array();
+        const after = stored.subarray(layer * numValues, (layer + 1) * numValues);
+        expect(after).toEqual(commitKvReference(before, slotSize, lists.flat()));
+      }
     }
   });
 });

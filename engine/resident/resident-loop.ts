@@ -1,0 +1,253 @@
+import {
+  type GpuContext,
+  type LaneOp,
+  type LaneResult,
+  type LaneShape,
+  laneBytes,
+  laneRows,
+  laneWalk,
+  PassTimer,
+  packLanes,
+  readLane,
+} from "../../kernels/index.ts";
+import { BLOCK_SIZE, numBlocksFor } from "../../kvcache/ids.ts";
+import type { SchedulerOutput, TreeLimits } from "../../scheduler/output.ts";
+import type { Sequence } from "../../scheduler/sequence.ts";
+import type { ModelRunner, PassTimes } from "../runner/model-runner.ts";
+import type { SamplingParams } from "../sampling-params.ts";
+import type { DraftModelProposer } from "../speculative/draft-model.ts";
+import { LaneTables } from "./lane-tables.ts";
+import { ReadbackRing } from "./readback-ring.ts";
+import { ResidentDrafter, type StepSize } from "./resident-drafter.ts";
+
+export interface ResidentOptions {
+  /** Sequences of a batch. */
+  readonly maxLanes: number;
+  /** Nodes of one draft tree, root included. */
+  readonly treeNodes: number;
+  readonly treeDepth: number;
+  /** Steps that may be submitted before the first one's tokens are read. */
+  readonly stepsInFlight: number;
+  readonly profile: boolean;
+}
+
+/** A sequence whose decoding moves to the device. */
+export interface LaneRequest {
+  readonly sequence: Sequence;
+  readonly params: SamplingParams;
+  readonly choice: number;
+  /** A live view. */
+  readonly blockTable: readonly number[];
+}
+
+/** `sampleMs` goes on to the walk and the commit. */
+interface ResidentTimes extends PassTimes {
+  readonly draftMs: number;
+}
+
+export interface ResidentStep {
+  /** In the order of the lanes. */
+  readonly lanes: readonly LaneResult[];
+  readonly times?: ResidentTimes;
+}
+
+interface TargetOps {
+  readonly rows: LaneOp;
+  readonly walk: LaneOp;
+}
+
+/**
+ * Decoding without the host between steps: lengths, last tokens and trees of a fixed set of sequences, the lanes, are
+ * kept on the device, where one step's walk leaves them for the next step's drafting. So a step can be submitted before
+ * the tokens of the one before it are read. Kernels write rows where `ModelRunner.run` would have written them; the passes
+ * are the same, and so are the tokens, bit for bit.
+ */
+export class ResidentLoop {
+  readonly #gpu: GpuContext;
+  readonly #runner: ModelRunner;
+  readonly #drafter: ResidentDrafter | undefined;
+  readonly #shape: LaneShape;
+  readonly #options: ResidentOptions;
+  readonly #tables: LaneTables;
+  readonly #lanesBuffer: GPUBuffer;
+  readonly #ops: TargetOps;
+  readonly #ring: ReadbackRing;
+  /** One for each slot of the ring, where steps are measured. */
+  readonly #timers: readonly PassTimer[];
+  #lanes: readonly Sequence[] = [];
+  #limits: TreeLimits = { numLookaheadNodes: 0, maxDraftDepth: 0 };
+
+  private constructor(
+    parts: {
+      readonly gpu: GpuContext;
+      readonly runner: ModelRunner;
+      readonly drafter: ResidentDrafter | undefined;
+      readonly shape: LaneShape;
+      readonly options: ResidentOptions;
+    },
+    buffers: { readonly lanes: GPUBuffer; readonly tables: LaneTables },
+    ops: TargetOps,
+  ) {
+    const { device, pool } = parts.gpu;
+    const { maxLanes, stepsInFlight, profile } = parts.options;
+    this.#gpu = parts.gpu;
+    this.#runner = parts.runner;
+    this.#drafter = parts.drafter;
+    this.#shape = parts.shape;
+    this.#options = parts.options;
+    this.#lanesBuffer = buffers.lanes;
+    this.#tables = buffers.tables;
+    this.#ops = ops;
+    this.#ring = new ReadbackRing(pool, stepsInFlight, maxLanes * laneBytes(parts.shape));
+    const measures = profile && device.features.has("timestamp-query");
+    this.#timers = measures ? Array.from({ length: stepsInFlight }, () => new PassTimer(device, pool, 3)) : [];
+  }
+
+  /** @param proposer undefined where nothing is drafted */
+  static async create(
+    gpu: GpuContext,
+    runner: ModelRunner,
+    proposer: DraftModelProposer | undefined,
+    options: ResidentOptions,
+  ): Promise<ResidentLoop> {
+    const { maxLanes, treeNodes, treeDepth } = options;
+    const { maxModelLen, numBlocks } = runner.options;
+    const shape = { maxNodes: treeNodes, maxRecent: 1 + Math.min(treeDepth, treeNodes - 1) };
+    const tableWords = Math.min(numBlocks, numBlocksFor(maxModelLen + treeNodes));
+    const tables = new LaneTables(gpu.device, runner.inputs, maxLanes, tableWords, shape.maxRecent - 1);
+    const lanes = gpu.pool.storage(maxLanes * laneBytes(shape), "lanes");
+    const [drafter, rows, walk] = await Promise.all([
+      proposer && ResidentDrafter.create(gpu, proposer, shape, lanes, maxLanes),
+      laneRows(gpu, shape, lanes, tables.batch),
+      laneWalk(gpu, shape, {
+        ...{ lanes, tableWords, blockSize: BLOCK_SIZE },
+        ...{ drawn: runner.drawn.tokens, tables: runner.inputs.buffers.tables, moves: runner.kv.moves },
+      }),
+    ]);
+    return new ResidentLoop({ gpu, runner, drafter, shape, options }, { lanes, tables }, { rows, walk });
+  }
+
+  /**
+   * Moves the plan's sequences to the device, if the plan is one step of steady decoding: every sequence computes one token,
+   * trees may be as deep as ever, and the draft model has seen all tokens but those of the last step. `submit` then runs
+   * the plan, and `end` is to follow when no step is in flight any more. False otherwise.
+   */
+  start({ sequences: plan }: SchedulerOutput, requests: readonly LaneRequest[]): boolean {
+    const numLookaheadNodes = Math.min(...plan.map((scheduled) => scheduled.numLookaheadNodes));
+    const limits = { numLookaheadNodes, maxDraftDepth: Math.min(this.#options.treeDepth, numLookaheadNodes) };
+    const isSteady = plan.every(
+      ({ numTokens, needsSample, maxDraftDepth }) =>
+        numTokens === 1 && needsSample && maxDraftDepth >= limits.maxDraftDepth,
+    );
+    if (!isSteady || (this.#drafter && !this.#canDraft(this.#drafter, requests, limits))) return false;
+    this.#limits = limits;
+    this.#lanes = requests.map(({ sequence }) => sequence);
+    this.#tables.start(requests.map(({ blockTable }) => blockTable));
+    this.#drafter?.start(this.#lanes.map(({ id }) => id));
+    const lanes = requests.map(({ sequence: { id, tokenIds, numTokens }, params, choice }) => ({
+      sampling: { ...params, choice, position: 0 },
+      numTokens,
+      recent: tokenIds.slice(-(this.#drafter?.numPending(id, numTokens) ?? 1)),
+    }));
+    this.#gpu.device.queue.writeBuffer(this.#lanesBuffer, 0, packLanes(this.#shape, lanes));
+    return true;
+  }
+
+  /**
+   * Reserves what the drafter needs for a step after `numAhead` steps whose tokens are not known yet.
+   * @returns bounds of its trees; undefined where the drafter's blocks do not suffice, or nothing is on the device
+   */
+  reserveAhead(numAhead: number): TreeLimits | undefined {
+    if (this.#lanes.length === 0) return undefined;
+    const drafter = this.#drafter;
+    const { maxDraftDepth } = this.#limits;
+    const hasRoom = this.#lanes.every(
+      ({ id, numTokens }) => drafter?.reserve(id, this.#mostTokens(numTokens, numAhead), maxDraftDepth) ?? true,
+    );
+    return hasRoom ? this.#limits : undefined;
+  }
+
+  /**
+   * Encodes and submits the next step of all lanes before it returns; at most `stepsInFlight` may be in flight.
+   * @param numAhead steps whose tokens the sequences do not have yet
+   * @throws GpuError as a rejection, when the device failed in this step or before; then no result may be used.
+   */
+  async submit(numAhead: number): Promise<ResidentStep> {
+    this.#drafter?.hold();
+    try {
+      const step = await this.#gpu.guard.run(() => this.#run(this.#stepSize(numAhead)));
+      for (const [lane, { alive, numTokens, emitted }] of step.lanes.entries()) {
+        if (alive) this.#drafter?.commit(lane, numTokens - emitted.length);
+      }
+      return step;
+    } finally {
+      this.#drafter?.release();
+    }
+  }
+
+  /** The sequences are the host's again. */
+  end(): void {
+    this.#drafter?.end();
+    this.#lanes = [];
+  }
+
+  async #run(size: StepSize): Promise<ResidentStep> {
+    const slot = this.#ring.take();
+    const timer = this.#timers[slot];
+    const bytes = size.numLanes * laneBytes(this.#shape);
+    this.#tables.send();
+    this.#drafter?.sendTables();
+    const encoder = this.#gpu.device.createCommandEncoder();
+    this.#encode(encoder, size, timer);
+    this.#ring.encodeCopy(encoder, slot, this.#lanesBuffer, bytes);
+    timer?.resolve(encoder);
+    this.#gpu.device.queue.submit([encoder.finish()]);
+    const words = await this.#ring.read(slot, bytes);
+    const lanes = Array.from({ length: size.numLanes }, (_, lane) => readLane(this.#shape, words, lane));
+    if (timer === undefined) return { lanes };
+    const [draftMs = 0, forwardMs = 0, sampleMs = 0] = await timer.read();
+    return { lanes, times: { draftMs, forwardMs, sampleMs } };
+  }
+
+  /** One pass, or one for each part where the parts are measured. */
+  #encode(encoder: GPUCommandEncoder, size: StepSize, timer: PassTimer | undefined): void {
+    const { numLanes, numNodes, maxPosition } = size;
+    const params = { numLanes, numNodes, level: 0 };
+    const passSize = this.#runner.sizeOf(numLanes * numNodes, numLanes * numNodes, maxPosition);
+    let pass = encoder.beginComputePass(timer ? { timestampWrites: timer.writes(0) } : {});
+    const nextPart = (part: number) => {
+      if (timer === undefined) return;
+      pass.end();
+      pass = encoder.beginComputePass({ timestampWrites: timer.writes(part) });
+    };
+    this.#drafter?.encode(pass, size);
+    nextPart(1);
+    this.#ops.rows(pass, params);
+    this.#runner.encodeForward(pass, passSize);
+    nextPart(2);
+    this.#runner.encodeSample(pass, passSize);
+    this.#ops.walk(pass, params);
+    this.#runner.kv.encodeCommit(pass, numLanes, this.#shape.maxRecent - 1);
+    pass.end();
+  }
+
+  #canDraft(drafter: ResidentDrafter, requests: readonly LaneRequest[], { maxDraftDepth }: TreeLimits): boolean {
+    if (maxDraftDepth === 0) return false;
+    return requests.every(({ sequence: { id, numTokens } }) => {
+      const numPending = drafter.numPending(id, numTokens) ?? 0;
+      return numPending >= 1 && numPending <= this.#shape.maxRecent && drafter.reserve(id, numTokens, maxDraftDepth);
+    });
+  }
+
+  #stepSize(numAhead: number): StepSize {
+    const { numLookaheadNodes, maxDraftDepth: depth } = this.#limits;
+    const mostTokens = Math.max(...this.#lanes.map(({ numTokens }) => this.#mostTokens(numTokens, numAhead)));
+    const maxPosition = Math.min(mostTokens - 1 + depth, this.#runner.options.maxModelLen - 1);
+    return { numLanes: this.#lanes.length, numNodes: 1 + numLookaheadNodes, depth, maxPosition };
+  }
+
+  /** Tokens that a sequence may have once `numAhead` more steps have ended. */
+  #mostTokens(numTokens: number, numAhead: number): number {
+    return numTokens + numAhead * (this.#limits.maxDraftDepth + 1);
+  }
+}

@@ -1,0 +1,43 @@
+import type { CommittedSequence, ScheduledSequence, SchedulerOutput } from "../scheduler/output.ts";
+import type { StepStats } from "./client.ts";
+import type { PassTimes } from "./runner/model-runner.ts";
+import { describe, type VerifiedSequence } from "./step.ts";
+
+/** Moments of a step, in ms, and the times of its parts as far as they are known. */
+export interface StepTimes {
+  /** When it was planned or, where the step before it ended later, when that was. */
+  readonly begunMs: number;
+  readonly verifiedMs: number;
+  readonly endMs: number;
+  readonly draftMs: number;
+  /** On the device. */
+  readonly pass?: PassTimes;
+}
+
+/** What listeners are told of a committed step. */
+export function stepStats(
+  output: SchedulerOutput,
+  verified: readonly VerifiedSequence[],
+  committed: readonly CommittedSequence[],
+  { begunMs, verifiedMs, endMs, draftMs, pass }: StepTimes,
+): Omit<StepStats, "numRunning" | "numWaiting" | "kvUsage"> {
+  const verifyMs = Math.max(0, verifiedMs - begunMs - draftMs);
+  const numDraft = verified.reduce((sum, { tree }) => sum + tree.tokenIds.length - 1, 0);
+  return {
+    ...{ draftMs, verifyMs, commitMs: endMs - verifiedMs, stepMs: endMs - begunMs },
+    ...(pass ? { pass: withOverhead(pass, verifyMs) } : {}),
+    numPrefillTokens: output.sequences.reduce((sum, scheduled) => sum + numPromptRows(scheduled), 0),
+    numRows: output.numTokens + numDraft,
+    numEmittedTokens: committed.reduce((sum, { emittedTokenIds }) => sum + emittedTokenIds.length, 0),
+    numPreemptions: output.preemptedIds.length,
+    sequences: verified.map(describe),
+  };
+}
+
+function withOverhead({ forwardMs, sampleMs }: PassTimes, verifyMs: number) {
+  return { forwardMs, sampleMs, overheadMs: Math.max(0, verifyMs - forwardMs - sampleMs) };
+}
+
+function numPromptRows({ sequence, startPosition, numTokens }: ScheduledSequence): number {
+  return Math.max(0, Math.min(startPosition + numTokens, sequence.numPromptTokens) - startPosition);
+}

@@ -1,0 +1,148 @@
+import type { Binding, KernelSpec } from "../kernel.ts";
+import type { OpContext } from "../op.ts";
+import type { LaneShape } from "./lanes.ts";
+
+/** What changes from step to step of the kernels that run lanes. */
+export interface LaneParams {
+  readonly numLanes: number;
+  /** Rows of a lane in a verify pass, at most maxNodes. */
+  readonly numNodes: number;
+  /** Depth of the draft nodes that were drawn last; 0 where nothing is drafted. */
+  readonly level: number;
+}
+
+/** One kernel call over lanes, with its buffers bound. */
+export type LaneOp = (pass: GPUComputePassEncoder, params: LaneParams) => void;
+
+/** Where the arrays of a pass lie in one buffer of u32, in bytes, and how lanes use its tables. */
+export interface LaneBatch {
+  readonly buffer: GPUBuffer;
+  readonly tokenIds: number;
+  readonly slots: number;
+  readonly rowInfo: number;
+  readonly logitRows: number;
+  readonly samplingRows: number;
+  readonly tables: number;
+  /** Words of a lane's block table: lane l's begins l times as far into the tables. */
+  readonly tableWords: number;
+  /** Words into the tables where lists of path slots begin. */
+  readonly paths: number;
+  /** Words of such a list. */
+  readonly maxPath: number;
+  readonly blockSize: number;
+}
+
+/** Draws of a runner, and the pool that a tree's candidates go to. */
+export interface DraftBuffers {
+  readonly lanes: GPUBuffer;
+  /** u32 and f32 [numRows, topK] */
+  readonly drawn: Binding;
+  readonly logShares: Binding;
+  /** `draftPoolBytes` for each lane. */
+  readonly pools: GPUBuffer;
+}
+
+const WORKGROUP_SIZE = 32;
+
+/** Rows of a verify pass from lanes and their trees: row = lane · numNodes + node (wgsl/lane_rows.wgsl). */
+export function laneRows(context: OpContext, shape: LaneShape, lanes: GPUBuffer, batch: LaneBatch): Promise<LaneOp> {
+  const spec = { shader: ["lane_batch", "lane_rows"], constants: batchConstants(batch) };
+  return laneOp(context, shape, spec, [lanes, batch.buffer], ({ numNodes }) => numNodes);
+}
+
+/** Walks each lane's tree and advances the lane (wgsl/lane_walk.wgsl). `moves`: vec2u [numLanes, maxRecent − 1]. */
+export function laneWalk(
+  context: OpContext,
+  shape: LaneShape,
+  args: { lanes: GPUBuffer; drawn: Binding; tables: Binding; moves: GPUBuffer; tableWords: number; blockSize: number },
+): Promise<LaneOp> {
+  const { lanes, drawn, tables, moves, tableWords, blockSize } = args;
+  const spec = { shader: ["lane_walk"], constants: { TABLE_WORDS: tableWords, BLOCK_SIZE: blockSize } };
+  return laneOp(context, shape, spec, [lanes, drawn, tables, moves], () => 1);
+}
+
+/** Rows of a draft model's pass over the tokens that the last step emitted: row = lane · maxRecent + i. */
+export function draftCatchUp(
+  context: OpContext,
+  shape: LaneShape,
+  lanes: GPUBuffer,
+  batch: LaneBatch,
+): Promise<LaneOp> {
+  const spec = { shader: ["lane_batch", "draft_catch_up"], constants: batchConstants(batch) };
+  return laneOp(context, shape, spec, [lanes, batch.buffer], () => shape.maxRecent);
+}
+
+/** Takes in the draws at `level` and writes the rows of the next draft pass: row = lane · topK + rank. */
+export function draftGrow(
+  context: OpContext,
+  shape: LaneShape,
+  topK: number,
+  { lanes, drawn, logShares, pools }: DraftBuffers,
+  batch: LaneBatch,
+): Promise<LaneOp> {
+  const constants = { ...poolConstants(shape, topK), ...batchConstants(batch) };
+  const spec = { shader: ["draft_pool", "lane_batch", "draft_grow"], constants };
+  return laneOp(context, shape, spec, [lanes, batch.buffer, drawn, logShares, pools], () => topK);
+}
+
+/** Takes in the draws at the deepest level and makes each lane's tree of the best candidates. */
+export function draftTree(
+  context: OpContext,
+  shape: LaneShape,
+  topK: number,
+  { lanes, drawn, logShares, pools }: DraftBuffers,
+): Promise<LaneOp> {
+  const spec = { shader: ["draft_pool", "draft_tree"], constants: poolConstants(shape, topK) };
+  return laneOp(context, shape, spec, [lanes, drawn, logShares, pools], () => 1);
+}
+
+/** Bytes of one lane's pool. */
+export function draftPoolBytes(shape: LaneShape, topK: number): number {
+  const { POOL_SIZE, NUM_EXPANDED } = poolConstants(shape, topK);
+  return 4 * (4 * POOL_SIZE + 2 * NUM_EXPANDED);
+}
+
+function poolConstants({ maxRecent }: LaneShape, topK: number) {
+  const numLevels = Math.max(0, maxRecent - 2);
+  return { TOP_K: topK, POOL_SIZE: topK + topK * topK * numLevels, NUM_EXPANDED: 1 + topK * numLevels };
+}
+
+function batchConstants(batch: LaneBatch) {
+  return {
+    TOKEN_IDS: batch.tokenIds / 4,
+    SLOTS: batch.slots / 4,
+    ROW_INFO: batch.rowInfo / 4,
+    LOGIT_ROWS: batch.logitRows / 4,
+    SAMPLING_ROWS: batch.samplingRows / 4,
+    TABLES: batch.tables / 4,
+    TABLE_WORDS: batch.tableWords,
+    PATHS: batch.paths,
+    MAX_PATH: batch.maxPath,
+    BLOCK_SIZE: batch.blockSize,
+  };
+}
+
+/** @param threadsPerLane threads that the kernel has for each lane */
+async function laneOp(
+  context: OpContext,
+  shape: LaneShape,
+  { shader, constants }: Pick<KernelSpec, "shader" | "constants">,
+  buffers: readonly Binding[],
+  threadsPerLane: (params: LaneParams) => number,
+): Promise<LaneOp> {
+  const kernel = await context.kernels.bind(
+    {
+      shader: ["sampling_params", "lanes", ...shader],
+      constants: { ...constants, MAX_NODES: shape.maxNodes, MAX_RECENT: shape.maxRecent, WORKGROUP_SIZE },
+      numImmediates: 3,
+    },
+    buffers,
+  );
+  const words = new Uint32Array(3);
+  return (pass, params) => {
+    words[0] = params.numLanes;
+    words[1] = params.numNodes;
+    words[2] = params.level;
+    kernel.dispatch(pass, [Math.ceil((params.numLanes * threadsPerLane(params)) / WORKGROUP_SIZE), 1, 1], words);
+  };
+}

@@ -1,0 +1,98 @@
+import { SAMPLING_ROW_BYTES, type SamplingRow, writeSamplingRow } from "./sampling.ts";
+
+/** Bounds of a lane's arrays (wgsl/lanes.wgsl). */
+export interface LaneShape {
+  /** Nodes of a draft tree, root included. */
+  readonly maxNodes: number;
+  /** Tokens that a step can emit: one more than the deepest node's depth. */
+  readonly maxRecent: number;
+}
+
+/** A lane as the host sets it up: no tree yet but its root. */
+export interface LaneStart {
+  /** How its tokens are drawn; `position` is not used. */
+  readonly sampling: SamplingRow;
+  /** Known tokens, the root included. */
+  readonly numTokens: number;
+  /** The last known tokens, 1 … maxRecent: those whose K/V a draft model lacks, the root at the end. */
+  readonly recent: readonly number[];
+}
+
+/** A lane as a step leaves it. */
+export interface LaneResult {
+  /** False once a draw found no number to choose from. */
+  readonly alive: boolean;
+  readonly numTokens: number;
+  /** Tokens that the step emitted: accepted ones, then the bonus token. */
+  readonly emitted: readonly number[];
+  /** The tree that was verified, node 0 its root. */
+  readonly tree: {
+    readonly tokenIds: readonly number[];
+    /** Parent's node; 0 for the root itself. */
+    readonly parents: readonly number[];
+    readonly depths: readonly number[];
+    /** Drafter's log-probability of each node, given its parent. */
+    readonly logSurvivals: readonly number[];
+  };
+}
+
+/** Where a lane's fields lie, in words. */
+export function laneLayout({ maxNodes, maxRecent }: LaneShape) {
+  const alive = SAMPLING_ROW_BYTES / 4;
+  const numNodes = alive + 3 + maxRecent;
+  const end = numNodes + 1 + 4 * maxNodes;
+  return {
+    ...{ alive, numTokens: alive + 1, numRecent: alive + 2, recent: alive + 3, numNodes },
+    tree: numNodes + 1,
+    // The struct's alignment is that of its vec2u.
+    numWords: 2 * Math.ceil(end / 2),
+  };
+}
+
+export function laneBytes(shape: LaneShape): number {
+  return 4 * laneLayout(shape).numWords;
+}
+
+/** Lanes as the kernels read them, `laneBytes` each. */
+export function packLanes(shape: LaneShape, lanes: readonly LaneStart[]): Uint32Array<ArrayBuffer> {
+  const at = laneLayout(shape);
+  const words = new Uint32Array(lanes.length * at.numWords);
+  for (const [i, { sampling, numTokens, recent }] of lanes.entries()) {
+    if (recent.length < 1 || recent.length > shape.maxRecent) {
+      throw new RangeError(`lane ${i} has ${recent.length} recent tokens, 1 to ${shape.maxRecent} can be`);
+    }
+    const lane = words.subarray(i * at.numWords, (i + 1) * at.numWords);
+    writeSamplingRow(new DataView(lane.buffer, lane.byteOffset), 0, sampling);
+    lane[at.alive] = 1;
+    lane[at.numTokens] = numTokens;
+    lane[at.numRecent] = recent.length;
+    lane.set(recent, at.recent);
+    lane[at.numNodes] = 1;
+    lane[at.tree] = recent.at(-1) ?? 0;
+  }
+  return words;
+}
+
+/** Lane `index` of what a step left behind. */
+export function readLane(shape: LaneShape, bytes: ArrayBuffer, index: number): LaneResult {
+  const at = laneLayout(shape);
+  const start = index * at.numWords;
+  const words = new Uint32Array(bytes, 4 * start, at.numWords);
+  const floats = new Float32Array(bytes, 4 * start, at.numWords);
+  const word = (offset: number) => words[offset] ?? 0;
+  const numNodes = word(at.numNodes);
+  const nodes = (array: number) => {
+    const from = at.tree + array * shape.maxNodes;
+    return [...words.subarray(from, from + numNodes)];
+  };
+  const survivals = at.tree + 3 * shape.maxNodes;
+  return {
+    alive: word(at.alive) !== 0,
+    numTokens: word(at.numTokens),
+    emitted: [...words.subarray(at.recent, at.recent + word(at.numRecent))],
+    tree: {
+      ...{ tokenIds: nodes(0), parents: nodes(1), depths: nodes(2) },
+      logSurvivals: [...floats.subarray(survivals, survivals + numNodes)],
+    },
+  };
+}

@@ -1,0 +1,21 @@
+// Rows of a draft model's pass over the tokens that the last step emitted: row = lane · MAX_RECENT + i is `recent[i]`, and the
+// last of them samples, at index `lane`. Rows beyond num_recent idle.
+// One thread a row. Reference: engine/runner/batch.ts
+var<immediate> params: LaneParams;
+
+@compute @workgroup_size(WORKGROUP_SIZE)
+fn main(@builtin(global_invocation_id) id: vec3u) {
+  let row = id.x;
+  let lane = row / MAX_RECENT;
+  let i = row % MAX_RECENT;
+  if (lane >= params.num_lanes) { return; }
+  let num_recent = select(0u, lanes[lane].num_recent, lanes[lane].alive != 0u);
+  let num_known = lanes[lane].num_tokens;
+  if (i < num_recent) {
+    let position = num_known - num_recent + i;
+    write_row(row, lane, lanes[lane].recent[i], slot_at(lane, position), position, position + 1u, 0u);
+  } else {
+    write_idle_row(row, lane);
+  }
+  if (i == 0u) { write_sample(lane, row + max(num_recent, 1u) - 1u, lane, num_known); }
+}

@@ -1,0 +1,31 @@
+// A lane: one sequence of a batch that decodes on the device, with the tree that is being verified. Written by the host when
+// the batch is put together (ops/lanes.ts), then only by draft_tree and lane_walk; read back after every step.
+// Needs sampling_params.
+struct Lane {
+  // As the host set it, but for `position`, which is a row's own.
+  sampling: SamplingRow,
+  // 0 once a draw found no number to choose from: the lane's rows idle from then on.
+  alive: u32,
+  // Known tokens, the root included.
+  num_tokens: u32,
+  // The tokens that the last step emitted; the last of them is the root.
+  num_recent: u32,
+  recent: array<u32, MAX_RECENT>,
+  // Draft tree, node 0 its root; parents come before children.
+  num_nodes: u32,
+  tokens: array<u32, MAX_NODES>,
+  parents: array<u32, MAX_NODES>,
+  depths: array<u32, MAX_NODES>,
+  // The drafter's log-probability that a node is accepted, given that its parent is.
+  log_survivals: array<f32, MAX_NODES>,
+}
+
+struct LaneParams {
+  num_lanes: u32,
+  // Rows of a lane in a verify pass.
+  num_nodes: u32,
+  // Of a draft: depth of the nodes that were drawn last.
+  level: u32,
+}
+
+const NO_TOKEN = 0xffffffffu;

@@ -1,0 +1,71 @@
+import type { EngineInfo } from "../../../engine/client.ts";
+import { Engine } from "../../../engine/engine.ts";
+import { resolveModel } from "../../../engine/model/bundled.ts";
+import { openModel } from "../../../engine/model/open.ts";
+import { ResidentLoop } from "../../../engine/resident/resident-loop.ts";
+import { ModelRunner } from "../../../engine/runner/model-runner.ts";
+import { DraftModelProposer } from "../../../engine/speculative/draft-model.ts";
+import { NoProposer } from "../../../engine/speculative/root-only.ts";
+import type { GpuContext } from "../../../kernels/index.ts";
+import { BlockManager } from "../../../kvcache/block-manager.ts";
+
+export interface OpenOptions {
+  readonly drafts: boolean;
+  /** 0: the host's own loop. */
+  readonly stepsInFlight: number;
+  readonly numBlocks?: number;
+  readonly maxModelLen?: number;
+  readonly maxNumSeqs?: number;
+}
+
+/** An engine whose parts a test can look at and disturb. */
+export interface OpenedEngine {
+  readonly engine: Engine;
+  readonly runner: ModelRunner;
+  readonly blocks: BlockManager;
+  /** The draft model's. */
+  readonly draftBlocks: BlockManager;
+  readonly resident: ResidentLoop | undefined;
+}
+
+const TREE_NODES = 6;
+const TREE_DEPTH = 3;
+const TOP_K = 2;
+
+/**
+ * The small model as target and, with a coarser norm, as its own draft: it is right often, not always. The device is the
+ * context's owner's to close.
+ */
+export async function openEngine(gpu: GpuContext, options: OpenOptions): Promise<OpenedEngine> {
+  const { drafts, stepsInFlight, numBlocks = 80, maxModelLen = 256, maxNumSeqs = 8 } = options;
+  const model = openModel(resolveModel("sapling-2m-draft"));
+  const limits = { maxRows: 64, maxLogits: 64, maxModelLen, numBlocks, maxTableWords: 2048, topK: 1 };
+  const runner = await ModelRunner.create(gpu, model, limits);
+  const draft = { ...model, config: { ...model.config, rmsNormEps: 0.02 } };
+  const draftBlocks = new BlockManager(numBlocks);
+  const proposer = drafts
+    ? new DraftModelProposer(await ModelRunner.create(gpu, draft, { ...limits, topK: TOP_K }), draftBlocks)
+    : new NoProposer();
+  const tree = { treeNodes: drafts ? TREE_NODES : 1, treeDepth: TREE_DEPTH };
+  const resident =
+    stepsInFlight === 0
+      ? undefined
+      : await ResidentLoop.create(gpu, runner, proposer instanceof NoProposer ? undefined : proposer, {
+          ...{ maxLanes: maxNumSeqs, stepsInFlight, profile: false },
+          ...tree,
+        });
+  model.weights.close();
+  const blocks = new BlockManager(numBlocks);
+  const info: EngineInfo = {
+    ...{ modelName: "test", drafter: proposer.name, adapter: "test", features: [] },
+    ...{ vocabSize: model.config.vocabSize, maxModelLen, numKvBlocks: numBlocks, blockSize: 16, maxNumSeqs },
+    adapterKind: "software",
+    fingerprint: "test",
+  };
+  const engine = new Engine({
+    ...{ info, runner, blocks, proposer, tokenBudget: limits.maxRows, dispose: () => {} },
+    ...tree,
+    ...(resident ? { resident, stepsInFlight } : { stepsInFlight: 1 }),
+  });
+  return { engine, runner, blocks, draftBlocks, resident };
+}

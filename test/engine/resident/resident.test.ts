@@ -1,0 +1,199 @@
+import { afterEach, beforeAll, describe, expect, it, vi } from "vitest";
+import { referencePrompts } from "../../../bench/prompts.ts";
+import type { EngineOutput } from "../../../engine/client.ts";
+import type { Engine } from "../../../engine/engine.ts";
+import { GREEDY, type SamplingParams } from "../../../engine/sampling-params.ts";
+import { createGpuContext, type GpuContext, openGpu } from "../../../kernels/index.ts";
+import { type Generated, generate } from "../../support/collect.ts";
+import { FAMILIES, useGpu } from "../../support/gpu.ts";
+import { type OpenedEngine, type OpenOptions, openEngine } from "./open-engine.ts";
+
+const test = useGpu();
+const prompts = referencePrompts().map(({ promptTokens }) => promptTokens);
+const promptOf = (i: number) => (prompts[i % prompts.length] ?? []).slice(0, 24);
+
+/** Eight ways to sample, of different lengths, so that sequences leave the batch one by one. */
+const paramsOf = (i: number): SamplingParams => ({
+  ...{ ...GREEDY, temperature: (i % 3) / 2, topP: i % 2 ? 0.9 : 1, topK: i % 4 ? 0 : 20, seed: [i, 7] },
+  maxTokens: 18 + 5 * (i % 4),
+});
+
+/** What plain decoding by the host gives: what everything is compared with. */
+let plain: readonly Generated[];
+let opened: OpenedEngine | undefined;
+
+async function open(options: Partial<OpenOptions> & Pick<OpenOptions, "drafts">): Promise<OpenedEngine> {
+  opened = await openEngine(test.context(FAMILIES[0]), { stepsInFlight: 2, ...options });
+  return opened;
+}
+
+beforeAll(async () => {
+  const { engine } = await openEngine(test.context(FAMILIES[0]), { drafts: false, stepsInFlight: 0 });
+  plain = await Promise.all(Array.from({ length: 8 }, (_, i) => generate(engine, promptOf(i), paramsOf(i))));
+  await engine.close();
+});
+
+afterEach(async () => {
+  await opened?.engine.close();
+  opened = undefined;
+});
+
+async function expectIdle({ engine, blocks, draftBlocks }: OpenedEngine): Promise<void> {
+  await vi.waitFor(() => expect(engine.load()).toEqual({ numRunning: 0, numWaiting: 0, kvUsage: 0 }), 10_000);
+  engine.checkIntegrity();
+  blocks.checkIntegrity();
+  draftBlocks.checkIntegrity();
+  expect(draftBlocks.usage).toBe(0);
+}
+
+/** Generates sequence `i`, and compares tokens and end with plain decoding's. */
+async function expectPlain(engine: Engine, i: number): Promise<Generated> {
+  const got = await generate(engine, promptOf(i), paramsOf(i));
+  expect(got.tokenIds).toEqual(plain[i]?.tokenIds);
+  expect(got.finishReason).toBe(plain[i]?.finishReason);
+  return got;
+}
+
+describe.each([{ drafts: false }, { drafts: true }])("on the device, drafts: $drafts", ({ drafts }) => {
+  it.each([1, 3, 8])("%i at once: the tokens of plain decoding, with steps ahead of the host", async (batchSize) => {
+    const parts = await open({ drafts });
+    const submit = vi.spyOn(parts.resident ?? expect.fail(), "submit");
+    const runs = await Promise.all(Array.from({ length: batchSize }, (_, i) => expectPlain(parts.engine, i)));
+    const depths = submit.mock.calls.map(([numAhead]) => numAhead);
+    expect(depths.filter((numAhead) => numAhead === 1).length).toBeGreaterThan(3);
+    expect(Math.max(...depths)).toBe(1);
+    const numAccepted = runs.reduce((sum, run) => sum + run.numAccepted, 0);
+    const numDraft = runs.reduce((sum, run) => sum + run.numDraft, 0);
+    if (drafts) expect(numAccepted).toBeGreaterThan(5);
+    if (drafts) expect(numDraft - numAccepted).toBeGreaterThan(5);
+    if (!drafts) expect(numDraft).toBe(0);
+    await expectIdle(parts);
+  });
+
+  it("arrivals while steps are in flight join the batch", async () => {
+    const parts = await open({ drafts });
+    const { engine } = parts;
+    const late: Promise<Generated>[] = [];
+    const stop = engine.onStep(({ numRunning }) => {
+      if (late.length < 3 && numRunning === late.length + 1) late.push(expectPlain(engine, late.length + 1));
+    });
+    await expectPlain(engine, 0);
+    stop();
+    expect(late).toHaveLength(3);
+    await Promise.all(late);
+    await expectIdle(parts);
+  });
+
+  it("end tokens, also inside accepted runs: nothing that was computed after them comes out", async () => {
+    const { engine } = await open({ drafts });
+    const { tokenIds = [] } = plain[3] ?? {};
+    const ends = [0, 3, 8, 13, 17, tokenIds.length - 1].map((position) => tokenIds[position] ?? 0);
+    const runs = await Promise.all(
+      ends.map((end) => generate(engine, promptOf(3), { ...paramsOf(3), stopTokenIds: [end] })),
+    );
+    for (const [i, end] of ends.entries()) {
+      expect(runs[i]?.tokenIds).toEqual(tokenIds.slice(0, tokenIds.indexOf(end) + 1));
+      expect(runs[i]?.finishReason).toBe("stop");
+    }
+  });
+
+  it("readers leave while steps are in flight: blocks come back, others keep their text", async () => {
+    const parts = await open({ drafts });
+    const { engine } = parts;
+    const leave = async (i: number, numOutputs: number) => {
+      let numLeft = numOutputs;
+      const request = { id: `leaver-${i}`, choice: 0, promptTokenIds: promptOf(i), params: paramsOf(i) };
+      for await (const { finishReason } of engine.generate(request)) {
+        if (finishReason !== undefined || numLeft-- === 0) return;
+      }
+    };
+    await Promise.all([expectPlain(engine, 0), leave(1, 2), leave(2, 5), expectPlain(engine, 3), leave(4, 3)]);
+    await expectIdle(parts);
+  });
+
+  it("a cache too small for all: who is preempted gets the same tokens", async () => {
+    const parts = await open({ drafts, numBlocks: 7 });
+    let numPreemptions = 0;
+    parts.engine.onStep((stats) => {
+      numPreemptions += stats.numPreemptions;
+      parts.engine.checkIntegrity();
+    });
+    await Promise.all([0, 1, 2, 3].map((i) => expectPlain(parts.engine, i)));
+    expect(numPreemptions).toBeGreaterThan(0);
+    await expectIdle(parts);
+  });
+
+  it("the end of the context: as many tokens as fit, the same ones", async () => {
+    const numPrompt = promptOf(0).length;
+    const { engine } = await open({ drafts, maxModelLen: numPrompt + 17 });
+    const { tokenIds, finishReason } = await generate(engine, promptOf(0), paramsOf(0));
+    expect(tokenIds).toEqual(plain[0]?.tokenIds.slice(0, 17));
+    expect(finishReason).toBe("length");
+  });
+
+  it("logits that are not numbers end that sequence alone", async () => {
+    const parts = await open({ drafts });
+    const { engine, blocks, runner } = parts;
+    let numSteps = 0;
+    engine.onStep(() => {
+      if (++numSteps !== 6) return;
+      const { kCache } = runner.kv.layer(0);
+      const [block = 0] = blocks.blockTable("broken");
+      const blockBytes = 4 * 16 * 64;
+      const nan = new Uint32Array(blockBytes / 4).fill(0x7fc00000);
+      test.context(FAMILIES[0]).device.queue.writeBuffer(kCache.buffer, kCache.offset + block * blockBytes, nan);
+    });
+    const request = {
+      id: "broken",
+      choice: 0,
+      promptTokenIds: promptOf(5),
+      params: { ...paramsOf(5), maxTokens: 150 },
+    };
+    const outputs: EngineOutput[] = [];
+    const broken = (async () => {
+      for await (const output of engine.generate(request)) outputs.push(output);
+    })();
+    await Promise.all([broken, expectPlain(engine, 0), expectPlain(engine, 1)]);
+    expect(outputs.at(-1)).toMatchObject({ finishReason: "error", error: expect.stringMatching(/not numbers/) });
+    const tokenIds = outputs.flatMap((output) => output.tokenIds);
+    expect(tokenIds.length).toBeGreaterThan(3);
+    expect(tokenIds).toEqual(plain[5]?.tokenIds.slice(0, tokenIds.length));
+    await expectIdle(parts);
+  });
+});
+
+describe("a device that fails with steps in flight", () => {
+  /** How a device of its own comes to grief. */
+  const failures: readonly (readonly [string, (gpu: GpuContext) => void])[] = [
+    ["is lost", ({ device }) => device.destroy()],
+    [
+      "reports an error of no one's",
+      ({ device }) => device.createBuffer({ size: 16, usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.STORAGE }),
+    ],
+  ];
+
+  it.each(failures)("%s: every stream ends with an error, after tokens of plain decoding", async (_, fail) => {
+    const device = await openGpu("software");
+    const gpu = createGpuContext(device, FAMILIES[0]);
+    const { engine } = await openEngine(gpu, { drafts: false, stepsInFlight: 2 });
+    let numSteps = 0;
+    engine.onStep(() => {
+      if (++numSteps === 8) fail(gpu);
+    });
+    const collect = async (i: number) => {
+      const outputs: EngineOutput[] = [];
+      const request = { id: `${i}`, choice: 0, promptTokenIds: promptOf(i), params: paramsOf(i) };
+      for await (const output of engine.generate(request)) outputs.push(output);
+      return outputs;
+    };
+    for (const [i, outputs] of (await Promise.all([collect(0), collect(1)])).entries()) {
+      expect(outputs.at(-1)?.finishReason).toBe("error");
+      const tokenIds = outputs.flatMap((output) => output.tokenIds);
+      expect(tokenIds.length).toBeGreaterThan(3);
+      expect(tokenIds.length).toBeLessThan(plain[i]?.tokenIds.length ?? 0);
+      expect(tokenIds).toEqual(plain[i]?.tokenIds.slice(0, tokenIds.length));
+    }
+    await engine.close();
+    device.close();
+  });
+});

@@ -1,0 +1,115 @@
+import { type BatchLayout, batchLayout } from "../../../engine/runner/batch.ts";
+import { GREEDY, type SamplingParams } from "../../../engine/sampling-params.ts";
+import type { DraftTree } from "../../../engine/speculative/draft-tree.ts";
+import type { GpuContext } from "../../../kernels/index.ts";
+import type { LaneBatch } from "../../../kernels/ops/lane-steps.ts";
+import { type LaneShape, laneLayout, packLanes } from "../../../kernels/ops/lanes.ts";
+import { slotsOfRow } from "../../../kernels/reference/attention.ts";
+import type { Random } from "../../support/random.ts";
+
+export const BLOCK_SIZE = 16;
+export const TABLE_WORDS = 6;
+
+/** A sequence as the host knows it. */
+export interface HostLane {
+  readonly tokenIds: readonly number[];
+  readonly blockTable: readonly number[];
+  readonly params: SamplingParams;
+  readonly choice: number;
+  /** Of the last tokens, how many a draft model has not seen. */
+  readonly numRecent: number;
+  readonly tree: DraftTree;
+}
+
+/** Sequences of random lengths in blocks that lie in no order. */
+export function randomLanes(
+  random: Random,
+  numLanes: number,
+  trees: readonly DraftTree[],
+  maxRecent: number,
+): HostLane[] {
+  const blocks = random.shuffle(Array.from({ length: numLanes * TABLE_WORDS }, (_, i) => i + 1));
+  return Array.from({ length: numLanes }, (_, lane) => {
+    const numTokens = random.int(1, 40);
+    const tree = trees[lane] ?? { tokenIds: [0], parents: [-1], probs: [1], depths: [0] };
+    const known = Array.from({ length: numTokens - 1 }, () => random.int(0, 99));
+    const tokenIds = [...known, tree.tokenIds[0] ?? 0];
+    const seed = [random.int(0, 1e9), random.int(0, 1e9)] as const;
+    return {
+      ...{ tokenIds, tree, choice: random.int(0, 3) },
+      blockTable: blocks.slice(lane * TABLE_WORDS, (lane + 1) * TABLE_WORDS),
+      params: { ...GREEDY, seed, temperature: random.int(0, 2) / 2, topP: 0.75, topK: lane, minP: 0.125 },
+      numRecent: Math.min(numTokens, random.int(1, maxRecent)),
+    };
+  });
+}
+
+/** Lanes with their trees, as a step finds them. `dead`: that lane's logits were no numbers. */
+export function uploadLanes(gpu: GpuContext, shape: LaneShape, lanes: readonly HostLane[], dead = -1): GPUBuffer {
+  const at = laneLayout(shape);
+  const words = packLanes(
+    shape,
+    lanes.map(({ params, choice, tokenIds, numRecent }) => ({
+      sampling: { ...params, choice, position: 0 },
+      numTokens: tokenIds.length,
+      recent: tokenIds.slice(-numRecent),
+    })),
+  );
+  for (const [i, { tree }] of lanes.entries()) {
+    const lane = words.subarray(i * at.numWords, (i + 1) * at.numWords);
+    lane[at.numNodes] = tree.tokenIds.length;
+    lane.set(tree.tokenIds, at.tree);
+    lane.set([0, ...tree.parents.slice(1)], at.tree + shape.maxNodes);
+    lane.set(tree.depths, at.tree + 2 * shape.maxNodes);
+    if (i === dead) lane[at.alive] = 0;
+  }
+  return gpu.pool.upload(words, "lanes");
+}
+
+/** A batch buffer with the lanes' block tables in it, and poison everywhere else. */
+export function uploadBatch(
+  gpu: GpuContext,
+  lanes: readonly HostLane[],
+  numRows: number,
+  maxPath: number,
+): { readonly batch: LaneBatch; readonly layout: BatchLayout } {
+  const paths = lanes.length * TABLE_WORDS;
+  const layout = batchLayout(numRows, numRows, paths + numRows * maxPath);
+  const words = new Uint32Array(layout.numBytes / 4).fill(0xdeadbeef);
+  for (const [i, { blockTable }] of lanes.entries()) words.set(blockTable, layout.tables / 4 + i * TABLE_WORDS);
+  const buffer = gpu.pool.upload(words, "batch");
+  return { batch: { ...layout, buffer, tableWords: TABLE_WORDS, paths, maxPath, blockSize: BLOCK_SIZE }, layout };
+}
+
+/** What kernels see of one row, however its tables are laid out. */
+export interface SeenRow {
+  readonly tokenId: number;
+  readonly slot: number;
+  readonly position: number;
+  /** Slots of all keys by position. */
+  readonly keys: readonly number[];
+}
+
+export function seenRow(bytes: ArrayBuffer, layout: BatchLayout, row: number): SeenRow {
+  const words = (at: number, count: number) => new Uint32Array(bytes, at, count);
+  const [table = 0, position = 0, linearLen = 0, path = 0] = words(layout.rowInfo + 16 * row, 4);
+  const tables = words(layout.tables, (bytes.byteLength - layout.tables) >> 2);
+  return {
+    tokenId: words(layout.tokenIds, row + 1)[row] ?? -1,
+    slot: words(layout.slots, row + 1)[row] ?? -1,
+    position,
+    keys: slotsOfRow([table, position, linearLen, path], tables, BLOCK_SIZE),
+  };
+}
+
+/** A sample: the row it belongs to, and the bits of its parameters. */
+export function seenSample(bytes: ArrayBuffer, layout: BatchLayout, index: number) {
+  return {
+    row: new Uint32Array(bytes, layout.logitRows, index + 1)[index],
+    parameters: [...new Uint32Array(bytes, layout.samplingRows + 32 * index, 8)],
+  };
+}
+
+export function idleRow({ blockTable: [first = 0] }: HostLane): SeenRow {
+  return { tokenId: 0, slot: 0, position: 0, keys: [first * BLOCK_SIZE] };
+}
