@@ -11,36 +11,29 @@ import {
   type Gpu,
   type GpuContext,
   type KernelFamily,
-  type KernelSpec,
-  Kernels,
   matmul,
   rmsNorm,
   ropeKv,
   sample,
   siluMul,
 } from "../../kernels/index.ts";
+import { everyAttention, NullKernels } from "./null-kernels.ts";
 
 const FAMILIES: readonly KernelFamily[] = [
   { name: "portable", storage: "f32", rowTiles: [1, 4, 8], splitSize: 64 },
   { name: "portable", storage: "f16", rowTiles: [1, 4, 8], splitSize: 64 },
   { name: "subgroup", storage: "f32", rowTiles: [1, 2, 4, 8], splitSize: 256 },
   { name: "subgroup", storage: "f16", rowTiles: [1, 2, 4, 8], splitSize: 256 },
+  { name: "matrix", storage: "f16", rowTiles: [1, 2, 4, 8], splitSize: 256 },
 ];
-const FEATURES: readonly GPUFeatureName[] = ["shader-f16", "subgroups"];
+const FEATURES: readonly GPUFeatureName[] = [
+  ...(["shader-f16", "subgroups"] as const),
+  "chromium-experimental-subgroup-matrix" as GPUFeatureName,
+];
 
 // Dawn's null backend offers every feature and checks every shader, and runs nothing.
 let instance: GPU | undefined;
 let gpu: Gpu;
-
-/** Remembers the files of every kernel that was compiled. */
-class RecordingKernels extends Kernels {
-  readonly files = new Set<string>();
-
-  override pipeline(spec: KernelSpec) {
-    for (const name of spec.shader) this.files.add(`${name}.wgsl`);
-    return super.pipeline(spec);
-  }
-}
 
 beforeAll(async () => {
   Object.assign(globalThis, globals);
@@ -64,6 +57,7 @@ async function everyOp(context: GpuContext, shape: { headDim: number; size: numb
   const scratch = { partial: buffer(), stats: buffer(), out: buffer() };
   const product = { shape: { numInputs: size, numOutputs: size }, weights: buffer(), x: buffer(), y: buffer() };
   await Promise.all([
+    everyAttention(context, headDim),
     attention(context, heads, { qkv: buffer(), ...cache(), ...rows, ...scratch, blockSize: 16 }),
     commitKv(context, { slotSize: size, moves: buffer(), ...cache() }),
     embedding(context, { hiddenSize: size, table: buffer(), tokenIds: buffer(), hidden: buffer() }),
@@ -91,7 +85,7 @@ async function everyOp(context: GpuContext, shape: { headDim: number; size: numb
 
 describe("every shader compiles without a GPU", () => {
   it.each(FAMILIES)("$name family, $storage", async (family) => {
-    const context = createGpuContext(gpu, family);
+    const context = { ...createGpuContext(gpu, family), kernels: new NullKernels(gpu.device) };
     await context.guard.run(async () => {
       for (const headDim of [8, 24, 64, 256]) await everyOp(context, { headDim, size: 4 * headDim, topK: headDim / 8 });
     });
@@ -100,7 +94,7 @@ describe("every shader compiles without a GPU", () => {
   });
 
   it("there is no WGSL file that no op uses", async () => {
-    const kernels = new RecordingKernels(gpu.device);
+    const kernels = new NullKernels(gpu.device);
     for (const family of FAMILIES) {
       await everyOp({ ...createGpuContext(gpu, family), kernels }, { headDim: 16, size: 32, topK: 2 });
     }
