@@ -92,8 +92,7 @@ async function requestFrom(instance: GPU, choice: AdapterChoice): Promise<GPUAda
 }
 
 /** llvmpipe looks like any other adapter but for this flag. */
-function isSoftware(adapter: GPUAdapter): boolean {
-  const { info } = adapter;
+function isSoftware({ info }: Pick<GPUAdapter, "info">): boolean {
   return (
     info.isFallbackAdapter || /llvmpipe|swiftshader|lavapipe|basic render/i.test(`${info.device} ${info.description}`)
   );
@@ -113,19 +112,24 @@ async function open(adapter: GPUAdapter): Promise<Gpu> {
       maxStorageBuffersPerShaderStage: limits.maxStorageBuffersPerShaderStage,
     },
   });
-  const hasSubgroups = adapter.features.has("subgroups");
   return {
     device,
-    traits: {
-      software: isSoftware(adapter),
-      subgroupSizes: hasSubgroups ? [info.subgroupMinSize ?? 4, info.subgroupMaxSize ?? 128] : [0, 0],
-      f16: adapter.features.has("shader-f16"),
-      matrices: multipliesMatrices(adapter),
-    },
+    traits: deviceTraits(adapter),
     adapterName: adapterName(info),
     driver: info.description,
     features: requiredFeatures,
     close: () => device.destroy(),
+  };
+}
+
+/** Of an adapter, or of a device with what it was opened with. */
+export function deviceTraits(source: Pick<GPUAdapter, "features" | "info">): DeviceTraits {
+  const { features, info } = source;
+  return {
+    software: isSoftware(source),
+    subgroupSizes: features.has("subgroups") ? [info.subgroupMinSize ?? 4, info.subgroupMaxSize ?? 128] : [0, 0],
+    f16: features.has("shader-f16"),
+    matrices: multipliesMatrices(source),
   };
 }
 
@@ -138,7 +142,7 @@ interface SubgroupMatrixConfig {
   readonly K: number;
 }
 
-function multipliesMatrices({ features, info }: GPUAdapter): boolean {
+function multipliesMatrices({ features, info }: Pick<GPUAdapter, "features" | "info">): boolean {
   if (!features.has(MATRIX_FEATURE) || info.subgroupMinSize !== 32 || info.subgroupMaxSize !== 32) return false;
   const { subgroupMatrixConfigs = [] } = info as { subgroupMatrixConfigs?: readonly SubgroupMatrixConfig[] };
   return [8, 16].every((numTokens) =>

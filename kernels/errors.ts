@@ -8,3 +8,16 @@ export class GpuError extends Error {
     super(message);
   }
 }
+
+/** A call's argument is not what it must be; the message says what it was and what was expected. */
+export class ArgumentError extends Error {
+  override readonly name = "ArgumentError";
+  readonly code = "bad_argument";
+  constructor(
+    readonly argument: string,
+    was: string,
+    expected: string,
+  ) {
+    super(`${argument}: ${was}, expected ${expected}`);
+  }
+}

@@ -12,7 +12,10 @@ export interface GpuContext extends OpContext {
   readonly guard: StepGuard;
 }
 
-export function createGpuContext(gpu: Gpu, family: KernelFamily = chooseFamily(gpu.traits)): GpuContext {
+export function createGpuContext(
+  gpu: Pick<Gpu, "device" | "traits">,
+  family: KernelFamily = chooseFamily(gpu.traits),
+): GpuContext {
   const { device } = gpu;
   return {
     device,

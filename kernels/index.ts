@@ -1,9 +1,12 @@
 export { BufferPool } from "./buffers.ts";
 export { buildDigest } from "./build-digest.ts";
 export { type AdapterChoice, type DeviceTraits, type Gpu, openGpu } from "./device.ts";
-export { GpuError } from "./errors.ts";
+export { ArgumentError, GpuError } from "./errors.ts";
 export { fromHalf, fromHalfBits, toHalf, toHalfBits } from "./f16.ts";
 export { chooseFamily, type KernelFamily } from "./family.ts";
+export type { FlashDecodingArgs } from "./flash-decoding/arguments.ts";
+export type { Tensor, TensorType } from "./flash-decoding/tensor.ts";
+export { flashDecodingAttention } from "./flash-decoding-attention.ts";
 export { createGpuContext, type GpuContext } from "./gpu-context.ts";
 export { type Binding, type BoundKernel, type Grid, type KernelSpec, Kernels, shaderSource } from "./kernel.ts";
 export type { Op, OpContext, PassSize } from "./op.ts";

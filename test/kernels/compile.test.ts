@@ -16,8 +16,6 @@ import {
   type Gpu,
   type GpuContext,
   type KernelFamily,
-  type KernelSpec,
-  Kernels,
   laneRows,
   laneWalk,
   matmul,
@@ -26,6 +24,7 @@ import {
   sample,
   siluMul,
 } from "../../kernels/index.ts";
+import { everyAttention, NullKernels } from "./null-kernels.ts";
 
 const FAMILIES: readonly KernelFamily[] = [
   { name: "portable", storage: "f32", rowTiles: [1, 4, 8], splitSize: 64 },
@@ -42,26 +41,6 @@ const FEATURES: readonly GPUFeatureName[] = [
 // Dawn's null backend offers every feature and checks every shader, and runs nothing.
 let instance: GPU | undefined;
 let gpu: Gpu;
-
-/** Dawn's null adapter has subgroups of up to 128, which kernels with matrices must then fill. */
-class NullKernels extends Kernels {
-  override pipeline(spec: KernelSpec) {
-    const { constants } = spec;
-    return super.pipeline(
-      "SUBGROUP_SIZE" in constants ? { ...spec, constants: { ...constants, SUBGROUP_SIZE: 128 } } : spec,
-    );
-  }
-}
-
-/** Remembers the files of every kernel that was compiled. */
-class RecordingKernels extends NullKernels {
-  readonly files = new Set<string>();
-
-  override pipeline(spec: KernelSpec) {
-    for (const name of spec.shader) this.files.add(`${name}.wgsl`);
-    return super.pipeline(spec);
-  }
-}
 
 beforeAll(async () => {
   Object.assign(globalThis, globals);
@@ -104,6 +83,7 @@ async function everyOp(context: GpuContext, sizes: { headDim: number; size: numb
   };
   const walk = { lanes, drawn: buffer(), tables: buffer(), moves: buffer(), tableWords: 8, blockSize: 16 };
   await Promise.all([
+    everyAttention(context, headDim),
     attention(context, heads, { q: buffer(), ...cache(), ...rows, ...scratch, blockSize: 16 }),
     commitKv(context, { slotSize: size, numSlots: 16, numLayers: 2, moves: buffer(), ...cache() }),
     embedding(context, { hiddenSize: size, table: buffer(), tokenIds: buffer(), hidden: buffer() }),
@@ -148,7 +128,7 @@ describe("every shader compiles without a GPU", () => {
   });
 
   it("there is no WGSL file that no op uses", async () => {
-    const kernels = new RecordingKernels(gpu.device);
+    const kernels = new NullKernels(gpu.device);
     for (const family of FAMILIES) {
       await everyOp({ ...createGpuContext(gpu, family), kernels }, { headDim: 16, size: 32, topK: 2 });
     }

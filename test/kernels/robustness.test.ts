@@ -74,5 +74,5 @@ describe.each(FAMILIES)("$name family, $storage: the same bits with bounds check
 
 function contextOf(device: GPUDevice, family: KernelFamily): GpuContext {
   const traits = { software: true, subgroupSizes: [4, 4], f16: false, matrices: false } as const;
-  return createGpuContext({ device, traits, adapterName: "", driver: "", features: [], close: () => {} }, family);
+  return createGpuContext({ device, traits }, family);
 }
