@@ -53,11 +53,14 @@ function constants(context: OpContext, heads: HeadShape, blockSize: number) {
   };
 }
 
+/** Query heads of one KV head that a thread of the portable family computes at once (wgsl/attention_partial.wgsl). */
+const HEADS_PER_RUN = 4;
+
 const sizes = (size: PassSize) => [size.numRows, size.numSplits];
 
 async function partialOp(context: OpContext, heads: HeadShape, args: AttentionArgs): Promise<Op> {
   const portable = context.family.name === "portable";
-  const workgroupSize = portable ? 8 : 64;
+  const workgroupSize = portable ? 4 : 64;
   const spec: KernelSpec = {
     shader: ["attention_slots", portable ? "attention_partial" : "attention_partial_subgroup"],
     constants: { ...constants(context, heads, args.blockSize), WORKGROUP_SIZE: workgroupSize },
@@ -66,7 +69,8 @@ async function partialOp(context: OpContext, heads: HeadShape, args: AttentionAr
   };
   const buffers = [args.qkv, args.kCache, args.vCache, args.rowInfo, args.tables, args.partial, args.stats];
   if (portable) {
-    const threads = (size: PassSize) => size.numRows * heads.numHeads * size.numSplits;
+    const numRuns = heads.numKvHeads * Math.ceil(heads.numHeads / heads.numKvHeads / HEADS_PER_RUN);
+    const threads = (size: PassSize) => size.numRows * numRuns * size.numSplits;
     return threadsOp(context, spec, buffers, workgroupSize, threads, sizes);
   }
   const kernel = await context.kernels.bind(spec, buffers);
