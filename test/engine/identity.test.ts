@@ -1,14 +1,36 @@
 import { describe, expect, it } from "vitest";
-import { coveringPairs, type PairResult, runPairs } from "../../bench/identity.ts";
+import {
+  BATCH_SIZES,
+  coveringPairs,
+  type IdentityPair,
+  type PairResult,
+  runPairs,
+  SAMPLING_CASES,
+  SEEDS,
+  TREE_SIZES,
+} from "../../bench/identity.ts";
 import { referencePrompts } from "../../bench/prompts.ts";
+import { ADAPTER } from "../support/gpu.ts";
 
 const DRAFTERS = ["draft", "suffix"] as const;
 const MAX_TOKENS = 112;
 
+it("the pairs cover every value, each drafter with every tree, batch and way to sample", () => {
+  const pairs = coveringPairs(DRAFTERS);
+  const values = (of: readonly IdentityPair[], pick: (pair: IdentityPair) => unknown) => new Set(of.map(pick));
+  expect(values(pairs, ({ seed }) => seed)).toEqual(new Set(SEEDS));
+  for (const drafter of DRAFTERS) {
+    const mine = pairs.filter((pair) => pair.drafter === drafter);
+    expect(values(mine, ({ treeNodes }) => treeNodes)).toEqual(new Set(TREE_SIZES));
+    expect(values(mine, ({ batchSize }) => batchSize)).toEqual(new Set(BATCH_SIZES));
+    expect(values(mine, ({ sampling }) => sampling)).toEqual(new Set(SAMPLING_CASES));
+  }
+});
+
 describe("the same tokens with speculation and without", () => {
   it("in a set of pairs that covers every sampling, seed, batch, tree and drafter", async () => {
     const prompts = referencePrompts().map(({ promptTokens }) => promptTokens);
-    const options = { model: "sapling-14m", adapter: "software" } as const;
+    const options = { model: "sapling-14m", adapter: ADAPTER } as const;
     const results: PairResult[] = [];
     for await (const result of runPairs(options, coveringPairs(DRAFTERS), prompts, MAX_TOKENS)) results.push(result);
     const total = (pick: (result: PairResult) => number) => results.reduce((sum, result) => sum + pick(result), 0);

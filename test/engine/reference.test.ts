@@ -4,9 +4,10 @@ import type { EngineClient } from "../../engine/client.ts";
 import { createEngine } from "../../engine/create.ts";
 import { GREEDY } from "../../engine/sampling-params.ts";
 import { type Generated, generate } from "../support/collect.ts";
+import { ADAPTER } from "../support/gpu.ts";
 
-/** Below this gap between the best two logits, f32 in another order of summation may choose the other token. */
-const MARGIN_F32 = 0.002;
+/** Below this gap between the best two logits, another order of summation, or f16 storage on a GPU, may choose the other. */
+const MARGIN = ADAPTER === "gpu" ? 0.02 : 0.002;
 const END_OF_TURN = 2;
 
 describe.each(["none", "suffix", "draft"] as const)("drafter %s, greedy", (drafter) => {
@@ -15,7 +16,7 @@ describe.each(["none", "suffix", "draft"] as const)("drafter %s, greedy", (draft
   let texts: readonly Generated[];
 
   beforeAll(async () => {
-    ({ client } = await createEngine({ model: "sapling-14m", adapter: "software", drafter }));
+    ({ client } = await createEngine({ model: "sapling-14m", adapter: ADAPTER, drafter }));
     const params = { ...GREEDY, stopTokenIds: [END_OF_TURN] };
     texts = await Promise.all(
       prompts.map(({ promptTokens, greedyTokens }) =>
@@ -35,7 +36,7 @@ describe.each(["none", "suffix", "draft"] as const)("drafter %s, greedy", (draft
       differences,
     );
     expect(prompts).toHaveLength(16);
-    expect(differences.filter(({ margin }) => margin >= MARGIN_F32)).toEqual([]);
+    expect(differences.filter(({ margin }) => margin >= MARGIN)).toEqual([]);
   });
 
   it("accepts what it drafts as often as its kind can", () => {

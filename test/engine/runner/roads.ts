@@ -47,18 +47,30 @@ export function amongOthers(others: readonly Traveller[]): Road {
   };
 }
 
-/** Random trees whose true path is then committed; the last token goes as a plain decode. */
-export const throughTrees: Road = async (runner, traveller, from, random) => {
-  const { tokenIds } = traveller;
-  let root = from;
-  while (root < tokenIds.length - 1) {
-    const tree = randomTree(tokenIds, root, Math.min(random.int(0, 6), tokenIds.length - 2 - root), random);
-    await runner.run([{ ...chunk(traveller, root, 1), sampling, tree: { ...tree, firstNode: 1 } }]);
-    runner.kv.commit(tree.truePath.map((node, i) => moveOf(traveller, root + node, root + i + 1)));
-    root += tree.truePath.length + 1;
-  }
-  await runner.run([chunk(traveller, root, 1)]);
-};
+/**
+ * Random trees whose true path is then committed, each beside trees of other sequences in the same pass; the last token goes
+ * as a plain decode.
+ */
+export function throughTrees(others: readonly Traveller[]): Road {
+  return async (runner, traveller, from, random) => {
+    const { tokenIds } = traveller;
+    let root = from;
+    while (root < tokenIds.length - 1) {
+      const tree = randomTree(tokenIds, root, Math.min(random.int(0, 6), tokenIds.length - 2 - root), random);
+      const strangers = others.map((other) => {
+        const otherRoot = random.int(0, 40);
+        const otherTree = randomTree(other.tokenIds, otherRoot, random.int(0, 4), random);
+        return { ...chunk(other, otherRoot, 1), tree: { ...otherTree, firstNode: 1 } };
+      });
+      const place = random.int(0, strangers.length);
+      const mine = { ...chunk(traveller, root, 1), sampling, tree: { ...tree, firstNode: 1 } };
+      await runner.run([...strangers.slice(0, place), mine, ...strangers.slice(place)]);
+      runner.kv.commit(tree.truePath.map((node, i) => moveOf(traveller, root + node, root + i + 1)));
+      root += tree.truePath.length + 1;
+    }
+    await runner.run([chunk(traveller, root, 1)]);
+  };
+}
 
 /** A tree with the sequence's own next `depth` tokens somewhere in it, among nodes that go astray. */
 function randomTree(known: readonly number[], root: number, depth: number, random: Random) {
