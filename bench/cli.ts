@@ -12,16 +12,19 @@ import { describeMachine } from "./machine.ts";
 import { benchMatmul } from "./matmul.ts";
 import { formatMatmul } from "./matmul-report.ts";
 import { referencePrompts } from "./prompts.ts";
+import { compareWithReference, MARGINS } from "./reference.ts";
 import { formatDispatch, formatReport } from "./report.ts";
 import { measureThroughput } from "./throughput.ts";
 import { measureVerifyCost } from "./verify-cost.ts";
 
-const HELP = `Usage: npm run bench -- [throughput|identity|dispatch|matmul|attention] [options]
+const HELP = `Usage: npm run bench -- [throughput|identity|reference|dispatch|matmul|attention] [options]
 
   throughput   (default) prompt and decode tokens a second without and with each drafter, acceptance length, where a
                step's time goes, and the cost of verifying M rows
   identity     the same requests with speculation and without: every drafter, tree size, batch size, sampling and seed;
                exits with 1 if one token differs
+  reference    greedy texts of the bundled model against its reference, with each drafter; exits with 1 if one leaves it
+               where the best two logits were not within 0.02
   dispatch     what a dispatch and a readback cost, on the host and on the device
   matmul       products of a model's shapes (--shape 1b or 8b) in every format, GB/s and share of the copy bandwidth
   attention    GPU time of tree attention alone (32 heads of 128, f16), each result checked against f64 first
@@ -156,7 +159,20 @@ async function benchProducts({ adapter, shape, json }: Values): Promise<void> {
   device.close();
 }
 
+/** Exits with 1 where a text leaves the reference at a place that was not close to another token. */
+async function benchReference(values: Values): Promise<void> {
+  const { drafters, json, prompts, maxTokens, ...engine } = readSettings(values);
+  for (const drafter of drafters) {
+    const differences = await compareWithReference({ ...engine, drafter });
+    const unexplained = differences.filter(({ margin }) => margin >= MARGINS.f16);
+    const counts = `${differences.length} of 16 texts leave the reference, ${unexplained.length} of them unexplained`;
+    console.log(json ? JSON.stringify({ drafter, differences }) : `${drafter}: ${counts}`, json ? "" : differences);
+    if (unexplained.length > 0) process.exitCode = 1;
+  }
+}
+
 const commands = {
+  reference: benchReference,
   ...{ throughput: benchThroughput, identity: benchIdentity },
   ...{ dispatch: benchDispatch, matmul: benchProducts, attention: benchAttention },
 };

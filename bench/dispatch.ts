@@ -55,16 +55,16 @@ export async function measureDispatch(choice: AdapterChoice, numDispatches: numb
 /** The engine's own kernels and its own way to dispatch them, over a handful of numbers. */
 async function makeCases(gpu: GpuContext, numDispatches: number): Promise<[changes: string, encode: Encode][]> {
   const [a, b] = ["a", "b"].map((name) => gpu.pool.upload(new Float32Array(16), name)) as [GPUBuffer, GPUBuffer];
-  const silu = (size: number, from: GPUBuffer, to: GPUBuffer) =>
+  const copy = (size: number, from: GPUBuffer, to: GPUBuffer) =>
     gpu.kernels.bind(
       {
-        shader: ["thread_index", "silu_mul"],
-        constants: { SIZE: size, WORKGROUP_SIZE: 32, GRID_WIDTH: 32 },
+        shader: ["thread_index", "activation_rows", "pack_activation"],
+        constants: { X_COLUMNS: size / 4, x_t: "f32", WORKGROUP_SIZE: 32, GRID_WIDTH: 32 },
         numImmediates: 1,
       },
       [from, to],
     );
-  const [there, back, otherBack] = await Promise.all([silu(4, a, b), silu(4, b, a), silu(8, b, a)]);
+  const [there, back, otherBack] = await Promise.all([copy(4, a, b), copy(4, b, a), copy(8, b, a)]);
   const one = Uint32Array.of(1);
   const other = Uint32Array.of(2);
   const alternate = (even: BoundKernel, odd: BoundKernel, oddWords: Uint32Array<ArrayBuffer>): Encode => {

@@ -1,5 +1,4 @@
 import type { KernelFamily } from "../family.ts";
-import type { Binding } from "../kernel.ts";
 
 /** A weight matrix: y = x · Wᵀ, W of `numOutputs` rows and `numInputs` columns, both multiples of 4. */
 export interface ProductShape {
@@ -75,10 +74,6 @@ export function activationWriter({ name }: KernelFamily, { maxRows, numInputs }:
     constants: { x_t: matrix ? "f16" : "f32", X_COLUMNS: numInputs / 4, ...(matrix ? { X_ROWS: maxRows } : {}) },
     enables: matrix ? (["f16"] as const) : [],
   } as const;
-}
-
-export function bufferOf(binding: Binding): GPUBuffer {
-  return "buffer" in binding ? binding.buffer : binding;
 }
 
 export function roundUp(count: number, multiple: number): number {
