@@ -30,6 +30,9 @@ type Settings = EngineOptions & Required<Omit<EngineOptions, "maxModelLen" | "nu
 
 /** Memory that the KV cache takes at most where `numKvBlocks` is not given. */
 const DEFAULT_KV_BYTES = 2 ** 30;
+const MAX_RESIDENT_NODES = 64;
+/** Of all levels of one tree. */
+const MAX_RESIDENT_CANDIDATES = 1024;
 
 /**
  * Opens model, drafter and device, uploads, compiles: the engine that is returned is ready to serve.
@@ -121,9 +124,9 @@ async function createProposer(
 ): Promise<Proposer> {
   if (drafter === "none") return new NoProposer();
   if (draft === undefined) return new SuffixProposer();
-  // A level has a row for every frontier node of every sequence; catching up, one for every token that a step can emit.
+  // A level has a row for every frontier node of every sequence.
   const maxLogits = maxNumSeqs * treeTopK;
-  const maxRows = Math.max(runner.maxRows, maxLogits, maxNumSeqs * (treeDepth + 1));
+  const maxRows = Math.max(runner.maxRows, maxLogits);
   const longest = numBlocksFor(runner.maxModelLen + numLookahead(treeTopK, treeDepth));
   const maxTableWords = maxNumSeqs * Math.min(longest, runner.numBlocks) + maxLogits * treeDepth;
   const draftRunner = await ModelRunner.create(gpu, draft, {
@@ -136,16 +139,23 @@ async function createProposer(
   return new DraftModelProposer(draftRunner, new BlockManager(runner.numBlocks));
 }
 
-/** Steady decoding on the device: undefined where it is not wanted, or the proposer drafts on the host. */
+/**
+ * Steady decoding on the device: undefined where it is not wanted, the proposer drafts on the host, or trees are so large
+ * that the one thread which builds each of them would be what everything waits for.
+ */
 async function createResident(
-  { stepsInFlight, maxNumSeqs, treeNodes, treeDepth, profile }: Settings,
+  { stepsInFlight, maxNumSeqs, treeNodes, treeDepth, treeTopK, profile }: Settings,
   gpu: GpuContext,
   runner: ModelRunner,
   proposer: Proposer,
 ): Promise<ResidentLoop | undefined> {
   if (stepsInFlight === 0) return undefined;
   const options = { maxLanes: maxNumSeqs, treeNodes, treeDepth, stepsInFlight, profile };
-  if (proposer instanceof DraftModelProposer) return ResidentLoop.create(gpu, runner, proposer, options);
+  if (proposer instanceof DraftModelProposer) {
+    const numCandidates = treeTopK ** 2 * treeDepth;
+    const isLarge = treeNodes > MAX_RESIDENT_NODES || numCandidates > MAX_RESIDENT_CANDIDATES;
+    return isLarge ? undefined : ResidentLoop.create(gpu, runner, proposer, options);
+  }
   return proposer instanceof NoProposer ? ResidentLoop.create(gpu, runner, undefined, options) : undefined;
 }
 

@@ -10,11 +10,30 @@ export class LaneTables {
   #tables: readonly (readonly number[])[] = [];
   readonly #numSent: number[] = [];
 
-  /** @param tableWords blocks of the longest table; @param maxPath slots of the longest path */
-  constructor(device: GPUDevice, inputs: Inputs, maxLanes: number, tableWords: number, maxPath: number) {
+  /**
+   * @param tableWords blocks of the longest table
+   * @param maxRows rows of a pass that may have a path, of `maxPath` slots at most
+   * @throws RangeError when the inputs' tables do not hold that much
+   */
+  constructor(
+    device: GPUDevice,
+    inputs: Inputs,
+    sizes: {
+      readonly maxLanes: number;
+      readonly tableWords: number;
+      readonly maxRows: number;
+      readonly maxPath: number;
+    },
+  ) {
     const { buffer, layout } = inputs;
+    const { maxLanes, tableWords, maxRows, maxPath } = sizes;
+    const paths = maxLanes * tableWords;
+    const numWords = paths + maxRows * maxPath;
+    if (numWords > layout.maxTableWords) {
+      throw new RangeError(`lanes need ${numWords} table words, a batch has ${layout.maxTableWords}`);
+    }
     this.#device = device;
-    this.batch = { ...layout, buffer, tableWords, paths: maxLanes * tableWords, maxPath, blockSize: BLOCK_SIZE };
+    this.batch = { ...layout, buffer, tableWords, paths, maxPath, blockSize: BLOCK_SIZE };
   }
 
   start(tables: readonly (readonly number[])[]): void {

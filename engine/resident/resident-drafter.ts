@@ -59,7 +59,7 @@ export class ResidentDrafter {
     const { topK, maxModelLen, numBlocks } = options;
     const maxPath = shape.maxRecent - 1;
     const tableWords = Math.min(numBlocks, numBlocksFor(maxModelLen + numLookahead(topK, maxPath)));
-    const laneTables = new LaneTables(gpu.device, inputs, maxLanes, tableWords, maxPath);
+    const laneTables = new LaneTables(gpu.device, inputs, { maxLanes, tableWords, maxRows: maxLanes * topK, maxPath });
     const { batch } = laneTables;
     const pools = gpu.pool.storage(maxLanes * draftPoolBytes(shape, topK), "pools");
     const buffers = { lanes, drawn: drawn.tokens, logShares: drawn.logShares, pools };
@@ -69,6 +69,12 @@ export class ResidentDrafter {
       draftTree(gpu, shape, topK, buffers),
     ]);
     return new ResidentDrafter(proposer, laneTables, shape, { catchUp, grow, tree });
+  }
+
+  /** Whether passes over so many lanes have room in the draft model's batch. */
+  fits(numLanes: number): boolean {
+    const { maxRows, maxLogits, topK } = this.#runner.options;
+    return numLanes * Math.max(this.#shape.maxRecent, topK) <= maxRows && numLanes * topK <= maxLogits;
   }
 
   /** Known tokens of a sequence that have no K/V here; undefined where the sequence is unknown. */

@@ -114,7 +114,9 @@ export class ResidentLoop {
     const { maxModelLen, numBlocks } = runner.options;
     const shape = { maxNodes: treeNodes, maxRecent: 1 + Math.min(treeDepth, treeNodes - 1) };
     const tableWords = Math.min(numBlocks, numBlocksFor(maxModelLen + treeNodes));
-    const tables = new LaneTables(gpu.device, runner.inputs, maxLanes, tableWords, shape.maxRecent - 1);
+    const maxRows = Math.min(maxLanes * treeNodes, runner.options.maxLogits);
+    const maxPath = shape.maxRecent - 1;
+    const tables = new LaneTables(gpu.device, runner.inputs, { maxLanes, tableWords, maxRows, maxPath });
     const lanes = gpu.pool.storage(maxLanes * laneBytes(shape), "lanes");
     const [drafter, rows, walk] = await Promise.all([
       proposer && ResidentDrafter.create(gpu, proposer, shape, lanes, maxLanes),
@@ -232,7 +234,7 @@ export class ResidentLoop {
   }
 
   #canDraft(drafter: ResidentDrafter, requests: readonly LaneRequest[], { maxDraftDepth }: TreeLimits): boolean {
-    if (maxDraftDepth === 0) return false;
+    if (maxDraftDepth === 0 || !drafter.fits(requests.length)) return false;
     return requests.every(({ sequence: { id, numTokens } }) => {
       const numPending = drafter.numPending(id, numTokens) ?? 0;
       return numPending >= 1 && numPending <= this.#shape.maxRecent && drafter.reserve(id, numTokens, maxDraftDepth);
