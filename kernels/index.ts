@@ -27,7 +27,6 @@ export {
 } from "./ops/lane-steps.ts";
 export { type LaneResult, type LaneShape, type LaneStart, laneBytes, packLanes, readLane } from "./ops/lanes.ts";
 export { type MatmulArgs, matmul } from "./ops/matmul.ts";
-export { packActivation } from "./ops/pack-activation.ts";
 export {
   type Activation,
   activationBytes,

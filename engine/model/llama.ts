@@ -10,7 +10,6 @@ import {
   type PackedMatrix,
   type PassSize,
   type Product,
-  packActivation,
   ropeKv,
   siluMul,
 } from "../../kernels/index.ts";
@@ -59,8 +58,6 @@ export function llama(context: OpContext, config: LlamaConfig, buffers: LlamaBuf
       ...{ hiddenSize, epsilon, hidden: a.hidden, gain, rowIndex: inputs.identity, out: a.normed },
       ...(product ? { product } : {}),
     });
-  const packAttended =
-    context.family.name === "matrix" ? [packActivation(context, { rows: a.attended, out: a.attendedInput })] : [];
 
   const layers = weights.layers.flatMap((w, layer) => {
     const { kCache, vCache } = kv.layer(layer);
@@ -72,8 +69,7 @@ export function llama(context: OpContext, config: LlamaConfig, buffers: LlamaBuf
         ...{ q: a.q, kCache, vCache, rowInfo, tables, blockSize: BLOCK_SIZE },
         ...{ partial: a.partial, stats: a.stats, out: a.attended },
       }),
-      ...packAttended,
-      linear(w.output, a.attendedInput, a.attentionOut),
+      linear(w.output, a.attended, a.attentionOut),
       norm(w.mlpNorm, a.attentionOut),
       linear(w.gateUp, a.normed, a.gateUp),
       siluMul(context, { gateUp: a.gateUp, out: a.gated }),

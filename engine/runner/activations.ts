@@ -26,10 +26,8 @@ export interface Activations {
   readonly partial: GPUBuffer;
   /** f32 [maxRows, numHeads, maxSplits, 2] */
   readonly stats: GPUBuffer;
-  /** f32 [maxRows, numHeads, headDim] */
-  readonly attended: GPUBuffer;
-  /** The same as input of a product */
-  readonly attendedInput: Activation;
+  /** [maxRows, numHeads · headDim] */
+  readonly attended: Activation;
   /** [maxRows, hiddenSize], to be added to the residual stream: of the attention and of the MLP */
   readonly attentionOut: Product;
   readonly mlpOut: Product;
@@ -66,7 +64,6 @@ export function createActivations(gpu: GpuContext, config: LlamaConfig, limits: 
     return { buffer: f32(ranges * rows * numOutputs, label), maxRows: rows, numOutputs, numRanges: ranges };
   };
   const numPartials = maxRows * numHeads * attentionSplits(gpu, headDim, BLOCK_SIZE, limits.maxModelLen - 1);
-  const attended = activation(maxRows, attentionSize, "attended");
   return {
     hidden: f32(maxRows * hiddenSize, "hidden"),
     normed: activation(maxRows, hiddenSize, "normed"),
@@ -74,8 +71,7 @@ export function createActivations(gpu: GpuContext, config: LlamaConfig, limits: 
     q: f32(maxRows * attentionSize, "q"),
     partial: f32(numPartials * headDim, "partial"),
     stats: f32(numPartials * 2, "stats"),
-    attended: family.name === "matrix" ? f32(maxRows * attentionSize, "attendedRows") : attended.buffer,
-    attendedInput: attended,
+    attended: activation(maxRows, attentionSize, "attended"),
     attentionOut: product(maxRows, attentionSize, hiddenSize, "attentionOut"),
     mlpOut: product(maxRows, intermediateSize, hiddenSize, "mlpOut"),
     gateUp: product(maxRows, hiddenSize, 2 * intermediateSize, "gateUp"),

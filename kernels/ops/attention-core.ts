@@ -2,6 +2,7 @@ import type { Binding, KernelSpec } from "../kernel.ts";
 import { type Op, type OpContext, type PassSize, threadsOp } from "../op.ts";
 import { matrixOp, matrixSplits } from "./attention-matrix.ts";
 import type { AttentionBuffers, AttentionKernel, AttentionLayout, AttentionTensors } from "./attention-types.ts";
+import { activationWriter } from "./product.ts";
 
 /** The kernel of a device for these tensors. It never depends on the rows of a pass. */
 export function chooseAttentionKernel(
@@ -58,11 +59,11 @@ function partsOp(
   const words = immediates(layout);
   const bindings = bindingsOf(buffers);
   if (kernel.kind === "matrix") {
-    return matrixOp(context, kernel, tensors, specOf(kernel, tensors, []), bindings, words);
+    return matrixOp(context, kernel, tensors, specOf(context, kernel, tensors, []), bindings, words);
   }
   const portable = kernel.kind === "portable";
   const workgroupSize = portable ? 8 : 64;
-  const spec = specOf(kernel, tensors, [
+  const spec = specOf(context, kernel, tensors, [
     `kv_${tensors.kvType}`,
     tensors.treeBuffers ? "attention_keys_tree" : "attention_keys_cache",
     portable ? "attention_portable" : "attention_subgroup",
@@ -82,9 +83,11 @@ function mergeOp(
 ): Promise<Op> {
   const { numHeads, headDim } = tensors;
   const workgroupSize = kernel.kind === "portable" ? 16 : 64;
+  const writer = resultWriter(context, tensors);
   const spec: KernelSpec = {
-    shader: [`io_${tensors.ioType}`, "attention_rows", "attention_merge"],
-    constants: { ...constantsOf(kernel, tensors), WORKGROUP_SIZE: workgroupSize },
+    shader: [...writer.shader, "attention_merge"],
+    constants: { ...constantsOf(kernel, tensors), ...writer.constants, WORKGROUP_SIZE: workgroupSize },
+    enables: writer.enables,
     numImmediates: NUM_IMMEDIATES,
   };
   const threads = ({ numRows }: PassSize) => numRows * numHeads * (headDim / 4);
@@ -114,16 +117,31 @@ function constantsOf({ kind }: AttentionKernel, tensors: AttentionTensors) {
   };
 }
 
-function specOf(kernel: AttentionKernel, tensors: AttentionTensors, shader: readonly string[]): KernelSpec {
+/** Rows as queries lie, or the input of the family's products. */
+function resultWriter({ family }: OpContext, { ioType, numHeads, headDim, activationRows }: AttentionTensors) {
+  const shader = [`io_${ioType}`, "attention_rows"];
+  if (activationRows === undefined) return { shader: [...shader, "attention_out_rows"], constants: {}, enables: [] };
+  const writer = activationWriter(family, { maxRows: activationRows, numInputs: numHeads * headDim });
+  return { ...writer, shader: [...shader, ...writer.shader, "attention_out_activation"] };
+}
+
+function specOf(
+  context: OpContext,
+  kernel: AttentionKernel,
+  tensors: AttentionTensors,
+  shader: readonly string[],
+): KernelSpec {
+  const writer = resultWriter(context, tensors);
   return {
-    shader: [`io_${tensors.ioType}`, "attention_rows", "attention_result", ...shader],
-    constants: constantsOf(kernel, tensors),
+    shader: [...writer.shader, "attention_result", ...shader],
+    constants: { ...constantsOf(kernel, tensors), ...writer.constants },
+    enables: writer.enables,
     numImmediates: NUM_IMMEDIATES,
   };
 }
 
 /** In the order of the binding numbers of the .wgsl files. */
 function bindingsOf(b: AttentionBuffers): readonly Binding[] {
-  const common = [b.q, b.kCache, b.vCache, b.rowInfo, b.tables, b.out, b.partial, b.stats];
+  const common = [b.out, b.kCache, b.vCache, b.rowInfo, b.tables, b.q, b.partial, b.stats];
   return b.tree ? [...common, b.tree.k, b.tree.v] : common;
 }

@@ -13,6 +13,8 @@ export interface AttentionTensors extends HeadShape {
   /** Heads of a row of `q` in memory: numHeads, or more where K and V of the row follow. */
   readonly qHeads: number;
   readonly ioType: "f32" | "f16";
+  /** Where the result is the input of a product, the rows that its buffer has room for; else it lies as `q` does. */
+  readonly activationRows?: number;
   readonly kvType: "f32" | "f16";
   /** 1, or numHeads where heads have keys of their own. */
   readonly infoHeads: number;

@@ -2,6 +2,7 @@ import type { Binding } from "../kernel.ts";
 import type { Op, OpContext } from "../op.ts";
 import { attentionCore, chooseAttentionKernel, numAttentionSplits } from "./attention-core.ts";
 import type { AttentionTensors, HeadShape } from "./attention-types.ts";
+import type { Activation } from "./product.ts";
 
 /** u32 words of one row of `rowInfo`: table offset, position, linear length, offset of its list of tree keys. */
 export const ROW_INFO_WORDS = 4;
@@ -20,8 +21,8 @@ export interface AttentionArgs {
   /** Scratch: f32 [numRows, numHeads, numSplits, headDim] and f32 [numRows, numHeads, numSplits, 2]. */
   readonly partial: GPUBuffer;
   readonly stats: GPUBuffer;
-  /** f32 [numRows, numHeads, headDim] */
-  readonly out: GPUBuffer;
+  /** [numRows, numHeads · headDim] */
+  readonly out: Activation;
   readonly blockSize: number;
 }
 
@@ -43,13 +44,13 @@ export function attentionSplits(
  */
 export function attention(context: OpContext, heads: HeadShape, args: AttentionArgs): Promise<Op> {
   const { splitSize, storage } = context.family;
-  const { blockSize: pageSize, ...buffers } = args;
+  const { blockSize: pageSize, out, ...buffers } = args;
   const layout = { rowsPerBatch: 1, pageSize, splitSize, scale: 1 / Math.sqrt(heads.headDim) };
   const tensors: AttentionTensors = {
     ...heads,
-    ...{ qHeads: heads.numHeads, ioType: "f32", kvType: storage },
+    ...{ qHeads: heads.numHeads, ioType: "f32", kvType: storage, activationRows: out.maxRows },
     ...{ infoHeads: 1, hasBias: false, treeBuffers: false, window: MAX_TREE_PATH },
   };
   const kind = chooseAttentionKernel(context, tensors, layout);
-  return attentionCore(context, { kind }, tensors, layout, buffers);
+  return attentionCore(context, { kind }, tensors, layout, { ...buffers, out: out.buffer });
 }

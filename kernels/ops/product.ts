@@ -67,7 +67,7 @@ export function productReader({ maxRows, numOutputs, numRanges }: Product) {
 }
 
 /** What a kernel needs to write an activation: the family's file and its constants; the kernel itself binds `x`. */
-export function activationWriter({ name }: KernelFamily, { maxRows, numInputs }: Activation) {
+export function activationWriter({ name }: KernelFamily, { maxRows, numInputs }: Omit<Activation, "buffer">) {
   const matrix = name === "matrix";
   return {
     shader: [matrix ? "activation_tiles" : "activation_rows"],

@@ -17,7 +17,7 @@
 //   q  io_quad [numBatches, Q_HEADS, rows_per_batch, HEAD_DIM / 4];  the rest: attention_rows, attention_keys_matrix*, attention_result
 // Warp w of a tile product [ROWS, 64] computes columns 16 (w % 4) … and WARP_ROWS blocks of 16 rows. Thread t of a fold or of the
 // output owns quad t % 16 of each 64 dimensions, and rows t / 16, t / 16 + ROW_STEP, …. Reference: reference/attention.ts
-@group(0) @binding(0) var<storage, read> q: array<io_quad>;
+@group(0) @binding(5) var<storage, read> q: array<io_quad>;
 
 const SUBGROUP = 32u;
 const CHUNK = 64u;

@@ -1,9 +1,8 @@
 // Folds a row's parts in ascending order by log-sum-exp and divides by the sum:
 //   out[row, head] = Σc e(c) · partial[c] / Σc e(c) · sum[c],  e(c) = exp(max[c] − max over c)
-//   out, partial, stats as in attention_result. Only the parts that a row has are read (attention_rows, num_parts).
+//   out as in attention_out_*, partial and stats as in attention_result. Only the parts that a row has are read (attention_rows, num_parts).
 // The first fold multiplies by exp(0) and adds to zero: a row of one part gives the bits that one pass gives.
 // One thread 4 dimensions. Reference: reference/attention.ts
-@group(0) @binding(0) var<storage, read_write> out: array<io_quad>;
 @group(0) @binding(1) var<storage, read> partial: array<vec4f>;
 @group(0) @binding(2) var<storage, read> stats: array<vec2f>;
 
@@ -28,5 +27,5 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
     total = fma(part.y, add, total * keep);
     top = new_top;
   }
-  out[io_index(row, head, NUM_HEADS) * QUADS + quad] = to_io(finish(acc, total));
+  write_out(row, head, quad, finish(acc, total));
 }

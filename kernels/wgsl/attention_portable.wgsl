@@ -2,7 +2,7 @@
 //   o = Σj exp(sj − max) · v[j],  sj = scale · q · k[j] + bias[j],  keys in ascending position, in chunks of CHUNK that fold as parts do
 //   q  io_quad [numBatches, Q_HEADS, rows_per_batch, HEAD_DIM / 4];  the rest: attention_rows, attention_keys_*, attention_result
 // One thread a (row, split, head), no barriers. Reference: reference/attention.ts
-@group(0) @binding(0) var<storage, read> q: array<io_quad>;
+@group(0) @binding(5) var<storage, read> q: array<io_quad>;
 
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn main(@builtin(global_invocation_id) id: vec3u) {

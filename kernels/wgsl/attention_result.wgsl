@@ -1,14 +1,12 @@
-// Where a part of a row goes: to the result where the pass has one split (that is then the whole row), else to scratch.
-//   out      io_quad [numBatches, NUM_HEADS, rows_per_batch, HEAD_DIM / 4]
+// Where a part of a row goes: to the result (attention_out_*.wgsl) where the pass has one split (that is then the whole row), else to scratch.
 //   partial  vec4f [numRows, NUM_HEADS, numSplits, HEAD_DIM / 4]   Σj exp(sj − max) · v[j], not divided
 //   stats    vec2f [numRows, NUM_HEADS, numSplits]   (max, Σj exp(sj − max))
-@group(0) @binding(5) var<storage, read_write> out: array<io_quad>;
 @group(0) @binding(6) var<storage, read_write> partial: array<vec4f>;
 @group(0) @binding(7) var<storage, read_write> stats: array<vec2f>;
 
 fn write_quad(row: u32, head: u32, part: u32, quad: u32, sum: vec4f, total: f32) {
   if (params.num_splits == 1u) {
-    out[io_index(row, head, NUM_HEADS) * QUADS + quad] = to_io(finish(sum, total));
+    write_out(row, head, quad, finish(sum, total));
   } else {
     partial[((row * NUM_HEADS + head) * params.num_splits + part) * QUADS + quad] = sum;
   }

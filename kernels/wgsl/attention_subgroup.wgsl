@@ -1,7 +1,7 @@
 // As attention_portable, for GPUs: one workgroup a (head, split, row). Thread t scores keys t, t + WORKGROUP_SIZE, … of a chunk;
 // then every thread adds the weights of all keys in order, and owns quads t, t + WORKGROUP_SIZE, … of the output.
 // Reference: reference/attention.ts
-@group(0) @binding(0) var<storage, read> q: array<io_quad>;
+@group(0) @binding(5) var<storage, read> q: array<io_quad>;
 
 const QUADS_PER_THREAD = (QUADS + WORKGROUP_SIZE - 1u) / WORKGROUP_SIZE;
 var<workgroup> places: array<u32, CHUNK>;

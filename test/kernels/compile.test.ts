@@ -19,7 +19,6 @@ import {
   laneRows,
   laneWalk,
   matmul,
-  packActivation,
   ropeKv,
   sample,
   siluMul,
@@ -65,7 +64,7 @@ async function everyOp(context: GpuContext, sizes: { headDim: number; size: numb
   const buffer = () => context.pool.storage(1 << 16, "any");
   const cache = (): { kCache: Binding; vCache: Binding } => ({ kCache: buffer(), vCache: buffer() });
   const rows = { rowInfo: buffer(), tables: buffer(), slots: buffer() };
-  const scratch = { partial: buffer(), stats: buffer(), out: buffer() };
+  const scratch = { partial: buffer(), stats: buffer() };
   const x = { buffer: buffer(), maxRows: 64, numInputs: size };
   const product = (numOutputs: number, numRanges = 1) => ({ buffer: buffer(), maxRows: 64, numOutputs, numRanges });
   const formats = context.family.name === "matrix" ? (["f16", "q8", "q4"] as const) : [context.family.storage];
@@ -84,7 +83,14 @@ async function everyOp(context: GpuContext, sizes: { headDim: number; size: numb
   const walk = { lanes, drawn: buffer(), tables: buffer(), moves: buffer(), tableWords: 8, blockSize: 16 };
   await Promise.all([
     everyAttention(context, headDim),
-    attention(context, heads, { q: buffer(), ...cache(), ...rows, ...scratch, blockSize: 16 }),
+    attention(context, heads, {
+      q: buffer(),
+      ...cache(),
+      ...rows,
+      ...scratch,
+      out: { ...x, numInputs: 6 * headDim },
+      blockSize: 16,
+    }),
     commitKv(context, { slotSize: size, numSlots: 16, numLayers: 2, moves: buffer(), ...cache() }),
     embedding(context, { hiddenSize: size, table: buffer(), tokenIds: buffer(), hidden: buffer() }),
     draftCatchUp(context, shape, lanes, batch),
@@ -101,7 +107,6 @@ async function everyOp(context: GpuContext, sizes: { headDim: number; size: numb
         ...{ hiddenSize: size, hidden: buffer(), gain: buffer(), rowIndex: buffer(), out: x, ...args },
       }),
     ),
-    packActivation(context, { rows: buffer(), out: x }),
     ropeKv(context, heads, { qkv: product(10 * headDim, 2), rope: buffer(), ...rows, ...cache(), q: buffer() }),
     ...[true, false].map((withShares) =>
       sample(

@@ -8,7 +8,8 @@ import {
 } from "../../../kernels/index.ts";
 import { attentionReference, slotsOfRow } from "../../../kernels/reference/attention.ts";
 import { uniformHalves } from "../../support/arrays.ts";
-import { call, readF32, submit } from "../../support/gpu.ts";
+import { call, submit } from "../../support/gpu.ts";
+import { emptyActivation, readActivation } from "../../support/products.ts";
 import type { Random } from "../../support/random.ts";
 
 /** Keys and values by slot [numSlots, numKvHeads, headDim], f32 that halves hold too. */
@@ -66,7 +67,8 @@ export async function attend(
   const numSplits = attentionSplits(gpu, headDim, blockSize, Math.max(...rows.map(({ position }) => position)));
   const numPartials = rows.length * numHeads * numSplits;
   const poison = new Float32Array(numPartials * headDim).fill(Number.NaN);
-  const out = gpu.pool.storage(4 * rows.length * numHeads * headDim, "out");
+  const rowSize = numHeads * headDim;
+  const out = emptyActivation(gpu, rows.length, rowSize);
   const buffers = {
     q: gpu.pool.upload(q, "q"),
     kCache: gpu.pool.upload(packRows(gpu.family, cache.keys), "kCache"),
@@ -75,13 +77,12 @@ export async function attend(
     tables: gpu.pool.upload(tables, "tables"),
     partial: gpu.pool.upload(poison, "partial"),
     stats: gpu.pool.upload(poison.subarray(0, 2 * numPartials), "stats"),
-    out,
   };
-  const op = await attention(gpu, heads, { ...buffers, blockSize });
+  const op = await attention(gpu, heads, { ...buffers, blockSize, out });
   await submit(gpu, [call(op, { numRows: rows.length, numSplits })]);
-  const all = await readF32(gpu, out, rows.length * numHeads * headDim);
-  for (const buffer of Object.values(buffers)) gpu.pool.destroy(buffer);
-  return rows.map((_, row) => all.slice(row * numHeads * headDim, (row + 1) * numHeads * headDim));
+  const all = await readActivation(gpu, out, rows.length);
+  for (const buffer of [...Object.values(buffers), out.buffer]) gpu.pool.destroy(buffer);
+  return rows.map((_, row) => all.slice(row * rowSize, (row + 1) * rowSize));
 }
 
 /** The same in f64, row by row, head by head. */

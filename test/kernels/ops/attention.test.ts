@@ -22,8 +22,8 @@ const test = useGpu();
  */
 const vectorToleranceOf = ({ headDim }: HeadShape) => ({ absolute: Math.sqrt(headDim) * (headDim + 16) * 2 ** -24 });
 
-/** Matrix units round sums less well (assume 4 times as much), and weights to halves: 2⁻¹¹ of a weight, at most of a value. */
-const matrixToleranceOf = (heads: HeadShape) => ({ absolute: 4 * vectorToleranceOf(heads).absolute + 2 ** -11 });
+/** Matrix units round sums less well (assume 4 times as much), and weights and results to halves: 2⁻¹¹ each. */
+const matrixToleranceOf = (heads: HeadShape) => ({ absolute: 4 * vectorToleranceOf(heads).absolute + 2 ** -10 });
 
 const MATRIX: KernelFamily = { name: "matrix", storage: "f16", rowTiles: [1, 2, 4, 8], splitSize: 256 };
 
