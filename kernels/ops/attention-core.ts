@@ -62,15 +62,19 @@ function partsOp(
     return matrixOp(context, kernel, tensors, specOf(context, kernel, tensors, []), bindings, words);
   }
   const portable = kernel.kind === "portable";
-  const workgroupSize = portable ? 8 : 64;
+  const workgroupSize = portable ? 4 : 64;
+  // What a thread of the portable kernel has: 4 heads of a KV group, or 1 where heads have keys of their own.
+  const runHeads = tensors.infoHeads === 1 ? 4 : 1;
+  const numRuns = tensors.numKvHeads * Math.ceil(numHeads / tensors.numKvHeads / runHeads);
   const spec = specOf(context, kernel, tensors, [
     `kv_${tensors.kvType}`,
     tensors.treeBuffers ? "attention_keys_tree" : "attention_keys_cache",
     portable ? "attention_portable" : "attention_subgroup",
   ]);
-  const constants = { ...spec.constants, WORKGROUP_SIZE: workgroupSize, CHUNK: portable ? 64 : 256 };
-  const items = ({ numRows, numSplits }: PassSize) => numRows * numHeads * numSplits;
-  // The portable kernel has a thread for each of them, the other one a workgroup.
+  const own = portable ? { CHUNK: 64, HEADS: runHeads } : { CHUNK: 256 };
+  const constants = { ...spec.constants, WORKGROUP_SIZE: workgroupSize, ...own };
+  // The portable kernel has a thread for each item, the other one a workgroup.
+  const items = ({ numRows, numSplits }: PassSize) => numRows * numSplits * (portable ? numRuns : numHeads);
   return threadsOp(context, { ...spec, constants }, bindings, portable ? workgroupSize : 1, items, words);
 }
 
