@@ -6,7 +6,7 @@ import { type LlamaWeights, uploadLlama } from "../engine/runner/weights.ts";
 import { type AdapterChoice, openGpu, type WeightFormat } from "../kernels/index.ts";
 import type { BenchDevice } from "./bench-device.ts";
 import { weightFormats } from "./random-weights.ts";
-import { SYNTHETIC_SHAPES, syntheticWeights } from "./synthetic.ts";
+import { SYNTHETIC_SHAPES, type SyntheticShape, syntheticWeights } from "./synthetic.ts";
 import { DeviceTimer } from "./timing.ts";
 
 /** A model whose weights are on a device of its own, once for all runners and engines that measure it. */
@@ -38,7 +38,7 @@ export async function uploadModel(
 
 /** Random weights in the shape of a real model, in `format` where the device's kernels know it, else in what they do know. */
 export async function synthesizeModel(
-  shape: keyof typeof SYNTHETIC_SHAPES,
+  shape: SyntheticShape,
   format: WeightFormat,
   adapter: AdapterChoice,
   maxModelLen: number,

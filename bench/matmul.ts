@@ -1,8 +1,10 @@
+import type { LlamaConfig } from "../engine/model/types.ts";
 import {
   type Activation,
   activationBytes,
   expandBlocks,
   type GpuContext,
+  logitsStride,
   matmul,
   numRanges,
   type Op,
@@ -20,23 +22,8 @@ import { matmulReference } from "../kernels/reference/matmul.ts";
 import type { BenchDevice } from "./bench-device.ts";
 import { randomBytes, randomValues } from "./random.ts";
 import { BYTES_PER_WEIGHT, RandomWeights, weightFormats } from "./random-weights.ts";
+import { SYNTHETIC_SHAPES, type SyntheticShape } from "./synthetic.ts";
 
-/** Shapes of a layer's products and of the LM head: [outputs, inputs]. */
-export const MODEL_SHAPES: Readonly<Record<string, readonly (readonly [number, number])[]>> = {
-  "1b": [
-    [3072, 2048],
-    [2048, 2048],
-    [16384, 2048],
-    [2048, 8192],
-    [128256, 2048],
-  ],
-  "8b": [
-    [6144, 4096],
-    [4096, 4096],
-    [28672, 4096],
-    [4096, 14336],
-  ],
-};
 const ROW_COUNTS = [1, 8, 16, 32, 64];
 /** More than any cache: products go round matrices of so many bytes in all. */
 const WORKING_SET = 400e6;
@@ -62,16 +49,28 @@ export interface MatmulReport {
   readonly figures: readonly MatmulFigures[];
 }
 
+/** A layer's products and the LM head. */
+function productShapes(config: LlamaConfig): readonly ProductShape[] {
+  const { hiddenSize, vocabSize, numHeads, numKvHeads, headDim, intermediateSize } = config;
+  return [
+    { numInputs: hiddenSize, numOutputs: (numHeads + 2 * numKvHeads) * headDim },
+    { numInputs: numHeads * headDim, numOutputs: hiddenSize },
+    { numInputs: hiddenSize, numOutputs: 2 * intermediateSize },
+    { numInputs: intermediateSize, numOutputs: hiddenSize },
+    { numInputs: hiddenSize, numOutputs: logitsStride(vocabSize) },
+  ];
+}
+
 /** Products of the shapes of a model, each format first checked against the reference on this device. */
-export async function measureMatmul(on: BenchDevice, model: string): Promise<MatmulReport> {
+export async function measureMatmul(on: BenchDevice, model: SyntheticShape): Promise<MatmulReport> {
   const formats = weightFormats(on.gpu);
   const errors: Record<string, number> = {};
   for (const format of formats) errors[format] = await checkProduct(on.gpu, format);
   const copyGigabytesPerSecond = await on.timer.copyBandwidth();
   const figures: MatmulFigures[] = [];
   for (const format of formats) {
-    for (const [numOutputs, numInputs] of MODEL_SHAPES[model] ?? []) {
-      figures.push(await timeProduct(on, format, { numOutputs, numInputs }, copyGigabytesPerSecond));
+    for (const shape of productShapes(SYNTHETIC_SHAPES[model])) {
+      figures.push(await timeProduct(on, format, shape, copyGigabytesPerSecond));
     }
   }
   return { adapter: on.device.adapterName, model, copyGigabytesPerSecond, errors, figures };

@@ -22,6 +22,9 @@ export const SYNTHETIC_SHAPES = {
   },
 } as const satisfies Readonly<Record<string, LlamaConfig>>;
 
+export type SyntheticShape = keyof typeof SYNTHETIC_SHAPES;
+export const SHAPE_NAMES = Object.keys(SYNTHETIC_SHAPES) as readonly SyntheticShape[];
+
 /** Random weights of a decoder, made on the device; norms are ones. */
 export function syntheticWeights(
   gpu: GpuContext,

@@ -2,18 +2,21 @@ import { ENGINE_DEFAULTS } from "../../engine/engine-options.ts";
 import { synthesizeModel, uploadModel } from "../bench-model.ts";
 import { type DecodeFigures, type DecodeOptions, measureDecode } from "../decode.ts";
 import { defineSuite, oneOf, positiveInteger, positiveIntegers } from "../suite.ts";
-import { SYNTHETIC_SHAPES } from "../synthetic.ts";
+import { SHAPE_NAMES } from "../synthetic.ts";
 import { table } from "../table.ts";
 import { verifyLength } from "../verify-cost.ts";
 
-const SHAPES = Object.keys(SYNTHETIC_SHAPES) as (keyof typeof SYNTHETIC_SHAPES)[];
 const FORMATS = ["f16", "q8", "q4"] as const;
 
 export const decode = defineSuite(
   "one stream, greedy, no speculation: decode and prefill rate, cost of verifying M rows, time of device and host",
   {
     model: { type: "string", value: "NAME|PATH", default: "sapling-14m", help: "a model; needs no tokenizer" },
-    synthetic: { type: "string", value: SHAPES.join("|"), help: "random weights in a real model's shape, no file" },
+    synthetic: {
+      type: "string",
+      value: SHAPE_NAMES.join("|"),
+      help: "random weights in a real model's shape, no file",
+    },
     format: { type: "string", value: FORMATS.join("|"), default: "q8", help: "of synthetic weights" },
     tokens: { type: "string", value: "N", default: "200", help: "to decode" },
     "prompt-tokens": { type: "string", value: "N", default: "64", help: "before them" },
@@ -45,7 +48,7 @@ export const decode = defineSuite(
     const format = oneOf(FORMATS, values.format);
     const model = await (values.synthetic === undefined
       ? uploadModel(values.model, adapter, room)
-      : synthesizeModel(oneOf(SHAPES, values.synthetic), format, adapter, room));
+      : synthesizeModel(oneOf(SHAPE_NAMES, values.synthetic), format, adapter, room));
     const figures = await measureDecode(model, options);
     if (values.synthetic !== undefined && !figures.formats.includes(format)) {
       print(`${figures.adapter} has no products of ${format}: the weights are ${figures.formats.join(", ")}\n`);

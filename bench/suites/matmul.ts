@@ -1,16 +1,15 @@
 import { withDevice } from "../bench-device.ts";
-import { type MatmulReport, MODEL_SHAPES, measureMatmul } from "../matmul.ts";
+import { type MatmulReport, measureMatmul } from "../matmul.ts";
 import { defineSuite, oneOf } from "../suite.ts";
+import { SHAPE_NAMES } from "../synthetic.ts";
 import { table } from "../table.ts";
-
-const SHAPES = Object.keys(MODEL_SHAPES);
 
 export const matmul = defineSuite(
   "products of a model's shapes in every format: GB/s and share of the copy bandwidth measured in the same run",
-  { shape: { type: "string", value: SHAPES.join("|"), default: "1b", help: "the model" } },
+  { shape: { type: "string", value: SHAPE_NAMES.join("|"), default: "1b", help: "the model" } },
   async ({ adapter, shape }, print) => {
     const report = await withDevice(oneOf(["auto", "gpu", "software"], adapter), (on) =>
-      measureMatmul(on, oneOf(SHAPES, shape)),
+      measureMatmul(on, oneOf(SHAPE_NAMES, shape)),
     );
     print(formatMatmul(report));
     return { suite: "matmul", ...report };
