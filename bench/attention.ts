@@ -1,14 +1,10 @@
-import {
-  type AdapterChoice,
-  createGpuContext,
-  type Gpu,
-  type GpuContext,
-  openGpu,
-  PassTimer,
-} from "../kernels/index.ts";
+import type { Gpu, GpuContext } from "../kernels/index.ts";
 import { attentionCore, chooseAttentionKernel, numAttentionSplits } from "../kernels/ops/attention-core.ts";
 import type { AttentionKernel, AttentionLayout, AttentionTensors } from "../kernels/ops/attention-types.ts";
 import { AttentionData, type AttentionShape } from "./attention-data.ts";
+import type { BenchDevice } from "./bench-device.ts";
+import { median } from "./median.ts";
+import type { Encode } from "./timing.ts";
 
 /** One way to compute it. */
 interface AttentionVariant {
@@ -57,49 +53,51 @@ export function parseShape(text: string): AttentionShape {
   return { batch, rows, context };
 }
 
-function defaultVariants(gpu: Gpu): readonly AttentionVariant[] {
-  const { family } = createGpuContext(gpu);
-  const names = gpu.traits.matrices
-    ? [
-        "matrix16:256",
-        "matrix16:512",
-        "matrix16:1024",
-        "matrix64:256",
-        "matrix64:512",
-        "matrix64:1024",
-        "matrix64:2048",
-      ]
+function defaultVariants({ traits }: Gpu, { family }: GpuContext): readonly AttentionVariant[] {
+  const names = traits.matrices
+    ? [16, 64].flatMap((rows) => [256, 512, 1024, 2048].map((splitSize) => `matrix${rows}:${splitSize}`))
     : [`${family.name}:${family.splitSize}`];
   return names.map(parseVariant);
 }
 
-/** Measures every variant at every shape, in that order, and checks each result before it is timed. @throws Error */
+/**
+ * Measures every variant at every shape, in that order. All variants of a shape are made and checked before the first is timed, so
+ * that the device has no time to slow down.
+ * @throws Error
+ */
 export async function* measureAttention(
-  adapter: AdapterChoice,
+  on: BenchDevice,
   shapes: readonly AttentionShape[],
   wanted: readonly AttentionVariant[] | undefined,
 ): AsyncGenerator<AttentionFigure, void> {
-  const device = await openGpu(adapter);
-  const gpu = createGpuContext(device);
+  const { device, gpu } = on;
   const data = new AttentionData(gpu, shapes, NUM_HEADS, HEAD_DIM);
   const flush = device.traits.software ? undefined : gpu.pool.storage(FLUSH_BYTES, "flush");
-  try {
-    for (const shape of shapes) {
-      for (const variant of wanted ?? defaultVariants(device)) yield await measure(gpu, data, shape, variant, flush);
+  for (const shape of shapes) {
+    const prepared: PreparedCall[] = [];
+    for (const variant of wanted ?? defaultVariants(device, gpu))
+      prepared.push(await prepare(gpu, data, shape, variant));
+    for (const call of prepared) yield await measure(on, shape, call, flush);
+    for (const { buffers } of prepared) {
+      for (const buffer of buffers) gpu.pool.destroy(buffer);
     }
-  } finally {
-    gpu.pool.destroyAll();
-    device.close();
   }
 }
 
-async function measure(
+/** A variant that gave the right result for a shape. */
+interface PreparedCall {
+  readonly variant: string;
+  readonly encode: Encode;
+  readonly maxError: number;
+  readonly buffers: readonly GPUBuffer[];
+}
+
+async function prepare(
   gpu: GpuContext,
   data: AttentionData,
   shape: AttentionShape,
   { name, kernel, splitSize }: AttentionVariant,
-  flush: GPUBuffer | undefined,
-): Promise<AttentionFigure> {
+): Promise<PreparedCall> {
   const { batch, rows, context } = shape;
   const tensors: AttentionTensors = {
     ...{ numHeads: NUM_HEADS, numKvHeads: NUM_HEADS, headDim: HEAD_DIM, qHeads: NUM_HEADS },
@@ -123,44 +121,32 @@ async function measure(
   };
   const op = await attentionCore(gpu, kernel, tensors, layout, { ...data.buffers, ...scratch });
   const call = (pass: GPUComputePassEncoder) => op(pass, size);
-  await time(gpu, 1, call);
+  await gpu.guard.run(() => {
+    const encoder = gpu.device.createCommandEncoder();
+    const pass = encoder.beginComputePass();
+    call(pass);
+    pass.end();
+    gpu.device.queue.submit([encoder.finish()]);
+    return gpu.device.queue.onSubmittedWorkDone();
+  });
   const maxError = await data.maxError(shape, scratch.out);
   if (!(maxError <= TOLERANCE)) {
     throw new Error(
       `${name} at ${batch} × ${rows} × ${context}: wrong by ${maxError}, at most ${TOLERANCE} is rounding`,
     );
   }
-  const [warmMs = 0] = await time(gpu, 1, (pass) => {
-    for (let i = 0; i < CALLS_IN_A_ROW; i++) call(pass);
-  });
-  const coldMs = await time(gpu, COLD_CALLS, call, flush);
-  for (const buffer of Object.values(scratch)) gpu.pool.destroy(buffer);
-  return { ...shape, variant: name, warmUs: (1e3 * warmMs) / CALLS_IN_A_ROW, coldUs: 1e3 * median(coldMs), maxError };
+  return { variant: name, encode: call, maxError, buffers: Object.values(scratch) };
 }
 
-/** GPU milliseconds of `numPasses` passes that each do `work`, the buffer `flush` written before each. */
-async function time(
-  gpu: GpuContext,
-  numPasses: number,
-  work: (pass: GPUComputePassEncoder) => void,
-  flush?: GPUBuffer,
-): Promise<readonly number[]> {
-  const timer = new PassTimer(gpu.device, gpu.pool, numPasses);
-  const times = await gpu.guard.run(async () => {
-    const encoder = gpu.device.createCommandEncoder();
-    for (let i = 0; i < numPasses; i++) {
-      if (flush) encoder.clearBuffer(flush);
-      const pass = encoder.beginComputePass({ timestampWrites: timer.writes(i) });
-      work(pass);
-      pass.end();
-    }
-    timer.resolve(encoder);
-    gpu.device.queue.submit([encoder.finish()]);
-    return timer.read();
+async function measure(
+  { timer }: BenchDevice,
+  shape: AttentionShape,
+  { variant, encode, maxError }: PreparedCall,
+  flush: GPUBuffer | undefined,
+): Promise<AttentionFigure> {
+  const [warmMs = 0] = await timer.time(1, (pass) => {
+    for (let i = 0; i < CALLS_IN_A_ROW; i++) encode(pass);
   });
-  return times;
-}
-
-function median(values: readonly number[]): number {
-  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? 0;
+  const coldMs = await timer.time(COLD_CALLS, encode, flush && ((encoder) => encoder.clearBuffer(flush)));
+  return { ...shape, variant, warmUs: (1e3 * warmMs) / CALLS_IN_A_ROW, coldUs: 1e3 * median(coldMs), maxError };
 }

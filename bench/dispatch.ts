@@ -1,12 +1,7 @@
-import {
-  type AdapterChoice,
-  type BoundKernel,
-  createGpuContext,
-  type GpuContext,
-  openGpu,
-  PassTimer,
-} from "../kernels/index.ts";
+import { type Activation, type GpuContext, type Op, packActivation } from "../kernels/index.ts";
+import type { BenchDevice } from "./bench-device.ts";
 import { median } from "./median.ts";
+import type { Encode } from "./timing.ts";
 
 /** What one of many tiny dispatches costs, each of which depends on the one before it. Medians, in µs. */
 export interface DispatchCost {
@@ -30,81 +25,70 @@ export interface DispatchFigures {
   readonly stepUs: readonly [oneInFlight: number, twoInFlight: number];
 }
 
-type Encode = (pass: GPUComputePassEncoder) => void;
-
 const READ_BYTES = 64;
 const NUM_ROUNDS = 30;
+/** Words of a buffer: more than the kernel's rows and padding need. */
+const ROOM = 64 * 64;
 
-export async function measureDispatch(choice: AdapterChoice, numDispatches: number): Promise<DispatchFigures> {
-  const device = await openGpu(choice);
-  const gpu = createGpuContext(device);
-  try {
-    const cases = await makeCases(gpu, numDispatches);
-    const costs: DispatchCost[] = [];
-    for (const [changes, encode] of cases) costs.push({ changes, ...(await measureCase(gpu, encode, numDispatches)) });
-    const readbackUs = await measureSteps(gpu, () => {}, 1);
-    const busiest = cases.at(-1)?.[1] ?? (() => {});
-    const stepUs = [await measureSteps(gpu, busiest, 1), await measureSteps(gpu, busiest, 2)] as const;
-    return { adapter: device.adapterName, numDispatches, costs, readbackUs, stepUs };
-  } finally {
-    gpu.pool.destroyAll();
-    device.close();
-  }
+export async function measureDispatch(on: BenchDevice, numDispatches: number): Promise<DispatchFigures> {
+  const { device, gpu } = on;
+  const cases = await makeCases(gpu, numDispatches);
+  const costs: DispatchCost[] = [];
+  for (const [changes, encode] of cases) costs.push({ changes, ...(await measureCase(on, encode, numDispatches)) });
+  const readbackUs = await measureSteps(gpu, () => {}, 1);
+  const busiest = cases.at(-1)?.[1] ?? (() => {});
+  const stepUs = [await measureSteps(gpu, busiest, 1), await measureSteps(gpu, busiest, 2)] as const;
+  return { adapter: device.adapterName, numDispatches, costs, readbackUs, stepUs };
 }
 
-/** The engine's own kernels and its own way to dispatch them, over a handful of numbers. */
+/** One of the engine's own kernels, dispatched as the engine does it, over a handful of numbers that go there and back. */
 async function makeCases(gpu: GpuContext, numDispatches: number): Promise<[changes: string, encode: Encode][]> {
-  const [a, b] = ["a", "b"].map((name) => gpu.pool.upload(new Float32Array(16), name)) as [GPUBuffer, GPUBuffer];
-  const copy = (size: number, from: GPUBuffer, to: GPUBuffer) =>
-    gpu.kernels.bind(
-      {
-        shader: ["thread_index", "activation_rows", "pack_activation"],
-        constants: { X_COLUMNS: size / 4, x_t: "f32", WORKGROUP_SIZE: 32, GRID_WIDTH: 32 },
-        numImmediates: 1,
-      },
-      [from, to],
-    );
-  const [there, back, otherBack] = await Promise.all([copy(4, a, b), copy(4, b, a), copy(8, b, a)]);
-  const one = Uint32Array.of(1);
-  const other = Uint32Array.of(2);
-  const alternate = (even: BoundKernel, odd: BoundKernel, oddWords: Uint32Array<ArrayBuffer>): Encode => {
+  const buffer = (label: string) => gpu.pool.storage(4 * ROOM, label);
+  const [a, b] = [buffer("a"), buffer("b")];
+  const pack = (rows: GPUBuffer, out: GPUBuffer, numInputs: number) => {
+    const activation: Activation = { buffer: out, maxRows: 64, numInputs };
+    return packActivation(gpu, { rows, out: activation });
+  };
+  const [there, back, otherBack] = await Promise.all([pack(a, b, 4), pack(b, a, 4), pack(b, a, 8)]);
+  const alternate = (even: Op, odd: Op, oddRows: number): Encode => {
+    const evenSize = { numRows: 1, numSplits: 1, numLogits: 0 };
+    const oddSize = { ...evenSize, numRows: oddRows };
     return (pass) => {
       for (let i = 0; i < numDispatches; i += 2) {
-        even.dispatch(pass, [1, 1, 1], one);
-        odd.dispatch(pass, [1, 1, 1], oddWords);
+        even(pass, evenSize);
+        odd(pass, oddSize);
       }
     };
   };
   return [
-    ["nothing", alternate(there, there, one)],
-    ["immediates", alternate(there, there, other)],
-    ["bind group", alternate(there, back, one)],
-    ["pipeline, bind group", alternate(there, otherBack, one)],
-    ["pipeline, bind group, immediates", alternate(there, otherBack, other)],
+    ["nothing", alternate(there, there, 1)],
+    ["immediates", alternate(there, there, 2)],
+    ["bind group", alternate(there, back, 1)],
+    ["pipeline, bind group", alternate(there, otherBack, 1)],
+    ["pipeline, bind group, immediates", alternate(there, otherBack, 2)],
   ];
 }
 
-async function measureCase(gpu: GpuContext, encode: Encode, numDispatches: number) {
-  const { device, pool } = gpu;
-  const timer = device.features.has("timestamp-query") ? new PassTimer(device, pool, 1) : undefined;
-  const [encodeUs, submitUs, deviceUs] = [[], [], []] as [number[], number[], number[]];
+async function measureCase({ gpu, timer }: BenchDevice, encode: Encode, numDispatches: number) {
+  const { device } = gpu;
+  const hasClock = device.features.has("timestamp-query");
+  const deviceUs = hasClock ? (await timer.time(NUM_ROUNDS, encode)).map((ms) => (1000 * ms) / numDispatches) : [];
+  const [encodeUs, submitUs]: [number[], number[]] = [[], []];
   for (let round = 0; round < NUM_ROUNDS; round++) {
     const startMs = performance.now();
     const encoder = device.createCommandEncoder();
-    const pass = encoder.beginComputePass(timer ? { timestampWrites: timer.writes(0) } : {});
+    const pass = encoder.beginComputePass();
     encode(pass);
     pass.end();
     const encodedMs = performance.now();
-    timer?.resolve(encoder);
     device.queue.submit([encoder.finish()]);
     const submittedMs = performance.now();
     await device.queue.onSubmittedWorkDone();
     encodeUs.push((1000 * (encodedMs - startMs)) / numDispatches);
     submitUs.push((1000 * (submittedMs - encodedMs)) / numDispatches);
-    if (timer) deviceUs.push((1000 * ((await timer.read())[0] ?? 0)) / numDispatches);
   }
   const host = { encodeUs: median(encodeUs), submitUs: median(submitUs) };
-  return timer ? { ...host, deviceUs: median(deviceUs) } : host;
+  return hasClock ? { ...host, deviceUs: median(deviceUs) } : host;
 }
 
 /** Mean time of a step that is encoded, submitted and read back, with so many in flight. */

@@ -1,8 +1,10 @@
+import type { LlamaConfig } from "../engine/model/types.ts";
 import {
   type Activation,
   activationBytes,
   expandBlocks,
   type GpuContext,
+  logitsStride,
   matmul,
   numRanges,
   type Op,
@@ -17,28 +19,15 @@ import {
   type WeightFormat,
 } from "../kernels/index.ts";
 import { matmulReference } from "../kernels/reference/matmul.ts";
-import { copyBandwidth, fill, gpuMicroseconds, randomBytes, warmUp } from "./timing.ts";
+import type { BenchDevice } from "./bench-device.ts";
+import { randomBytes, randomValues } from "./random.ts";
+import { BYTES_PER_WEIGHT, RandomWeights, weightFormats } from "./random-weights.ts";
+import { SYNTHETIC_SHAPES, type SyntheticShape } from "./synthetic.ts";
 
-/** Shapes of a layer's products and of the LM head: [outputs, inputs]. */
-export const MODEL_SHAPES: Readonly<Record<string, readonly (readonly [number, number])[]>> = {
-  "1b": [
-    [3072, 2048],
-    [2048, 2048],
-    [16384, 2048],
-    [2048, 8192],
-    [128256, 2048],
-  ],
-  "8b": [
-    [6144, 4096],
-    [4096, 4096],
-    [28672, 4096],
-    [4096, 14336],
-  ],
-};
 const ROW_COUNTS = [1, 8, 16, 32, 64];
 /** More than any cache: products go round matrices of so many bytes in all. */
 const WORKING_SET = 400e6;
-const BYTES_PER_WEIGHT: Readonly<Record<WeightFormat, number>> = { f32: 4, f16: 2, q8: 1 + 2 / 32, q4: 0.5 + 4 / 32 };
+const ROUNDS = 4;
 
 export interface MatmulFigures {
   readonly format: WeightFormat;
@@ -52,85 +41,85 @@ export interface MatmulFigures {
 }
 
 export interface MatmulReport {
+  readonly adapter: string;
+  readonly model: string;
   readonly copyGigabytesPerSecond: number;
   /** Largest error of each format on a small product, relative to Σ|w · x|. */
   readonly errors: Readonly<Record<string, number>>;
   readonly figures: readonly MatmulFigures[];
 }
 
+/** A layer's products and the LM head. */
+function productShapes(config: LlamaConfig): readonly ProductShape[] {
+  const { hiddenSize, vocabSize, numHeads, numKvHeads, headDim, intermediateSize } = config;
+  return [
+    { numInputs: hiddenSize, numOutputs: (numHeads + 2 * numKvHeads) * headDim },
+    { numInputs: numHeads * headDim, numOutputs: hiddenSize },
+    { numInputs: hiddenSize, numOutputs: 2 * intermediateSize },
+    { numInputs: intermediateSize, numOutputs: hiddenSize },
+    { numInputs: hiddenSize, numOutputs: logitsStride(vocabSize) },
+  ];
+}
+
 /** Products of the shapes of a model, each format first checked against the reference on this device. */
-export async function benchMatmul(gpu: GpuContext, model: string): Promise<MatmulReport> {
-  const formats: readonly WeightFormat[] = gpu.family.name === "matrix" ? ["f16", "q8", "q4"] : [gpu.family.storage];
+export async function measureMatmul(on: BenchDevice, model: SyntheticShape): Promise<MatmulReport> {
+  const formats = weightFormats(on.gpu);
   const errors: Record<string, number> = {};
-  for (const format of formats) errors[format] = await checkProduct(gpu, format);
-  const copyGigabytesPerSecond = await copyBandwidth(gpu);
+  for (const format of formats) errors[format] = await checkProduct(on.gpu, format);
+  const copyGigabytesPerSecond = await on.timer.copyBandwidth();
   const figures: MatmulFigures[] = [];
   for (const format of formats) {
-    for (const [numOutputs, numInputs] of MODEL_SHAPES[model] ?? []) {
-      figures.push(await timeProduct(gpu, format, { numOutputs, numInputs }, copyGigabytesPerSecond));
+    for (const shape of productShapes(SYNTHETIC_SHAPES[model])) {
+      figures.push(await timeProduct(on, format, shape, copyGigabytesPerSecond));
     }
   }
-  return { copyGigabytesPerSecond, errors, figures };
+  return { adapter: on.device.adapterName, model, copyGigabytesPerSecond, errors, figures };
 }
 
 async function timeProduct(
-  gpu: GpuContext,
+  { gpu, timer }: BenchDevice,
   format: WeightFormat,
   shape: ProductShape,
   copyGigabytesPerSecond: number,
 ): Promise<MatmulFigures> {
-  const bytes = shape.numInputs * shape.numOutputs * BYTES_PER_WEIGHT[format];
+  const { value, scale } = BYTES_PER_WEIGHT[format];
+  const bytes = shape.numInputs * shape.numOutputs * (value + scale);
   const { x, y } = operands(gpu, shape, Math.max(...ROW_COUNTS));
   const numCopies = Math.min(24, Math.max(2, Math.ceil(WORKING_SET / bytes)));
-  const ops: Op[] = [];
-  const buffers: GPUBuffer[] = [x.buffer, y.buffer];
-  for (let i = 0; i < numCopies; i++) {
-    const weights = randomMatrix(gpu, format, shape);
-    buffers.push(weights.values, ...(weights.scales ? [weights.scales] : []));
-    ops.push(await matmul(gpu, { weights, x, y }));
-  }
-  const all = (numRows: number) => (pass: GPUComputePassEncoder) => {
-    for (const op of ops) op(pass, { numRows, numSplits: 1, numLogits: 0 });
-  };
-  await warmUp(gpu, all(1));
+  const random = new RandomWeights(gpu);
+  const matrices = Array.from({ length: numCopies }, () => random.matrix(format, shape, "weights"));
+  const ops: readonly Op[] = await Promise.all(matrices.map((weights) => matmul(gpu, { weights, x, y })));
   const us: Record<number, number> = {};
-  for (const numRows of ROW_COUNTS)
-    us[numRows] = await gpuMicroseconds(gpu, { repeats: numCopies, encode: all(numRows) });
-  for (const buffer of buffers) gpu.pool.destroy(buffer);
+  for (const numRows of ROW_COUNTS) {
+    const times = await timer.time(ROUNDS, (pass) => {
+      for (const op of ops) op(pass, { numRows, numSplits: 1, numLogits: 0 });
+    });
+    us[numRows] = (1000 * Math.min(...times)) / numCopies;
+  }
+  for (const { values, scales } of matrices) {
+    for (const buffer of scales ? [values, scales] : [values]) gpu.pool.destroy(buffer);
+  }
+  random.close();
+  for (const { buffer } of [x, y]) gpu.pool.destroy(buffer);
   const gigabytesPerSecond = bytes / (us[1] ?? 1) / 1e3;
   return { format, ...shape, us, gigabytesPerSecond, shareOfCopy: gigabytesPerSecond / copyGigabytesPerSecond };
 }
 
-/** Random bytes as weights: what they are does not matter to the time. */
-function randomMatrix(gpu: GpuContext, format: WeightFormat, { numInputs, numOutputs }: ProductShape) {
-  const count = numInputs * paddedOutputs(gpu.family, numOutputs);
-  const scaleBytes = format === "q8" ? count / 16 : format === "q4" ? count / 8 : 0;
-  const values = gpu.pool.storage(count * BYTES_PER_WEIGHT[format] - scaleBytes, "values");
-  fill(gpu.device, values, randomBytes(1 << 20));
-  if (scaleBytes === 0) return { format, values };
-  const scales = gpu.pool.storage(scaleBytes, "scales");
-  fill(gpu.device, scales, halves(1 << 19, 0.01));
-  return { format, values, scales };
-}
-
-function operands({ pool, family, device }: GpuContext, shape: ProductShape, numRows: number) {
+function operands({ pool, family }: GpuContext, shape: ProductShape, numRows: number) {
   const { numInputs } = shape;
   const maxRows = paddedRows(family, numRows);
   const numOutputs = paddedOutputs(family, shape.numOutputs);
   const ranges = numRanges(family, { numInputs, numOutputs });
-  const x: Activation = { buffer: pool.storage(activationBytes(family, maxRows, numInputs), "x"), maxRows, numInputs };
-  fill(device, x.buffer, halves(1 << 16, 1));
+  const values = randomValues(activationBytes(family, maxRows, numInputs) / (family.name === "matrix" ? 2 : 4), 1);
+  const x: Activation = {
+    buffer: pool.upload(family.name === "matrix" ? toHalf(values) : values, "x"),
+    ...{ maxRows, numInputs },
+  };
   const y: Product = {
     buffer: pool.storage(4 * ranges * maxRows * numOutputs, "y"),
-    maxRows,
-    numOutputs,
-    numRanges: ranges,
+    ...{ maxRows, numOutputs, numRanges: ranges },
   };
   return { x, y };
-}
-
-function halves(count: number, scale: number): Uint8Array<ArrayBuffer> {
-  return new Uint8Array(toHalf(Float32Array.from(randomBytes(count), (byte) => (scale * byte) / 256)).buffer);
 }
 
 /** The largest error over all tiles of one product, relative to Σ|w · x|. */

@@ -1,74 +1,107 @@
-import { type GpuContext, PassTimer } from "../kernels/index.ts";
+import { type Gpu, type GpuContext, PassTimer } from "../kernels/index.ts";
 
-/** A pass of `repeats` calls, all of them encoded by `encode`. */
-export interface Timed {
-  readonly repeats: number;
-  readonly encode: (pass: GPUComputePassEncoder) => void;
-}
+export type Encode = (pass: GPUComputePassEncoder) => void;
 
-/** Microseconds on the device that one call takes: the best of `rounds` passes. */
-export async function gpuMicroseconds(gpu: GpuContext, { repeats, encode }: Timed, rounds = 4): Promise<number> {
-  const timer = new PassTimer(gpu.device, gpu.pool, 1);
-  let best = Number.POSITIVE_INFINITY;
-  for (let round = 0; round < rounds; round++) {
-    const encoder = gpu.device.createCommandEncoder();
-    const pass = encoder.beginComputePass({ timestampWrites: timer.writes(0) });
-    encode(pass);
-    pass.end();
-    timer.resolve(encoder);
-    gpu.device.queue.submit([encoder.finish()]);
-    const [ms = 0] = await timer.read();
-    best = Math.min(best, (1000 * ms) / repeats);
+/** An idle GPU runs at a fraction of its clock: an H100 at 345 MHz, and after a second of load at 1,980. */
+const WARM_UP_MS = 1500;
+/** Pauses that a warm GPU sits out. */
+const MAX_IDLE_MS = 50;
+/** Submits in the queue while warming up, so that the device never waits for the host. */
+const NUM_QUEUED = 3;
+const COPIES_QUEUED = 4;
+const COPY_BYTES = { gpu: 2 ** 29, software: 2 ** 26 } as const;
+const NUM_COPIES = { gpu: 20, software: 2 } as const;
+
+/** The one way in which the suites time a device's work: warmed up, without gaps, by the device's own clock. */
+export class DeviceTimer {
+  readonly #gpu: GpuContext;
+  readonly #kind: "gpu" | "software";
+  /** By number of passes. */
+  readonly #timers = new Map<number, PassTimer>();
+  #copyBuffers: readonly [from: GPUBuffer, to: GPUBuffer] | undefined;
+  #lastWorkMs = Number.NEGATIVE_INFINITY;
+
+  constructor(device: Pick<Gpu, "traits">, gpu: GpuContext) {
+    this.#gpu = gpu;
+    this.#kind = device.traits.software ? "software" : "gpu";
   }
-  return best;
-}
 
-/** Keeps the device busy until its clocks are up: an idle GPU takes a while to speed up. */
-export async function warmUp(gpu: GpuContext, encode: (pass: GPUComputePassEncoder) => void, ms = 300): Promise<void> {
-  const pending: Promise<void>[] = [];
-  for (const start = performance.now(); performance.now() - start < ms; ) {
-    const encoder = gpu.device.createCommandEncoder();
-    const pass = encoder.beginComputePass();
-    for (let i = 0; i < 20; i++) encode(pass);
-    pass.end();
-    gpu.device.queue.submit([encoder.finish()]);
-    pending.push(gpu.device.queue.onSubmittedWorkDone());
-    if (pending.length > 3) await pending.shift();
+  /**
+   * Milliseconds on the device of each of `numPasses` passes that do `work`. They are one submit, with a pass ahead of them
+   * that is not timed.
+   * @param before encoded ahead of each timed pass, not timed itself
+   * @throws GpuError when the device failed
+   */
+  async time(
+    numPasses: number,
+    work: Encode,
+    before: (encoder: GPUCommandEncoder) => void = () => {},
+  ): Promise<readonly number[]> {
+    const { device, pool, guard } = this.#gpu;
+    const timer = this.#timers.get(numPasses) ?? new PassTimer(device, pool, numPasses);
+    this.#timers.set(numPasses, timer);
+    await this.warmUp();
+    const times = await guard.run(() => {
+      const encoder = device.createCommandEncoder();
+      encodePass(encoder, {}, work);
+      for (let i = 0; i < numPasses; i++) {
+        before(encoder);
+        encodePass(encoder, { timestampWrites: timer.writes(i) }, work);
+      }
+      timer.resolve(encoder);
+      device.queue.submit([encoder.finish()]);
+      return timer.read();
+    });
+    this.#lastWorkMs = performance.now();
+    return times;
   }
-  await Promise.all(pending);
-}
 
-/** Fills a buffer with repetitions of `bytes`. */
-export function fill(device: GPUDevice, buffer: GPUBuffer, bytes: Uint8Array<ArrayBuffer>): void {
-  for (let at = 0; at < buffer.size; at += bytes.length) {
-    device.queue.writeBuffer(buffer, at, bytes, 0, Math.min(bytes.length, buffer.size - at));
-  }
-}
-
-export function randomBytes(count: number, seed = 1): Uint8Array<ArrayBuffer> {
-  let state = seed;
-  return Uint8Array.from({ length: count }, () => {
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-    return state >>> 24;
-  });
-}
-
-/** GB/s, bytes read and written, of copies from one large buffer to another. */
-export async function copyBandwidth(gpu: GpuContext): Promise<number> {
-  const { device, pool } = gpu;
-  const bytes = Math.min(2 ** 29, device.limits.maxStorageBufferBindingSize);
-  const [from, to] = [pool.storage(bytes, "from"), pool.storage(bytes, "to")];
-  const copy = async (count: number) => {
-    const encoder = device.createCommandEncoder();
-    for (let i = 0; i < count; i++) encoder.copyBufferToBuffer(from, 0, to, 0, bytes);
+  /** Unbroken load until a GPU's clocks are up. A software adapter, or a GPU that was busy a moment ago, needs none. */
+  async warmUp(): Promise<void> {
     const startMs = performance.now();
-    device.queue.submit([encoder.finish()]);
-    await device.queue.onSubmittedWorkDone();
-    return performance.now() - startMs;
-  };
-  const numCopies = 20;
-  await copy(numCopies);
-  const ms = Math.min(await copy(numCopies), await copy(numCopies), await copy(numCopies));
-  for (const buffer of [from, to]) pool.destroy(buffer);
-  return (2 * bytes * numCopies) / ms / 1e6;
+    if (this.#kind === "software" || startMs - this.#lastWorkMs < MAX_IDLE_MS) return;
+    const queued: Promise<void>[] = [];
+    while (performance.now() - startMs < WARM_UP_MS) {
+      queued.push(this.#copy(COPIES_QUEUED));
+      if (queued.length >= NUM_QUEUED) await queued.shift();
+    }
+    await Promise.all(queued);
+    this.#lastWorkMs = performance.now();
+  }
+
+  /** GB/s, bytes read and written, of copies from one large buffer to another: the best of three submits. */
+  async copyBandwidth(): Promise<number> {
+    const [numCopies, bytes] = [NUM_COPIES[this.#kind], 2 * this.#buffersToCopy()[0].size];
+    await this.warmUp();
+    let bestMs = Number.POSITIVE_INFINITY;
+    for (let round = 0; round < 3; round++) {
+      const startMs = performance.now();
+      await this.#copy(numCopies);
+      this.#lastWorkMs = performance.now();
+      bestMs = Math.min(bestMs, this.#lastWorkMs - startMs);
+    }
+    return (bytes * numCopies) / bestMs / 1e6;
+  }
+
+  #copy(count: number): Promise<void> {
+    const { queue } = this.#gpu.device;
+    const [from, to] = this.#buffersToCopy();
+    const encoder = this.#gpu.device.createCommandEncoder();
+    for (let i = 0; i < count; i++) encoder.copyBufferToBuffer(from, 0, to, 0, from.size);
+    queue.submit([encoder.finish()]);
+    return queue.onSubmittedWorkDone();
+  }
+
+  #buffersToCopy(): readonly [from: GPUBuffer, to: GPUBuffer] {
+    const { device, pool } = this.#gpu;
+    const bytes = Math.min(COPY_BYTES[this.#kind], device.limits.maxStorageBufferBindingSize);
+    this.#copyBuffers ??= [pool.storage(bytes, "copyFrom"), pool.storage(bytes, "copyTo")];
+    return this.#copyBuffers;
+  }
+}
+
+function encodePass(encoder: GPUCommandEncoder, descriptor: GPUComputePassDescriptor, work: Encode): void {
+  const pass = encoder.beginComputePass(descriptor);
+  work(pass);
+  pass.end();
 }

@@ -1,0 +1,35 @@
+import { type AttentionFigure, measureAttention, parseShape, parseVariant, TABLE_SHAPES } from "../attention.ts";
+import { withDevice } from "../bench-device.ts";
+import { defineSuite, oneOf } from "../suite.ts";
+
+export const attention = defineSuite(
+  "device time of tree attention alone (32 heads of 128, f16), each result checked against f64 first",
+  {
+    shapes: {
+      ...{ type: "string", value: "B×R×C,…" },
+      help: "sequences, tree nodes, cached keys, e.g. 1x16x64,8x64x4096; a table of 36 where it is not given",
+    },
+    variants: {
+      ...{ type: "string", value: "NAME:SPLIT,…" },
+      help: "kernels and split sizes, e.g. matrix64:512,subgroup:256; by device where it is not given",
+    },
+  },
+  async ({ adapter, shapes, variants }, print) => {
+    const wanted = variants === undefined ? undefined : variants.split(",").map(parseVariant);
+    const list = shapes === undefined ? TABLE_SHAPES : shapes.split(",").map(parseShape);
+    return withDevice(oneOf(["auto", "gpu", "software"], adapter), async (on) => {
+      const figures: AttentionFigure[] = [];
+      for await (const figure of measureAttention(on, list, wanted)) {
+        figures.push(figure);
+        print(formatFigure(figure));
+      }
+      return { suite: "attention", adapter: on.device.adapterName, figures };
+    });
+  },
+);
+
+function formatFigure({ variant, batch, rows, context, warmUs, coldUs, maxError }: AttentionFigure): string {
+  const shape = `${batch} × ${rows} × ${context}`.padEnd(15);
+  const figures = [`${warmUs.toFixed(1)} µs`, `cold ${coldUs.toFixed(1)} µs`, `error ${maxError.toExponential(1)}`];
+  return [shape, variant.padEnd(14), ...figures.map((figure) => figure.padStart(16))].join(" ");
+}

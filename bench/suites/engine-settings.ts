@@ -1,0 +1,53 @@
+import { DRAFTER_KINDS, type DrafterKind, type EngineOptions } from "../../engine/engine-options.ts";
+import { bundledDraftFor, resolveModel } from "../../engine/model/bundled.ts";
+import { openModel } from "../../engine/model/open.ts";
+import { ModelText } from "../../engine/text/model-text.ts";
+import { referencePrompts } from "../prompts.ts";
+import { type Options, oneOf, positiveInteger, type Values } from "../suite.ts";
+
+/** Options of the suites that run prompts through engines. */
+export const ENGINE_OPTIONS = {
+  model: { type: "string", value: "NAME|PATH", default: "sapling-14m", help: "what to run" },
+  prompts: { type: "string", value: "N", default: "16", help: "of the 16 bundled prompts" },
+  tokens: { type: "string", value: "N", default: "128", help: "most tokens of a text" },
+  drafters: {
+    ...{ type: "string", value: "A,B" },
+    help: "the first is the base; none and all that the model has where it is not given",
+  },
+  "steps-in-flight": {
+    ...{ type: "string", value: "N", default: "2" },
+    help: "steps that the device may be given ahead; 0 lets the host plan and walk each",
+  },
+} as const satisfies Options;
+
+export interface EngineSettings {
+  readonly engine: EngineOptions;
+  readonly drafters: readonly DrafterKind[];
+  /** Token ids. */
+  readonly prompts: readonly (readonly number[])[];
+  readonly maxTokens: number;
+}
+
+/** @throws ModelFileError where the model is missing or has no tokenizer, RangeError for an option out of range */
+export function engineSettings(values: Values<typeof ENGINE_OPTIONS> & { readonly adapter: string }): EngineSettings {
+  const { model } = values;
+  const opened = openModel(resolveModel(model));
+  opened.weights.close();
+  if (opened.text === undefined) throw new RangeError(`${model} has no tokenizer`);
+  const text = new ModelText(opened.text);
+  const prompts = referencePrompts().slice(0, positiveInteger(values.prompts));
+  return {
+    engine: {
+      model,
+      adapter: oneOf(["auto", "gpu", "software"], values.adapter),
+      stepsInFlight: Number(values["steps-in-flight"]),
+    },
+    drafters: values.drafters?.split(",").map((drafter) => oneOf(DRAFTER_KINDS, drafter)) ?? [
+      "none",
+      ...(bundledDraftFor(opened.path) === undefined ? [] : (["draft"] as const)),
+      "suffix",
+    ],
+    prompts: prompts.map(({ prompt }) => text.encodeChat([{ role: "user", content: prompt }])),
+    maxTokens: positiveInteger(values.tokens),
+  };
+}

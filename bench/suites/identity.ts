@@ -1,0 +1,35 @@
+import { sum } from "../generate.ts";
+import { allPairs, type PairResult, runPairs } from "../identity.ts";
+import { defineSuite } from "../suite.ts";
+import { ENGINE_OPTIONS, engineSettings } from "./engine-settings.ts";
+
+export const identity = defineSuite(
+  "the same requests with speculation and without: every drafter, tree size, batch size, sampling and seed; exits with 1 if one token differs",
+  ENGINE_OPTIONS,
+  async (values, print) => {
+    const { engine, drafters, prompts, maxTokens } = engineSettings(values);
+    const pairs = allPairs(drafters.filter((drafter) => drafter !== "none"));
+    const results: PairResult[] = [];
+    for await (const result of runPairs(engine, pairs, prompts, maxTokens)) {
+      results.push(result);
+      print(formatPair(result));
+    }
+    const summary = {
+      numPairs: results.length,
+      numTokens: sum(results, (result) => result.numTokens),
+      numDifferent: sum(results, (result) => result.numDifferent),
+      numAccepted: sum(results, (result) => result.numAccepted),
+      numRejected: sum(results, (result) => result.numRejected),
+    };
+    print(JSON.stringify(summary, null, 2));
+    const proves = summary.numDifferent === 0 && summary.numAccepted > 0 && summary.numRejected > 0;
+    process.exitCode = proves ? 0 : 1;
+    return { suite: "identity", summary, results };
+  },
+);
+
+function formatPair({ pair, numTokens, numDifferent, numAccepted, numRejected }: PairResult): string {
+  const { drafter, treeNodes, batchSize, sampling, seed } = pair;
+  const name = `${drafter}, ${treeNodes} nodes, batch ${batchSize}, ${sampling.name}, seed ${seed}`;
+  return `${name}: ${numTokens} tokens, ${numDifferent} differ (+${numAccepted} −${numRejected})`;
+}
