@@ -60,7 +60,8 @@ export interface MatmulReport {
 
 /** Products of the shapes of a model, each format first checked against the reference on this device. */
 export async function benchMatmul(gpu: GpuContext, model: string): Promise<MatmulReport> {
-  const formats: readonly WeightFormat[] = gpu.family.name === "matrix" ? ["f16", "q8", "q4"] : [gpu.family.storage];
+  const { name, storage } = gpu.family;
+  const formats: readonly WeightFormat[] = name === "portable" ? ["f32"] : [storage, "q8", "q4"];
   const errors: Record<string, number> = {};
   for (const format of formats) errors[format] = await checkProduct(gpu, format);
   const copyGigabytesPerSecond = await copyBandwidth(gpu);

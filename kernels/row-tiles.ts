@@ -4,7 +4,7 @@ import type { GpuContext } from "./gpu-context.ts";
 import { matmul } from "./ops/matmul.ts";
 import { type Activation, activationBytes, numRanges, type Product, paddedRows } from "./ops/product.ts";
 import { type PackedMatrix, uploadMatrix } from "./weights/packed-matrix.ts";
-import { quantizeQ8, type WeightBlocks } from "./weights/weight-blocks.ts";
+import { BLOCK_INPUTS, quantizeQ8, type WeightBlocks } from "./weights/weight-blocks.ts";
 
 const NUM_OUTPUTS = 64;
 
@@ -31,8 +31,8 @@ export async function checkRowTiles(gpu: GpuContext, inputSizes: readonly number
 function formatsOf(family: KernelFamily, numInputs: number): WeightBlocks[] {
   const values = noise(numInputs * NUM_OUTPUTS, 1);
   const float: WeightBlocks = { format: "float", values, lowPrecision: false };
-  if (family.name !== "matrix" || numInputs % 32 !== 0) return [float];
-  const scales = noise(values.length / 32, 4);
+  if (family.name === "portable" || numInputs % BLOCK_INPUTS !== 0) return [float];
+  const scales = noise(values.length / BLOCK_INPUTS, 4);
   const quants = Uint8Array.from(values, (value) => Math.floor(8 + 8 * value));
   return [float, quantizeQ8(values), { format: "q4", quants, scales, minimums: scales.map((scale) => -8 * scale) }];
 }
