@@ -16,17 +16,19 @@ import { EngineOptionsError, ModelFileError } from "./errors.ts";
 import { bundledDraftFor, resolveModel } from "./model/bundled.ts";
 import { checkKernelSizes } from "./model/llama.ts";
 import { openModel } from "./model/open.ts";
-import type { LlamaConfig, OpenedModel } from "./model/types.ts";
+import type { LlamaConfig, OpenedModel, WeightSource } from "./model/types.ts";
 import { numLookahead } from "./resident/resident-drafter.ts";
 import { ResidentLoop } from "./resident/resident-loop.ts";
 import { blockBytes } from "./runner/kv-storage.ts";
 import { ModelRunner, type RunnerOptions } from "./runner/model-runner.ts";
+import type { LlamaWeights } from "./runner/weights.ts";
 import { DraftModelProposer } from "./speculative/draft-model.ts";
 import type { Proposer } from "./speculative/proposer.ts";
 import { NoProposer } from "./speculative/root-only.ts";
 import { SuffixProposer } from "./speculative/suffix.ts";
 
-type Settings = EngineOptions & Required<Omit<EngineOptions, "maxModelLen" | "numKvBlocks">>;
+type Options = Omit<EngineOptions, "model">;
+type Settings = Options & Required<Omit<Options, "maxModelLen" | "numKvBlocks">>;
 
 /** Memory that the KV cache takes at most where `numKvBlocks` is not given. */
 const DEFAULT_KV_BYTES = 2 ** 30;
@@ -40,7 +42,7 @@ const MAX_RESIDENT_CANDIDATES = 1024;
  */
 export async function createEngine(options: EngineOptions): Promise<CreatedEngine> {
   const settings: Settings = { ...ENGINE_DEFAULTS, ...options };
-  const model = openModel(resolveModel(settings.model));
+  const model = openModel(resolveModel(options.model));
   let draft: OpenedModel | undefined;
   let device: Gpu | undefined;
   try {
@@ -50,7 +52,8 @@ export async function createEngine(options: EngineOptions): Promise<CreatedEngin
     draft = openDraft(settings, model);
     for (const { config, path } of draft ? [model, draft] : [model]) checkKernelSizes(config, path);
     device = await openGpu(settings.adapter);
-    const client = await assemble(settings, device, model, draft);
+    const gpu = await contextFor(device, draft ? [model.config, draft.config] : [model.config]);
+    const client = await assembleEngine(options, device, gpu, model, draft);
     const { name, path, generationDefaults } = model;
     return { client, model: { name, path, text, generationDefaults } };
   } catch (error) {
@@ -62,14 +65,23 @@ export async function createEngine(options: EngineOptions): Promise<CreatedEngin
   }
 }
 
-/** Plans, uploads, compiles. The engine owns the device from here on. */
-async function assemble(
-  settings: Settings,
+/** What an engine runs: a model opened from disk, or one whose weights are on the device already. */
+export interface EngineModel extends Pick<OpenedModel, "name" | "config" | "digest"> {
+  readonly weights: WeightSource | LlamaWeights;
+}
+
+/**
+ * Plans, uploads, compiles. The engine owns device, context and everything on them from here on.
+ * @throws EngineOptionsError, GpuError
+ */
+export async function assembleEngine(
+  options: Options,
   device: Gpu,
-  model: OpenedModel,
-  draft: OpenedModel | undefined,
+  gpu: GpuContext,
+  model: EngineModel,
+  draft?: OpenedModel,
 ): Promise<Engine> {
-  const gpu = await contextFor(device, draft ? [model.config, draft.config] : [model.config]);
+  const settings: Settings = { ...ENGINE_DEFAULTS, ...options };
   const plan = planEngine(settings, gpu, model.config, draft?.config ?? model.config);
   const [runner, proposer] = await Promise.all([
     ModelRunner.create(gpu, model, { ...plan.runner, topK: 1, profile: settings.profile }),
@@ -191,7 +203,7 @@ function inputSizes({ hiddenSize, numHeads, headDim, intermediateSize }: LlamaCo
 }
 
 /** Equal fingerprints promise equal text: whatever may move a logit's last bit is in it. */
-function fingerprint({ digest }: OpenedModel, device: Gpu, { family }: GpuContext): string {
+function fingerprint({ digest }: EngineModel, device: Gpu, { family }: GpuContext): string {
   const parts = [digest, buildDigest(), device.adapterName, device.driver, device.features, family, BLOCK_SIZE];
   return `canopy-${createHash("sha256").update(JSON.stringify(parts)).digest("hex").slice(0, 16)}`;
 }

@@ -15,7 +15,7 @@ import { type Activations, createActivations } from "./activations.ts";
 import { BatchBuilder, type BatchSequence, batchLayout } from "./batch.ts";
 import { Inputs } from "./inputs.ts";
 import { KvStorage } from "./kv-storage.ts";
-import { uploadLlama } from "./weights.ts";
+import { type LlamaWeights, uploadLlama } from "./weights.ts";
 
 export interface RunnerOptions {
   /** Rows of one pass. */
@@ -108,10 +108,14 @@ export class ModelRunner {
     this.#timer = canProfile ? new PassTimer(parts.gpu.device, parts.gpu.pool, 2) : undefined;
   }
 
-  /** Uploads the weights and compiles every kernel. @throws ModelFileError, GpuError */
+  /**
+   * Uploads the weights, unless they are on the device already, and compiles every kernel.
+   * @param model uploaded weights must have RoPE's table for `maxModelLen` positions; they stay their owner's
+   * @throws ModelFileError, GpuError
+   */
   static async create(
     gpu: GpuContext,
-    model: { readonly config: LlamaConfig; readonly weights: WeightSource },
+    model: { readonly config: LlamaConfig; readonly weights: WeightSource | LlamaWeights },
     options: RunnerOptions,
   ): Promise<ModelRunner> {
     const { config } = model;
@@ -119,7 +123,10 @@ export class ModelRunner {
     const layout = batchLayout(maxRows, maxLogits, options.maxTableWords);
     const inputs = new Inputs(gpu.device, gpu.pool, layout);
     const activations = createActivations(gpu, config, { maxRows, maxLogits, maxModelLen });
-    const weights = uploadLlama(gpu.pool, gpu.family, config, model.weights, maxModelLen);
+    const weights =
+      "layers" in model.weights
+        ? model.weights
+        : uploadLlama(gpu.pool, gpu.family, config, model.weights, maxModelLen);
     const kv = await KvStorage.create(gpu, config, { numBlocks, maxMoves: maxRows });
     const bytes = resultBytes(options);
     const results = gpu.pool.storage(2 * bytes, "results");
