@@ -12,6 +12,8 @@ export interface KernelFamily {
   readonly storage: "f16" | "f32";
   /** Rows of one pass over the weights, ascending. */
   readonly rowTiles: readonly number[];
+  /** Ranges of a product's inputs (`numRanges`) where they were measured, by `productKey`; part of the arithmetic. */
+  readonly ranges?: Readonly<Record<string, number>>;
   /** Positions of one attention split. Never changes on a device: it is part of the arithmetic. */
   readonly splitSize: number;
 }

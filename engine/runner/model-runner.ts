@@ -124,9 +124,7 @@ export class ModelRunner {
     const inputs = new Inputs(gpu.device, gpu.pool, layout);
     const activations = createActivations(gpu, config, { maxRows, maxLogits, maxModelLen });
     const weights =
-      "layers" in model.weights
-        ? model.weights
-        : uploadLlama(gpu.pool, gpu.family, config, model.weights, maxModelLen);
+      "layers" in model.weights ? model.weights : uploadLlama(gpu.pool, gpu.family, config, model.weights, maxModelLen);
     const kv = await KvStorage.create(gpu, config, { numBlocks, maxMoves: maxRows });
     const bytes = resultBytes(options);
     const results = gpu.pool.storage(2 * bytes, "results");
