@@ -1,3 +1,4 @@
+import type { KernelChoice } from "../kernels/index.ts";
 import type { SamplingParams } from "./sampling-params.ts";
 
 /** One sequence to generate. A request with n choices is n of these, with choice 0…n−1. */
@@ -80,6 +81,12 @@ export interface StepSequence {
   readonly tree?: VerifiedTree;
 }
 
+/** How the products of each model run. Plain data: hand it to the engine that takes this one's place. */
+export interface EngineKernels {
+  readonly target: KernelChoice;
+  readonly draft?: KernelChoice;
+}
+
 /** What is served and on what; fixed once the engine is ready. */
 export interface EngineInfo {
   readonly modelName: string;
@@ -93,7 +100,8 @@ export interface EngineInfo {
   readonly numKvBlocks: number;
   readonly blockSize: number;
   readonly maxNumSeqs: number;
-  /** Identifies model file, adapter, build and numerics: equal fingerprints promise equal text. */
+  readonly kernels: EngineKernels;
+  /** Identifies model file, adapter, build, choice of kernels and numerics: equal fingerprints promise equal text. */
   readonly fingerprint: string;
 }
 

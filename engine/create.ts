@@ -5,6 +5,7 @@ import {
   createGpuContext,
   type Gpu,
   type GpuContext,
+  type KernelChoice,
   MAX_TREE_PATH,
   openGpu,
 } from "../kernels/index.ts";
@@ -19,16 +20,17 @@ import { openModel } from "./model/open.ts";
 import type { LlamaConfig, OpenedModel, WeightSource } from "./model/types.ts";
 import { numLookahead } from "./resident/resident-drafter.ts";
 import { ResidentLoop } from "./resident/resident-loop.ts";
+import { contextOfChoice, productSums } from "./runner/kernel-choice.ts";
 import { blockBytes } from "./runner/kv-storage.ts";
 import { ModelRunner, type RunnerOptions } from "./runner/model-runner.ts";
-import type { LlamaWeights } from "./runner/weights.ts";
+import { type LlamaWeights, uploadLlama } from "./runner/weights.ts";
 import { DraftModelProposer } from "./speculative/draft-model.ts";
 import type { Proposer } from "./speculative/proposer.ts";
 import { NoProposer } from "./speculative/root-only.ts";
 import { SuffixProposer } from "./speculative/suffix.ts";
 
 type Options = Omit<EngineOptions, "model">;
-type Settings = Options & Required<Omit<Options, "maxModelLen" | "numKvBlocks">>;
+type Settings = Options & Required<Omit<Options, "maxModelLen" | "numKvBlocks" | "kernels">>;
 
 /** Memory that the KV cache takes at most where `numKvBlocks` is not given. */
 const DEFAULT_KV_BYTES = 2 ** 30;
@@ -52,8 +54,7 @@ export async function createEngine(options: EngineOptions): Promise<CreatedEngin
     draft = openDraft(settings, model);
     for (const { config, path } of draft ? [model, draft] : [model]) checkKernelSizes(config, path);
     device = await openGpu(settings.adapter);
-    const gpu = await contextFor(device, draft ? [model.config, draft.config] : [model.config]);
-    const client = await assembleEngine(options, device, gpu, model, draft);
+    const client = await assembleEngine(options, device, createGpuContext(device), model, draft);
     const { name, path, generationDefaults } = model;
     return { client, model: { name, path, text, generationDefaults } };
   } catch (error) {
@@ -83,12 +84,14 @@ export async function assembleEngine(
 ): Promise<Engine> {
   const settings: Settings = { ...ENGINE_DEFAULTS, ...options };
   const plan = planEngine(settings, gpu, model.config, draft?.config ?? model.config);
+  const target = await loadModel(device, gpu, model, plan.maxModelLen, settings.kernels?.target);
+  const drafting = draft && (await loadModel(device, gpu, draft, plan.maxModelLen, settings.kernels?.draft));
   const [runner, proposer] = await Promise.all([
-    ModelRunner.create(gpu, model, { ...plan.runner, topK: 1, profile: settings.profile }),
-    createProposer(settings, gpu, draft, plan.runner),
+    ModelRunner.create(target.gpu, target, { ...plan.runner, topK: 1, profile: settings.profile }),
+    createProposer(settings, drafting, plan.runner),
   ]);
   const treeNodes = proposer instanceof NoProposer ? 1 : settings.treeNodes;
-  const resident = await createResident({ ...settings, treeNodes }, gpu, runner, proposer);
+  const resident = await createResident({ ...settings, treeNodes }, target.gpu, runner, proposer);
   const info = {
     modelName: model.name,
     drafter: proposer.name,
@@ -100,7 +103,8 @@ export async function assembleEngine(
     numKvBlocks: plan.runner.numBlocks,
     blockSize: BLOCK_SIZE,
     maxNumSeqs: settings.maxNumSeqs,
-    fingerprint: fingerprint(model, device, gpu),
+    kernels: { target: target.choice, ...(drafting ? { draft: drafting.choice } : {}) },
+    fingerprint: fingerprint(model, device, target.gpu),
   };
   return new Engine({
     ...{ info, runner, proposer, blocks: new BlockManager(plan.runner.numBlocks) },
@@ -113,10 +117,31 @@ export async function assembleEngine(
   });
 }
 
-/** A context whose row tiles all give the same bits in the models' products (`checkRowTiles`). */
+/** A model on the device, and the context in which its kernels run. */
+interface LoadedModel {
+  readonly config: LlamaConfig;
+  readonly weights: LlamaWeights;
+  readonly gpu: GpuContext;
+  readonly choice: KernelChoice;
+}
+
+/** Uploads a model, unless it is there already, and chooses its kernels (`contextOfChoice`). */
+async function loadModel(
+  device: Gpu,
+  gpu: GpuContext,
+  { config, weights: source }: Pick<EngineModel, "config" | "weights">,
+  maxModelLen: number,
+  given: KernelChoice | undefined,
+): Promise<LoadedModel> {
+  const weights = "layers" in source ? source : uploadLlama(gpu.pool, gpu.family, config, source, maxModelLen);
+  return { config, weights, ...(await contextOfChoice(device, gpu, { config, weights }, given)) };
+}
+
+/** A context whose kernels go by the rules, with those row tiles that give the same bits in the models' products. */
 export async function contextFor(device: Gpu, configs: readonly LlamaConfig[]): Promise<GpuContext> {
   const gpu = createGpuContext(device);
-  return { ...gpu, family: await checkRowTiles(gpu, configs.flatMap(inputSizes)) };
+  const sums = configs.flatMap((config) => productSums(gpu.family, config));
+  return { ...gpu, family: await checkRowTiles(gpu, sums) };
 }
 
 /** @throws ModelFileError where a draft model is asked for and none belongs to the target. */
@@ -130,8 +155,7 @@ function openDraft({ drafter }: Settings, model: OpenedModel): OpenedModel | und
 
 async function createProposer(
   { drafter, maxNumSeqs, treeDepth, treeTopK }: Settings,
-  gpu: GpuContext,
-  draft: OpenedModel | undefined,
+  draft: LoadedModel | undefined,
   runner: Omit<RunnerOptions, "topK">,
 ): Promise<Proposer> {
   if (drafter === "none") return new NoProposer();
@@ -141,7 +165,7 @@ async function createProposer(
   const maxRows = Math.max(runner.maxRows, maxLogits);
   const longest = numBlocksFor(runner.maxModelLen + numLookahead(treeTopK, treeDepth));
   const maxTableWords = maxNumSeqs * Math.min(longest, runner.numBlocks) + maxLogits * treeDepth;
-  const draftRunner = await ModelRunner.create(gpu, draft, {
+  const draftRunner = await ModelRunner.create(draft.gpu, draft, {
     ...runner,
     maxRows,
     maxLogits,
@@ -195,11 +219,6 @@ function planEngine(settings: Settings, gpu: GpuContext, config: LlamaConfig, dr
 
 function refuseIf(condition: boolean, message: string): void {
   if (condition) throw new EngineOptionsError(message);
-}
-
-/** Lengths of the sums in a model's products. */
-function inputSizes({ hiddenSize, numHeads, headDim, intermediateSize }: LlamaConfig): number[] {
-  return [hiddenSize, numHeads * headDim, intermediateSize];
 }
 
 /** Equal fingerprints promise equal text: whatever may move a logit's last bit is in it. */

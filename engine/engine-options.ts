@@ -1,5 +1,5 @@
 import type { AdapterChoice } from "../kernels/index.ts";
-import type { EngineClient } from "./client.ts";
+import type { EngineClient, EngineKernels } from "./client.ts";
 import type { GenerationDefaults, TextAssets } from "./model/types.ts";
 
 /** auto: the draft model that is bundled with the target, else suffix. */
@@ -30,6 +30,11 @@ export interface EngineOptions {
    * and commits by itself. 0: the host does that, step by step.
    */
   readonly stepsInFlight?: number;
+  /**
+   * How products run: an earlier engine's `EngineInfo.kernels`, for one that must give the same bits. By default they are chosen by
+   * measuring, once for each adapter, driver, build and model.
+   */
+  readonly kernels?: EngineKernels;
   /** Measure the parts of each verify pass on the device (`StepStats.pass`), for benchmarks. */
   readonly profile?: boolean;
 }

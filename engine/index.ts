@@ -1,6 +1,7 @@
 export type {
   EngineClient,
   EngineInfo,
+  EngineKernels,
   EngineOutput,
   EngineRequest,
   FinishReason,

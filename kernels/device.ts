@@ -159,7 +159,8 @@ function adapterName(info: GPUAdapterInfo): string {
   return name.toLowerCase().includes(info.vendor.toLowerCase()) ? name : `${info.vendor} ${name}`;
 }
 
-function defaultCacheDir(): string {
+/** Where what is unpacked and measured is kept from one start to the next. */
+export function defaultCacheDir(): string {
   return join(homedir() || tmpdir(), ".cache", "canopy");
 }
 

@@ -3,15 +3,17 @@ import type { DeviceTraits } from "./device.ts";
 /**
  * How kernels are written for a device. Chosen once, because families differ in the last bit.
  * - portable: no barriers, f32, threads own their outputs; for software adapters and GPUs without subgroups
- * - subgroup: rows of weights streamed by subgroups, workgroup memory, f16 storage where the device has it
- * - matrix: products on subgroup matrices, weights as quantised as in the file, f16 inputs, f32 sums; otherwise as subgroup
+ * - subgroup: rows of weights streamed by subgroups, as quantised as in the file, f32 sums, f16 storage where the device has it
+ * - matrix: products on subgroup matrices, f16 inputs, f32 sums; otherwise as subgroup
  */
 export interface KernelFamily {
   readonly name: "portable" | "subgroup" | "matrix";
-  /** Storage type of keys, values and embeddings, and of weights but for matrix's quantised ones. */
+  /** Storage type of keys, values and embeddings, and of weights that are not quantised. */
   readonly storage: "f16" | "f32";
   /** Rows of one pass over the weights, ascending. */
   readonly rowTiles: readonly number[];
+  /** Ranges of a product's inputs (`numRanges`) where they were measured, by `productKey`; part of the arithmetic. */
+  readonly ranges?: Readonly<Record<string, number>>;
   /** Positions of one attention split. Never changes on a device: it is part of the arithmetic. */
   readonly splitSize: number;
 }

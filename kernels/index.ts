@@ -1,6 +1,6 @@
 export { BufferPool } from "./buffers.ts";
 export { buildDigest } from "./build-digest.ts";
-export { type AdapterChoice, type DeviceTraits, type Gpu, openGpu } from "./device.ts";
+export { type AdapterChoice, type DeviceTraits, defaultCacheDir, type Gpu, openGpu } from "./device.ts";
 export { ArgumentError, GpuError } from "./errors.ts";
 export { fromHalf, fromHalfBits, toHalf, toHalfBits } from "./f16.ts";
 export { chooseFamily, type KernelFamily } from "./family.ts";
@@ -49,8 +49,11 @@ export {
 export { siluMul } from "./ops/silu-mul.ts";
 export { packRows, storageBytes } from "./ops/storage.ts";
 export { PassTimer } from "./pass-timer.ts";
-export { checkRowTiles } from "./row-tiles.ts";
+export { checkRowTiles, type ProductSum } from "./row-tiles.ts";
 export { StepGuard } from "./step-guard.ts";
+export { type ChoiceTools, choiceKey, chooseKernels } from "./tuning/choose-kernels.ts";
+export { DeviceTimer } from "./tuning/device-timer.ts";
+export { type KernelChoice, type ModelProduct, parseChoice, withChoice } from "./tuning/kernel-choice.ts";
 export { type PackedMatrix, uploadMatrix, type WeightFormat } from "./weights/packed-matrix.ts";
 export {
   expandBlocks,

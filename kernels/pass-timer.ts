@@ -8,10 +8,12 @@ export class PassTimer {
   readonly #resolved: GPUBuffer;
   readonly #mapped: GPUBuffer;
   readonly #numPasses: number;
+  readonly #pool: BufferPool;
 
   constructor(device: GPUDevice, pool: BufferPool, numPasses: number) {
     const bytes = 2 * numPasses * BYTES_PER_TIMESTAMP;
     this.#numPasses = numPasses;
+    this.#pool = pool;
     this.#querySet = device.createQuerySet({ type: "timestamp", count: 2 * numPasses });
     this.#resolved = pool.queryResults(bytes, "timestamps");
     this.#mapped = pool.readback(bytes, "timestampsRead");
@@ -43,5 +45,10 @@ export class PassTimer {
       const [begin = 0n, end = 0n] = stamps.subarray(2 * pass, 2 * pass + 2);
       return Number(end - begin) / 1e6;
     });
+  }
+
+  destroy(): void {
+    this.#querySet.destroy();
+    for (const buffer of [this.#resolved, this.#mapped]) this.#pool.destroy(buffer);
   }
 }

@@ -2,23 +2,30 @@ import { toHalf } from "./f16.ts";
 import type { KernelFamily } from "./family.ts";
 import type { GpuContext } from "./gpu-context.ts";
 import { matmul } from "./ops/matmul.ts";
-import { type Activation, activationBytes, numRanges, type Product, paddedRows } from "./ops/product.ts";
+import { type Activation, activationBytes, type Product, paddedRows } from "./ops/product.ts";
 import { type PackedMatrix, uploadMatrix } from "./weights/packed-matrix.ts";
-import { quantizeQ8, type WeightBlocks } from "./weights/weight-blocks.ts";
+import { BLOCK_INPUTS, quantizeQ8, type WeightBlocks } from "./weights/weight-blocks.ts";
 
 const NUM_OUTPUTS = 64;
+
+/** An output of a product: how many inputs it adds up, in how many ranges. */
+export interface ProductSum {
+  readonly numInputs: number;
+  readonly numRanges: number;
+}
 
 /**
  * The family with only those row tiles whose products equal the first tile's bit for bit on this device. WGSL lets a
  * compiler reassociate sums and split `fma`, so equality is observed, never assumed; a tile that differs is not used.
- * @param inputSizes numInputs of every product of the models to be run: the length of a sum is what rounding depends on
+ * @param sums of every product of the models to be run: what rounding depends on
  */
-export async function checkRowTiles(gpu: GpuContext, inputSizes: readonly number[]): Promise<KernelFamily> {
+export async function checkRowTiles(gpu: GpuContext, sums: readonly ProductSum[]): Promise<KernelFamily> {
   const [first = 1, ...others] = gpu.family.rowTiles;
   const equal = new Set(others);
-  for (const numInputs of new Set(inputSizes)) {
-    for (const blocks of formatsOf(gpu.family, numInputs)) {
-      const [expected, ...results] = await products(gpu, numInputs, blocks, [first, ...others]);
+  const distinct = new Map(sums.map((sum) => [`${sum.numInputs}/${sum.numRanges}`, sum]));
+  for (const sum of distinct.values()) {
+    for (const blocks of formatsOf(gpu.family, sum.numInputs)) {
+      const [expected, ...results] = await products(gpu, sum, blocks, [first, ...others]);
       others.forEach((tile, i) => {
         if (!sameBits(expected, results[i])) equal.delete(tile);
       });
@@ -31,27 +38,27 @@ export async function checkRowTiles(gpu: GpuContext, inputSizes: readonly number
 function formatsOf(family: KernelFamily, numInputs: number): WeightBlocks[] {
   const values = noise(numInputs * NUM_OUTPUTS, 1);
   const float: WeightBlocks = { format: "float", values, lowPrecision: false };
-  if (family.name !== "matrix" || numInputs % 32 !== 0) return [float];
-  const scales = noise(values.length / 32, 4);
+  if (family.name === "portable" || numInputs % BLOCK_INPUTS !== 0) return [float];
+  const scales = noise(values.length / BLOCK_INPUTS, 4);
   const quants = Uint8Array.from(values, (value) => Math.floor(8 + 8 * value));
   return [float, quantizeQ8(values), { format: "q4", quants, scales, minimums: scales.map((scale) => -8 * scale) }];
 }
 
-/** y as u32 bits, of as many rows as the family's largest tile has and one more, by each of `tiles`. */
-async function products(gpu: GpuContext, numInputs: number, blocks: WeightBlocks, tiles: readonly number[]) {
+/** y as u32 bits of a few outputs of a product, of as many rows as the family's largest tile has and one more, by each of `tiles`. */
+async function products(gpu: GpuContext, sum: ProductSum, blocks: WeightBlocks, tiles: readonly number[]) {
   const { pool, family } = gpu;
+  const { numInputs, numRanges } = sum;
   const numRows = Math.max(...family.rowTiles) + 1;
   const maxRows = paddedRows(family, numRows);
   const shape = { numInputs, numOutputs: NUM_OUTPUTS };
   const xBytes = activationBytes(family, maxRows, numInputs);
   const inputs = family.name === "matrix" ? toHalf(noise(xBytes / 2, 2)) : noise(xBytes / 4, 2);
   const x: Activation = { buffer: pool.upload(inputs, "x"), maxRows, numInputs };
-  const ranges = numRanges(family, shape);
   const weights = uploadMatrix(pool, family, shape, blocks, "weights");
   const results: Uint32Array[] = [];
   for (const tile of tiles) {
-    const buffer = pool.storage(4 * ranges * maxRows * NUM_OUTPUTS, "y");
-    const y: Product = { buffer, maxRows, numOutputs: NUM_OUTPUTS, numRanges: ranges };
+    const buffer = pool.storage(4 * numRanges * maxRows * NUM_OUTPUTS, "y");
+    const y: Product = { buffer, maxRows, numOutputs: NUM_OUTPUTS, numRanges };
     results.push(await product({ ...gpu, family: { ...family, rowTiles: [tile] } }, weights, x, y, numRows));
     pool.destroy(buffer);
   }

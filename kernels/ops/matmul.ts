@@ -6,8 +6,8 @@ import { matrixGrid, matrixSpec } from "./matmul-matrix.ts";
 import type { Activation, Product } from "./product.ts";
 
 const SUBGROUP_WORKGROUP = 128;
-/** 128 threads hold 4 subgroups of 32; wider ones take fewer turns, narrower ones share the work in the same order. */
-const OUTPUTS_PER_GROUP = 32;
+/** Outputs of a workgroup, by fours: each subgroup makes four in a turn, so that 128 threads take two turns with subgroups of 32. */
+const QUADS_PER_GROUP = 8;
 const PORTABLE_WORKGROUP = 16;
 
 export interface MatmulArgs {
@@ -54,16 +54,16 @@ function matmulSpec(family: KernelFamily, format: WeightFormat, x: Activation, y
     };
   }
   return {
-    shader: ["matmul_subgroup"],
-    constants: { ...common, weight_t: format, WORKGROUP_SIZE: SUBGROUP_WORKGROUP, OUTPUTS_PER_GROUP, ROWS: rows },
-    enables: format === "f16" ? ["subgroups", "f16"] : ["subgroups"],
+    shader: ["matmul_step", `weights_${format}_rows`, "matmul_subgroup"],
+    constants: { ...common, WORKGROUP_SIZE: SUBGROUP_WORKGROUP, QUADS_PER_GROUP, ROWS: rows },
+    enables: ["subgroups"],
     numImmediates: 1,
   };
 }
 
 function matmulGrid(family: KernelFamily, y: Product, tile: number, numRows: number): Grid {
   if (family.name === "matrix") return matrixGrid(y, tile, numRows);
-  const outputsPerGroup = family.name === "portable" ? PORTABLE_WORKGROUP * 4 : OUTPUTS_PER_GROUP;
+  const outputsPerGroup = 4 * (family.name === "portable" ? PORTABLE_WORKGROUP : QUADS_PER_GROUP);
   return [Math.ceil(y.numOutputs / outputsPerGroup), Math.ceil(numRows / tile), 1];
 }
 

@@ -40,17 +40,32 @@ export function paddedOutputs(family: KernelFamily, numOutputs: number): number 
   return family.name === "matrix" ? roundUp(numOutputs, MATRIX_TILE.outputs) : numOutputs;
 }
 
+/** A product among a model's, as `KernelFamily.ranges` names it. */
+export function productKey(family: KernelFamily, { numInputs, numOutputs }: ProductShape): string {
+  return `${numInputs}x${paddedOutputs(family, numOutputs)}`;
+}
+
+/** All numbers of ranges that a product's inputs can be divided into, ascending. */
+export function possibleRanges(family: KernelFamily, { numInputs }: ProductShape): readonly number[] {
+  if (family.name !== "matrix") return [1];
+  const numTiles = Math.ceil(numInputs / MATRIX_TILE.inputs);
+  return Array.from({ length: numTiles }, (_, i) => i + 1).filter((ranges) => numTiles % ranges === 0);
+}
+
 /**
- * Ranges that a product's inputs are divided into. It is part of the arithmetic, so it depends on the shape alone.
+ * Ranges that a product's inputs are divided into: what was measured for its shape, else the fewest that fill a large GPU.
+ * It is part of the arithmetic, so it never depends on the number of rows.
  * @param whole the consumer cannot add ranges: one for all inputs
  */
-export function numRanges(family: KernelFamily, { numInputs, numOutputs }: ProductShape, whole = false): number {
+export function numRanges(family: KernelFamily, shape: ProductShape, whole = false): number {
   if (family.name !== "matrix" || whole) return 1;
-  const numTiles = Math.ceil(numInputs / MATRIX_TILE.inputs);
-  const groups = paddedOutputs(family, numOutputs) / 16;
-  const divisors = Array.from({ length: numTiles }, (_, i) => i + 1).filter((tiles) => numTiles % tiles === 0);
-  const fits = divisors.filter((tiles) => tiles <= MAX_RANGE_TILES && (groups * numTiles) / tiles >= MATRIX_WORKGROUPS);
-  return numTiles / (fits.at(-1) ?? 1);
+  const measured = family.ranges?.[productKey(family, shape)];
+  if (measured !== undefined) return measured;
+  const possible = possibleRanges(family, shape);
+  const numTiles = possible.at(-1) ?? 1;
+  const groups = paddedOutputs(family, shape.numOutputs) / 16;
+  const fits = (ranges: number) => numTiles / ranges <= MAX_RANGE_TILES && groups * ranges >= MATRIX_WORKGROUPS;
+  return possible.find(fits) ?? numTiles;
 }
 
 /** f32 or f16 bytes of an activation. */

@@ -2,9 +2,9 @@ import { toHalfBits } from "../f16.ts";
 import { MATRIX_TILE, type ProductShape, roundUp } from "../ops/product.ts";
 import { BLOCK_INPUTS, type Q4Blocks, type Q8Blocks } from "./weight-blocks.ts";
 
-/** Contents of the two buffers of a packed matrix (wgsl/weights_*_tiles.wgsl). */
-export interface PackedTiles {
-  readonly values: Uint8Array<ArrayBuffer> | Uint16Array<ArrayBuffer>;
+/** Contents of the two buffers of a packed matrix. Tiles lie as in wgsl/weights_*_tiles.wgsl. */
+export interface PackedWeights {
+  readonly values: ArrayBufferView<ArrayBuffer>;
   readonly scales?: Uint16Array<ArrayBuffer>;
 }
 
@@ -31,7 +31,7 @@ function placeOf({ numInputTiles }: Tiling, n: number, k: number) {
 }
 
 /** f32 [numOutputs, numInputs], rounded to f16. */
-export function packF16Tiles(shape: ProductShape, weights: Float32Array): PackedTiles {
+export function packF16Tiles(shape: ProductShape, weights: Float32Array): PackedWeights {
   const tiles = tiling(shape);
   const values = new Uint16Array(tiles.numTiles * TILE_OUTPUTS * TILE_INPUTS);
   for (let n = 0; n < shape.numOutputs; n++) {
@@ -47,7 +47,7 @@ export function packF16Tiles(shape: ProductShape, weights: Float32Array): Packed
 /** Byte of a u32 in which each of four neighbours stands, so that masking bytes 0 and 2 gives the first two. */
 const Q8_ORDER = [0, 2, 1, 3] as const;
 
-export function packQ8Tiles(shape: ProductShape, { quants, scales }: Q8Blocks): PackedTiles {
+export function packQ8Tiles(shape: ProductShape, { quants, scales }: Q8Blocks): PackedWeights {
   const tiles = tiling(shape);
   const values = new Uint8Array(tiles.numTiles * TILE_OUTPUTS * TILE_INPUTS).fill(128);
   const tileScales = new Uint16Array(tiles.numTiles * TILE_OUTPUTS * TILE_BLOCKS);
@@ -67,7 +67,7 @@ export function packQ8Tiles(shape: ProductShape, { quants, scales }: Q8Blocks): 
   return { values, scales: tileScales };
 }
 
-export function packQ4Tiles(shape: ProductShape, { quants, scales, minimums }: Q4Blocks): PackedTiles {
+export function packQ4Tiles(shape: ProductShape, { quants, scales, minimums }: Q4Blocks): PackedWeights {
   const tiles = tiling(shape);
   const values = new Uint8Array((tiles.numTiles * TILE_OUTPUTS * TILE_INPUTS) / 2);
   const tileScales = new Uint16Array(tiles.numTiles * TILE_OUTPUTS * TILE_BLOCKS * 2);

@@ -1,8 +1,8 @@
 import type { BufferPool } from "../buffers.ts";
-import { toHalf } from "../f16.ts";
 import type { KernelFamily } from "../family.ts";
 import type { ProductShape } from "../ops/product.ts";
-import { type PackedTiles, packF16Tiles, packQ4Tiles, packQ8Tiles } from "./pack-tiles.ts";
+import { packF16Rows, packF32Rows, packQ4Rows, packQ8Rows } from "./pack-rows.ts";
+import { type PackedWeights, packF16Tiles, packQ4Tiles, packQ8Tiles } from "./pack-tiles.ts";
 import { expandBlocks, quantizeQ8, type WeightBlocks } from "./weight-blocks.ts";
 
 /** How the weights of a product lie on the device. */
@@ -20,8 +20,8 @@ export interface PackedMatrix {
 export const PANEL = 4;
 
 /**
- * Lays a weight matrix out for the family and uploads it; rows that it lacks of the shape's outputs are zero. Only the matrix family keeps
- * what is quantised quantised.
+ * Lays a weight matrix out for the family and uploads it; rows that it lacks of the shape's outputs are zero. Only the portable
+ * family expands what is quantised; the others round its scales and minimums to f16, and hold it as q8 where it is neither q8 nor q4.
  */
 export function uploadMatrix(
   pool: BufferPool,
@@ -30,30 +30,26 @@ export function uploadMatrix(
   blocks: WeightBlocks,
   label: string,
 ): PackedMatrix {
-  if (family.name === "matrix") {
-    const kept = blocks.format === "float" && blocks.lowPrecision ? quantizeQ8(blocks.values) : blocks;
-    return {
-      format: kept.format === "float" ? "f16" : kept.format,
-      ...uploadTiles(pool, packTiles(shape, kept), label),
-    };
+  if (family.name === "portable") {
+    return { format: "f32", values: pool.upload(toPanels(expandBlocks(blocks), shape), label) };
   }
-  const weights = expandBlocks(blocks);
-  if (family.name === "portable") return { format: "f32", values: pool.upload(toPanels(weights, shape), label) };
-  const padded = new Float32Array(shape.numOutputs * shape.numInputs);
-  padded.set(weights);
-  const rows = family.storage === "f16" ? toHalf(padded) : padded;
-  return { format: family.storage, values: pool.upload(rows, label) };
+  const kept = blocks.format === "float" && blocks.lowPrecision ? quantizeQ8(blocks.values) : blocks;
+  const { values, scales } = family.name === "matrix" ? packTiles(shape, kept) : packRows(family, shape, kept);
+  const format = kept.format === "float" ? family.storage : kept.format;
+  const uploaded = { format, values: pool.upload(values, label) };
+  return scales ? { ...uploaded, scales: pool.upload(scales, `${label} scales`) } : uploaded;
 }
 
-function packTiles(shape: ProductShape, blocks: WeightBlocks): PackedTiles {
+function packTiles(shape: ProductShape, blocks: WeightBlocks): PackedWeights {
   if (blocks.format === "q8") return packQ8Tiles(shape, blocks);
   if (blocks.format === "q4") return packQ4Tiles(shape, blocks);
   return packF16Tiles(shape, blocks.values);
 }
 
-function uploadTiles(pool: BufferPool, { values, scales }: PackedTiles, label: string) {
-  const uploaded = { values: pool.upload(values, label) };
-  return scales ? { ...uploaded, scales: pool.upload(scales, `${label} scales`) } : uploaded;
+function packRows({ storage }: KernelFamily, shape: ProductShape, blocks: WeightBlocks): PackedWeights {
+  if (blocks.format === "q8") return packQ8Rows(shape, blocks);
+  if (blocks.format === "q4") return packQ4Rows(shape, blocks);
+  return storage === "f16" ? packF16Rows(shape, blocks.values) : packF32Rows(shape, blocks.values);
 }
 
 /** f32 [numOutputs, numInputs] → [⌈numOutputs / width⌉, numInputs, width], zero where there is no such output. */

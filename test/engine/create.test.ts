@@ -74,4 +74,24 @@ describe("an engine's info", () => {
     const otherModel = await infoOf({ ...SMALL, model: join(resolveModel("sapling-14m"), "sapling-14m-q8_0.gguf") });
     expect(otherModel.fingerprint).not.toBe(plain.fingerprint);
   });
+
+  it("names the choice of kernels, which another engine can be given; the fingerprint is the choice's too", async () => {
+    const { kernels, fingerprint } = await infoOf(SMALL);
+    const handed = JSON.parse(JSON.stringify(kernels)) as typeof kernels;
+    const again = await infoOf({ ...SMALL, kernels: handed });
+    expect(again.kernels).toEqual(kernels);
+    expect(again.fingerprint).toBe(fingerprint);
+    const oneTile = { target: { ...kernels.target, rowTiles: kernels.target.rowTiles.slice(0, 1) } };
+    const other = await infoOf({ ...SMALL, kernels: oneTile });
+    expect(other.kernels).toEqual(oneTile);
+    expect(other.fingerprint).not.toBe(fingerprint);
+  });
+
+  it("is not to be had with kernels that were chosen for something else", async () => {
+    const { kernels } = await infoOf(SMALL);
+    const foreign = { target: { ...kernels.target, key: "another adapter" } };
+    const error = await createEngine({ ...SMALL, kernels: foreign }).catch((thrown: unknown) => thrown);
+    expect(error).toBeInstanceOf(EngineOptionsError);
+    expect(error).toHaveProperty("message", expect.stringMatching(/^kernels: were chosen for another adapter/));
+  });
 });

@@ -67,7 +67,8 @@ async function everyOp(context: GpuContext, sizes: { headDim: number; size: numb
   const scratch = { partial: buffer(), stats: buffer() };
   const x = { buffer: buffer(), maxRows: 64, numInputs: size };
   const product = (numOutputs: number, numRanges = 1) => ({ buffer: buffer(), maxRows: 64, numOutputs, numRanges });
-  const formats = context.family.name === "matrix" ? (["f16", "q8", "q4"] as const) : [context.family.storage];
+  const float = context.family.storage;
+  const formats = context.family.name === "portable" ? (["f32"] as const) : ([float, "q8", "q4"] as const);
   const lanes = buffer();
   const shape = { maxNodes: topK + 1, maxRecent: topK + 1 };
   const batch = {

@@ -21,6 +21,7 @@ export interface FakeEngineOptions {
 export const FAKE_INFO: EngineInfo = {
   ...{ modelName: "fake", drafter: "draft", adapter: "Fake", adapterKind: "gpu", features: [] },
   ...{ maxModelLen: 256, vocabSize: 4096, numKvBlocks: 65, blockSize: 16, maxNumSeqs: 4, fingerprint: "fake-1" },
+  kernels: { target: { key: "fake", rowTiles: [1], ranges: {} } },
 };
 
 /** Answers from a script and remembers what it was asked: an engine for tests of the server. */

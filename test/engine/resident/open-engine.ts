@@ -60,6 +60,7 @@ export async function openEngine(gpu: GpuContext, options: OpenOptions): Promise
     ...{ modelName: "test", drafter: proposer.name, adapter: "test", features: [] },
     ...{ vocabSize: model.config.vocabSize, maxModelLen, numKvBlocks: numBlocks, blockSize: 16, maxNumSeqs },
     adapterKind: "software",
+    kernels: { target: { key: "test", rowTiles: gpu.family.rowTiles, ranges: {} } },
     fingerprint: "test",
   };
   const engine = new Engine({

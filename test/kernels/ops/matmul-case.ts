@@ -1,5 +1,6 @@
 import { expect } from "vitest";
 import {
+  expandBlocks,
   type GpuContext,
   matmul,
   type Product,
@@ -7,10 +8,11 @@ import {
   uploadMatrix,
   type WeightBlocks,
 } from "../../../kernels/index.ts";
-import { uniform, uniformHalves } from "../../support/arrays.ts";
+import { uniform } from "../../support/arrays.ts";
 import { call, readF32, submit } from "../../support/gpu.ts";
 import { rowsActivation } from "../../support/products.ts";
 import type { Random } from "../../support/random.ts";
+import { randomBlocks } from "../weights/random-blocks.ts";
 
 export interface ProductCase {
   readonly shape: ProductShape;
@@ -38,14 +40,18 @@ export async function multiply(
   const input = rowsActivation(gpu, x, numInputs);
   await submit(context, [call(await matmul(context, { weights: packed, x: input, y }), { numRows })]);
   const all = await readF32(context, y.buffer, count + guard);
-  for (const buffer of [packed.values, input.buffer, y.buffer]) gpu.pool.destroy(buffer);
+  for (const buffer of [packed.values, packed.scales, input.buffer, y.buffer]) if (buffer) gpu.pool.destroy(buffer);
   expect(all.subarray(count)).toEqual(new Float32Array(guard));
   return all.slice(0, count);
 }
 
 /** Weights that f16 holds exactly. */
 export function randomProduct(random: Random, shape: ProductShape, numRows: number) {
-  const values = uniformHalves(random, shape.numInputs * shape.numOutputs);
-  const weights: WeightBlocks = { format: "float", values, lowPrecision: false };
-  return { shape, weights, values, x: uniform(random, numRows * shape.numInputs) };
+  return productOf(random, shape, numRows, "float");
+}
+
+/** Random blocks of a format, and the f32 weights that they stand for. */
+export function productOf(random: Random, shape: ProductShape, numRows: number, format: WeightBlocks["format"]) {
+  const weights = randomBlocks(random, format, shape.numInputs * shape.numOutputs);
+  return { shape, weights, values: expandBlocks(weights), x: uniform(random, numRows * shape.numInputs) };
 }

@@ -1,57 +1,80 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import type { KernelFamily } from "../../../kernels/index.ts";
 import { tileFor } from "../../../kernels/ops/matmul.ts";
 import { matmulReference } from "../../../kernels/reference/matmul.ts";
 import { expectClose, firstDifferentBits } from "../../support/arrays.ts";
-import { FAMILIES, useGpu } from "../../support/gpu.ts";
+import { ADAPTER, FAMILIES, useGpu } from "../../support/gpu.ts";
 import { Random } from "../../support/random.ts";
-import { multiply, randomProduct } from "./matmul-case.ts";
+import { multiply, productOf, randomProduct } from "./matmul-case.ts";
 
 const test = useGpu();
 
-describe.each(FAMILIES)("$name family, $storage", (family) => {
-  it("products of any shape (property)", async () => {
-    const size = fc.integer({ min: 1, max: 40 }).map((quads) => 4 * quads);
-    const property = fc.asyncProperty(
-      fc.record({ numInputs: size, numOutputs: size }),
-      fc.integer({ min: 1, max: 19 }),
-      fc.integer(),
-      async (shape, numRows, seed) => {
-        const random = new Random(seed);
-        const product = randomProduct(random, shape, numRows);
-        const actual = await multiply(test.context(family), family.rowTiles, product);
-        const expected = matmulReference(product.x, product.values, shape.numInputs);
-        // A sum of K products below 1 in magnitude is below K, and each of its K additions rounds by half an ulp of that.
-        expectClose(actual, expected, { absolute: shape.numInputs ** 2 * 2 ** -25 }, "y");
-      },
-    );
-    await fc.assert(property, { numRuns: 12, seed: 1 });
-  });
-
-  it.each([
+const SHAPES = {
+  float: [
     { numInputs: 4, numOutputs: 4 },
     { numInputs: 96, numOutputs: 68 },
     { numInputs: 1028, numOutputs: 132 },
-  ])("a row's bits depend neither on its tile nor on 1 to 127 other rows, %o", async (shape) => {
-    const gpu = test.context(family);
-    const product = randomProduct(new Random(shape.numInputs), shape, 128);
-    const { numInputs, numOutputs } = shape;
-    const rowAlone = (row: number) =>
-      multiply(gpu, [1], { ...product, x: product.x.slice(row * numInputs, (row + 1) * numInputs) });
-    const rows = [0, 1, 7, 8, 126, 127];
-    const alone = new Map<number, Float32Array>();
-    for (const row of rows) alone.set(row, await rowAlone(row));
-    for (const rowTiles of [...family.rowTiles.map((tile) => [tile]), family.rowTiles]) {
-      for (const numRows of [1, 2, 3, 8, 9, 128]) {
-        const all = await multiply(gpu, rowTiles, { ...product, x: product.x.slice(0, numRows * numInputs) });
-        for (const row of rows.filter((row) => row < numRows)) {
-          const result = all.subarray(row * numOutputs, (row + 1) * numOutputs);
-          const where = firstDifferentBits(result, alone.get(row) ?? new Float32Array());
-          expect(where, `row ${row} of ${numRows}, tiles ${rowTiles}`).toBe(-1);
+  ],
+  q8: [{ numInputs: 416, numOutputs: 68 }],
+  q4: [{ numInputs: 416, numOutputs: 68 }],
+} as const;
+
+/** Weights in halves need no shader-f16: their products run on every adapter with subgroups. */
+const ALL: readonly KernelFamily[] = [
+  ...FAMILIES,
+  ...(ADAPTER === "gpu" ? [] : FAMILIES.filter(({ name }) => name === "subgroup").map(withHalves)),
+];
+
+function withHalves(family: KernelFamily): KernelFamily {
+  return { ...family, storage: "f16" };
+}
+
+describe.each(ALL)("$name family, $storage", (family) => {
+  const formats = family.storage === "f16" ? (["float"] as const) : (["float", "q8", "q4"] as const);
+
+  it.each(formats)("products of any shape, weights in %s (property)", async (format) => {
+    const unit = format === "float" ? 4 : 32;
+    const size = (unit: number) => fc.integer({ min: 1, max: 160 / unit }).map((count) => count * unit);
+    const property = fc.asyncProperty(
+      fc.record({ numInputs: size(unit), numOutputs: size(4) }),
+      fc.integer({ min: 1, max: 19 }),
+      fc.integer(),
+      async (shape, numRows, seed) => {
+        const product = productOf(new Random(seed), shape, numRows, format);
+        const actual = await multiply(test.context(family), family.rowTiles, product);
+        const expected = matmulReference(product.x, product.values, shape.numInputs);
+        // A sum of K products below 1 in magnitude is below K, and each of its K additions rounds by half an ulp of that. Weights are
+        // exact: d · q has at most 18 bits, and d · q + m is rounded once, here as on the device.
+        expectClose(actual, expected, { absolute: shape.numInputs ** 2 * 2 ** -25 }, "y");
+      },
+    );
+    await fc.assert(property, { numRuns: format === "float" ? 12 : 6, seed: 1 });
+  });
+
+  it.each(formats.flatMap((format) => SHAPES[format].map((shape) => ({ format, ...shape }))))(
+    "a row's bits depend neither on its tile nor on 1 to 127 other rows, %o",
+    async ({ format, ...shape }) => {
+      const gpu = test.context(family);
+      const product = productOf(new Random(shape.numInputs), shape, 128, format);
+      const { numInputs, numOutputs } = shape;
+      const rowAlone = (row: number) =>
+        multiply(gpu, [1], { ...product, x: product.x.slice(row * numInputs, (row + 1) * numInputs) });
+      const rows = [0, 1, 7, 8, 126, 127];
+      const alone = new Map<number, Float32Array>();
+      for (const row of rows) alone.set(row, await rowAlone(row));
+      for (const rowTiles of [...family.rowTiles.map((tile) => [tile]), family.rowTiles]) {
+        for (const numRows of [1, 2, 3, 8, 9, 128]) {
+          const all = await multiply(gpu, rowTiles, { ...product, x: product.x.slice(0, numRows * numInputs) });
+          for (const row of rows.filter((row) => row < numRows)) {
+            const result = all.subarray(row * numOutputs, (row + 1) * numOutputs);
+            const where = firstDifferentBits(result, alone.get(row) ?? new Float32Array());
+            expect(where, `row ${row} of ${numRows}, tiles ${rowTiles}`).toBe(-1);
+          }
         }
       }
-    }
-  });
+    },
+  );
 
   it("a product of another order of summation has other bits: the comparison can fail", async () => {
     const shape = { numInputs: 512, numOutputs: 16 };

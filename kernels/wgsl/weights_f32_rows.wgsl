@@ -1,0 +1,12 @@
+// Weights f32 [NUM_OUTPUTS, CHUNKS, 4]. A chunk is the 16 bytes that a lane loads at once.
+@group(0) @binding(0) var<storage, read> values: array<vec4u>;
+const QUADS = 1u;
+alias Chunk = vec4u;
+
+fn fetch(output: u32, chunk: u32) -> Chunk {
+  return values[output * CHUNKS + chunk];
+}
+
+fn quad(chunk: Chunk, q: u32) -> vec4f {
+  return bitcast<vec4f>(chunk);
+}
