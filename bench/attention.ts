@@ -35,6 +35,9 @@ const HEAD_DIM = 128;
 const CALLS_IN_A_ROW = 20;
 const COLD_CALLS = 15;
 const FLUSH_BYTES = 2 ** 27;
+const LONG_WARM_UP_MS = 2000;
+const WARM_UP_MS = 100;
+const MAX_WARM_UPS = 20_000;
 /** Halves hold results below 1 to 2⁻¹²; weights rounded to halves add 2⁻¹¹. Wrong keys show as errors of 0.01 and more. */
 const TOLERANCE = 2 ** -9;
 
@@ -60,20 +63,16 @@ export function parseShape(text: string): AttentionShape {
 function defaultVariants(gpu: Gpu): readonly AttentionVariant[] {
   const { family } = createGpuContext(gpu);
   const names = gpu.traits.matrices
-    ? [
-        "matrix16:256",
-        "matrix16:512",
-        "matrix16:1024",
-        "matrix64:256",
-        "matrix64:512",
-        "matrix64:1024",
-        "matrix64:2048",
-      ]
+    ? ["matrix16", "matrix64"].flatMap((kernel) => [256, 512, 1024].map((split) => `${kernel}:${split}`))
     : [`${family.name}:${family.splitSize}`];
   return names.map(parseVariant);
 }
 
-/** Measures every variant at every shape, in that order, and checks each result before it is timed. @throws Error */
+/**
+ * Checks every variant at every shape, then measures them in that order. A GPU that has been idle runs at a fraction of its clock
+ * for about a second, so nothing but measuring happens once it has begun.
+ * @throws Error where a result is wrong
+ */
 export async function* measureAttention(
   adapter: AdapterChoice,
   shapes: readonly AttentionShape[],
@@ -82,10 +81,16 @@ export async function* measureAttention(
   const device = await openGpu(adapter);
   const gpu = createGpuContext(device);
   const data = new AttentionData(gpu, shapes, NUM_HEADS, HEAD_DIM);
+  const variants = wanted ?? defaultVariants(device);
   const flush = device.traits.software ? undefined : gpu.pool.storage(FLUSH_BYTES, "flush");
   try {
+    const cases: Case[] = [];
     for (const shape of shapes) {
-      for (const variant of wanted ?? defaultVariants(device)) yield await measure(gpu, data, shape, variant, flush);
+      for (const variant of variants) cases.push({ shape, variant, ...(await check(gpu, data, shape, variant)) });
+    }
+    for (const [i, one] of cases.entries()) {
+      const warmUpMs = device.traits.software ? 0 : i === 0 ? LONG_WARM_UP_MS : WARM_UP_MS;
+      yield await measure(gpu, data, one, warmUpMs, flush);
     }
   } finally {
     gpu.pool.destroyAll();
@@ -93,22 +98,63 @@ export async function* measureAttention(
   }
 }
 
+/** A call that gave the right result. */
+interface Case {
+  readonly shape: AttentionShape;
+  readonly variant: AttentionVariant;
+  readonly maxError: number;
+  /** GPU milliseconds of a first call. */
+  readonly firstMs: number;
+}
+
+async function check(gpu: GpuContext, data: AttentionData, shape: AttentionShape, variant: AttentionVariant) {
+  const { call, out, release } = await prepare(gpu, data, shape, variant);
+  const [firstMs = 0] = await time(gpu, [call]);
+  const maxError = await data.maxError(shape, out);
+  release();
+  if (!(maxError <= TOLERANCE)) {
+    const { batch, rows, context } = shape;
+    const what = `${variant.name} at ${batch} × ${rows} × ${context}`;
+    throw new Error(`${what}: wrong by ${maxError}, at most ${TOLERANCE} is rounding`);
+  }
+  return { maxError, firstMs };
+}
+
 async function measure(
+  gpu: GpuContext,
+  data: AttentionData,
+  { shape, variant, maxError, firstMs }: Case,
+  warmUpMs: number,
+  flush: GPUBuffer | undefined,
+): Promise<AttentionFigure> {
+  const { call, release } = await prepare(gpu, data, shape, variant);
+  const repeat = (count: number) => (pass: GPUComputePassEncoder) => {
+    for (let i = 0; i < count; i++) call(pass);
+  };
+  const numWarmUps = Math.min(MAX_WARM_UPS, Math.ceil(warmUpMs / Math.max(firstMs, 0.005)));
+  const cold = Array.from({ length: COLD_CALLS }, () => call);
+  const [, warmMs = 0, ...coldMs] = await time(gpu, [repeat(numWarmUps), repeat(CALLS_IN_A_ROW), ...cold], 2, flush);
+  release();
+  const warmUs = (1e3 * warmMs) / CALLS_IN_A_ROW;
+  return { ...shape, variant: variant.name, warmUs, coldUs: 1e3 * median(coldMs), maxError };
+}
+
+/** The call with its buffers. */
+async function prepare(
   gpu: GpuContext,
   data: AttentionData,
   shape: AttentionShape,
   { name, kernel, splitSize }: AttentionVariant,
-  flush: GPUBuffer | undefined,
-): Promise<AttentionFigure> {
+) {
   const { batch, rows, context } = shape;
   const tensors: AttentionTensors = {
     ...{ numHeads: NUM_HEADS, numKvHeads: NUM_HEADS, headDim: HEAD_DIM, qHeads: NUM_HEADS },
-    ...{ ioType: "f16", kvType: "f16", infoHeads: 1, hasBias: false, treeBuffers: true, window: 0 },
+    ...{ ioType: "f16", kvType: "f16", infoHeads: 1, hasBias: false, treeBuffers: true },
   };
   const layout: AttentionLayout = { rowsPerBatch: rows, pageSize: context, splitSize, scale: HEAD_DIM ** -0.5 };
   if (kernel.kind === "matrix") {
     const can = chooseAttentionKernel({ family: { ...gpu.family, name: "matrix" } }, tensors, layout);
-    if (can !== "matrix") throw new Error(`${name} does not fit pages of ${context}`);
+    if (can !== "matrix") throw new Error(`${name} needs splits of a multiple of 32`);
   }
   const { longest, rowInfo, tables } = data.lists(shape);
   const numSplits = numAttentionSplits(kernel.kind, layout, tensors, longest, context);
@@ -122,43 +168,35 @@ async function measure(
     stats: gpu.pool.storage(8 * numPartials, "stats"),
   };
   const op = await attentionCore(gpu, kernel, tensors, layout, { ...data.buffers, ...scratch });
-  const call = (pass: GPUComputePassEncoder) => op(pass, size);
-  await time(gpu, 1, call);
-  const maxError = await data.maxError(shape, scratch.out);
-  if (!(maxError <= TOLERANCE)) {
-    throw new Error(
-      `${name} at ${batch} × ${rows} × ${context}: wrong by ${maxError}, at most ${TOLERANCE} is rounding`,
-    );
-  }
-  const [warmMs = 0] = await time(gpu, 1, (pass) => {
-    for (let i = 0; i < CALLS_IN_A_ROW; i++) call(pass);
-  });
-  const coldMs = await time(gpu, COLD_CALLS, call, flush);
-  for (const buffer of Object.values(scratch)) gpu.pool.destroy(buffer);
-  return { ...shape, variant: name, warmUs: (1e3 * warmMs) / CALLS_IN_A_ROW, coldUs: 1e3 * median(coldMs), maxError };
+  return {
+    call: (pass: GPUComputePassEncoder) => op(pass, size),
+    out: scratch.out,
+    release() {
+      for (const buffer of Object.values(scratch)) gpu.pool.destroy(buffer);
+    },
+  };
 }
 
-/** GPU milliseconds of `numPasses` passes that each do `work`, the buffer `flush` written before each. */
+/** GPU milliseconds of passes in one submit; from pass `flushFrom` on the buffer `flush` is written before each. */
 async function time(
   gpu: GpuContext,
-  numPasses: number,
-  work: (pass: GPUComputePassEncoder) => void,
+  passes: readonly ((pass: GPUComputePassEncoder) => void)[],
+  flushFrom = passes.length,
   flush?: GPUBuffer,
 ): Promise<readonly number[]> {
-  const timer = new PassTimer(gpu.device, gpu.pool, numPasses);
-  const times = await gpu.guard.run(async () => {
+  const timer = new PassTimer(gpu.device, gpu.pool, passes.length);
+  return gpu.guard.run(async () => {
     const encoder = gpu.device.createCommandEncoder();
-    for (let i = 0; i < numPasses; i++) {
-      if (flush) encoder.clearBuffer(flush);
+    passes.forEach((work, i) => {
+      if (flush && i >= flushFrom) encoder.clearBuffer(flush);
       const pass = encoder.beginComputePass({ timestampWrites: timer.writes(i) });
       work(pass);
       pass.end();
-    }
+    });
     timer.resolve(encoder);
     gpu.device.queue.submit([encoder.finish()]);
     return timer.read();
   });
-  return times;
 }
 
 function median(values: readonly number[]): number {
