@@ -1,4 +1,4 @@
-import { type Activation, type GpuContext, type Op, packActivation } from "../kernels/index.ts";
+import { type GpuContext, type Op, siluMul } from "../kernels/index.ts";
 import type { BenchDevice } from "./bench-device.ts";
 import { median } from "./median.ts";
 import type { Encode } from "./timing.ts";
@@ -45,11 +45,11 @@ export async function measureDispatch(on: BenchDevice, numDispatches: number): P
 async function makeCases(gpu: GpuContext, numDispatches: number): Promise<[changes: string, encode: Encode][]> {
   const buffer = (label: string) => gpu.pool.storage(4 * ROOM, label);
   const [a, b] = [buffer("a"), buffer("b")];
-  const pack = (rows: GPUBuffer, out: GPUBuffer, numInputs: number) => {
-    const activation: Activation = { buffer: out, maxRows: 64, numInputs };
-    return packActivation(gpu, { rows, out: activation });
+  const silu = (from: GPUBuffer, to: GPUBuffer, numInputs: number) => {
+    const gateUp = { buffer: from, maxRows: 64, numOutputs: 2 * numInputs, numRanges: 1 };
+    return siluMul(gpu, { gateUp, out: { buffer: to, maxRows: 64, numInputs } });
   };
-  const [there, back, otherBack] = await Promise.all([pack(a, b, 4), pack(b, a, 4), pack(b, a, 8)]);
+  const [there, back, otherBack] = await Promise.all([silu(a, b, 4), silu(b, a, 4), silu(b, a, 8)]);
   const alternate = (even: Op, odd: Op, oddRows: number): Encode => {
     const evenSize = { numRows: 1, numSplits: 1, numLogits: 0 };
     const oddSize = { ...evenSize, numRows: oddRows };
