@@ -9,6 +9,7 @@ import {
   paddedOutputs,
   paddedRows,
 } from "../../kernels/index.ts";
+import { BLOCK_SIZE } from "../../kvcache/ids.ts";
 import type { LlamaConfig } from "../model/types.ts";
 
 /** Scratch of one forward pass, reused by every layer. */
@@ -62,7 +63,7 @@ export function createActivations(gpu: GpuContext, config: LlamaConfig, limits: 
     const ranges = numRanges(family, { numInputs, numOutputs }, whole);
     return { buffer: f32(ranges * rows * numOutputs, label), maxRows: rows, numOutputs, numRanges: ranges };
   };
-  const numPartials = maxRows * numHeads * attentionSplits(gpu, headDim, limits.maxModelLen - 1);
+  const numPartials = maxRows * numHeads * attentionSplits(gpu, headDim, BLOCK_SIZE, limits.maxModelLen - 1);
   return {
     hidden: f32(maxRows * hiddenSize, "hidden"),
     normed: activation(maxRows, hiddenSize, "normed"),

@@ -22,6 +22,8 @@ export interface AttentionTensors extends HeadShape {
   readonly hasBias: boolean;
   /** Tree keys lie in buffers of their own; cache pages are [numKvHeads, pageSize] then, else [pageSize, numKvHeads]. */
   readonly treeBuffers: boolean;
+  /** Longest tree path for which a row's bits are the same whether its last keys come by table or by path (matrix kernel). */
+  readonly window: number;
 }
 
 /** What may differ from call to call; no kernel is compiled for it. */

@@ -1,17 +1,11 @@
-// Keys and values for attention_matrix: halves, eight to a vector; tree keys lie in the cache too.
-//   k_cache, v_cache  vec4u [numPages, page_size, NUM_KV_HEADS, HEAD_DIM / 8], or NUM_KV_HEADS before page_size
-@group(0) @binding(1) var<storage, read> k_cache: array<vec4u>;
-@group(0) @binding(2) var<storage, read> v_cache: array<vec4u>;
+// Keys and values for attention_matrix: the cache as halves, as matrices load it; tree keys lie in the cache too.
+//   k_cache, v_cache  f16 [numPages, page_size, NUM_KV_HEADS, HEAD_DIM], or NUM_KV_HEADS before page_size
+@group(0) @binding(1) var<storage, read> k_cache: array<f16>;
+@group(0) @binding(2) var<storage, read> v_cache: array<f16>;
 
-/** The place of no key: there are zeros. */
-const NO_KEY = 0xffffffffu;
+fn k_half(place: u32, d: u32) -> f16 { return k_cache[4u * place + d]; }
 
-fn k_vector(place: u32, vector: u32) -> vec4u {
-  if (place == NO_KEY) { return vec4u(); }
-  return k_cache[place / 2u + vector];
-}
-
-fn v_vector(place: u32, vector: u32) -> vec4u {
-  if (place == NO_KEY) { return vec4u(); }
-  return v_cache[place / 2u + vector];
+fn v_halves(place: u32, d: u32) -> vec4f {
+  let at = 4u * place + d;
+  return vec4f(f32(v_cache[at]), f32(v_cache[at + 1u]), f32(v_cache[at + 2u]), f32(v_cache[at + 3u]));
 }
