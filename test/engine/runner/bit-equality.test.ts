@@ -45,10 +45,16 @@ const ROADS: readonly (readonly [name: string, road: Road])[] = [
   ["chunks of 1", inChunks(() => 1)],
 ];
 
-/** Every road with the small model; what the large one adds are more and wider layers. */
+/** The roads with the most ways to differ, for where all of them would take too long. */
+const SHORT_LIST = ROADS.filter(([name]) => name === "random chunks" || name.endsWith("beside other trees"));
+
+/** The small model goes all roads; what the large one adds are more and wider layers. */
 const CASES = [
-  ...FAMILIES.map((family) => ({ name: "sapling-2m-draft", family, roads: ROADS })),
-  { name: "sapling-14m", family: FAMILIES[0], roads: ROADS.slice(1, 3) },
+  ...FAMILIES.map((family) => ({
+    ...{ name: "sapling-2m-draft", family },
+    roads: ADAPTER === "software" && family.name === "subgroup" ? SHORT_LIST : ROADS,
+  })),
+  { name: "sapling-14m", family: FAMILIES[0], roads: SHORT_LIST },
 ];
 
 describe.each(CASES)("$name, $family.name family, $family.storage", ({ name, family, roads }) => {
