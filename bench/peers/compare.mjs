@@ -12,13 +12,16 @@ const { values, positionals } = parseArgs({
     tokens: { type: "string", default: "200" },
     "prompt-tokens": { type: "string", default: "64" },
     "prefill-tokens": { type: "string", default: "2048" },
+    threads: { type: "string" },
     rounds: { type: "string", default: "2" },
     json: { type: "boolean", default: false },
   },
 });
 const [file] = positionals;
 if (file === undefined || !["vulkan", "cpu"].includes(values.backend)) {
-  throw new Error("usage: node compare.mjs FILE.gguf [--backend vulkan|cpu] [--tokens N] [--prompt-tokens N] [--json]");
+  throw new Error(
+    "usage: node compare.mjs FILE.gguf [--backend vulkan|cpu] [--threads N] [--tokens N] [--prompt-tokens N] [--json]",
+  );
 }
 const path = resolve(file);
 const [numTokens, promptTokens, prefillTokens, rounds] = [
@@ -27,6 +30,8 @@ const [numTokens, promptTokens, prefillTokens, rounds] = [
   values["prefill-tokens"],
   values.rounds,
 ].map(Number);
+/** Of the CPU backend; its threads spin, so that more of them than idle cores make it slower by far. */
+const threads = values.threads === undefined ? {} : { threads: Number(values.threads) };
 /** An idle GPU takes this long to reach its clocks. */
 const WARM_UP_MS = 1500;
 const NUM_RUNS = 3;
@@ -53,7 +58,7 @@ async function measureLlamaCpp() {
   const model = await llama.loadModel({ modelPath: path, ...(values.backend === "vulkan" && { gpuLayers: "max" }) });
   const room = 1 + Math.max(prefillTokens, promptTokens + numTokens);
   const contextSize = Math.min(room, model.trainContextSize ?? room);
-  const context = await model.createContext({ contextSize, batchSize: Math.min(512, contextSize) });
+  const context = await model.createContext({ contextSize, batchSize: Math.min(512, contextSize), ...threads });
   const sequence = context.getSequence();
   const vocabSize = model.fileInfo.metadata.tokenizer.ggml.tokens.length;
   // As bench/decode.ts: all over the vocabulary, hardly any token twice.
@@ -72,9 +77,9 @@ async function measureLlamaCpp() {
     const { firstMs } = await generate(sequence, text, 1);
     prefillRate = Math.max(prefillRate, (1000 * text.length) / firstMs);
   }
+  const backend = llama.gpu === false ? `CPU, ${context.currentThreads} threads` : llama.gpu;
   await context.dispose();
   await model.dispose();
-  const backend = llama.gpu === false ? `CPU, ${llama.cpuMathCores} threads` : llama.gpu;
   await llama.dispose();
   return { backend, tokensPerSecond: (1000 * numDecoded) / decodeMs, prefillTokensPerSecond: prefillRate };
 }
