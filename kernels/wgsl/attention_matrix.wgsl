@@ -104,10 +104,104 @@ fn main(
   ref_score = NO_SCORE;
   total = 0.0;
 
-  var step = first_step(tile, t);
-  var place = place_of(tile, step, lane);
-  var keys = fetch_keys(place, t);
-  while (step.kind != STEP_NONE) {
+  var step = before_all();
+  var any_moves: array<u32, WARPS>;
+  loop {
+    let weighed = step.kind != STEP_NONE;
+    // Keys of the next step are on their way while the last one's values are multiplied.
+    step = next_step(tile, step, t);
+    let place = place_of(tile, step, lane);
+    let keys = fetch_keys(place, t);
+    if (weighed) {
+      var moving = 0u;
+      for (var w = 0u; w < WARPS; w++) { moving |= any_moves[w]; }
+      if (moving != 0u) {
+        if (STEPS > 0u) { o0 = rescaled(o0, warp, lane); }
+        if (STEPS > 1u) { o1 = rescaled(o1, warp, lane); }
+        if (STEPS > 2u) { o2 = rescaled(o2, warp, lane); }
+        if (STEPS > 3u) { o3 = rescaled(o3, warp, lane); }
+        if (STEPS > 4u) { o4 = rescaled(o4, warp, lane); }
+        if (STEPS > 5u) { o5 = rescaled(o5, warp, lane); }
+        if (STEPS > 6u) { o6 = rescaled(o6, warp, lane); }
+        if (STEPS > 7u) { o7 = rescaled(o7, warp, lane); }
+        if (STEPS > 8u) { o8 = rescaled(o8, warp, lane); }
+        if (STEPS > 9u) { o9 = rescaled(o9, warp, lane); }
+        if (STEPS > 10u) { o10 = rescaled(o10, warp, lane); }
+        if (STEPS > 11u) { o11 = rescaled(o11, warp, lane); }
+        if (STEPS > 12u) { o12 = rescaled(o12, warp, lane); }
+        if (STEPS > 13u) { o13 = rescaled(o13, warp, lane); }
+        if (STEPS > 14u) { o14 = rescaled(o14, warp, lane); }
+        if (STEPS > 15u) { o15 = rescaled(o15, warp, lane); }
+      }
+      let weights_at = warp * 16u * WEIGHT_STRIDE;
+      let near_weights = subgroupMatrixLoad<Left, row_major>(&weights, weights_at, WEIGHT_STRIDE);
+      let far_weights = subgroupMatrixLoad<Left, row_major>(&weights, weights_at + 16u, WEIGHT_STRIDE);
+      if (STEPS > 0u) {
+        o0 = subgroupMatrixMultiplyAccumulate(near_weights, value_block(0u, 0u), o0);
+        o0 = subgroupMatrixMultiplyAccumulate(far_weights, value_block(16u, 0u), o0);
+      }
+      if (STEPS > 1u) {
+        o1 = subgroupMatrixMultiplyAccumulate(near_weights, value_block(0u, 1u), o1);
+        o1 = subgroupMatrixMultiplyAccumulate(far_weights, value_block(16u, 1u), o1);
+      }
+      if (STEPS > 2u) {
+        o2 = subgroupMatrixMultiplyAccumulate(near_weights, value_block(0u, 2u), o2);
+        o2 = subgroupMatrixMultiplyAccumulate(far_weights, value_block(16u, 2u), o2);
+      }
+      if (STEPS > 3u) {
+        o3 = subgroupMatrixMultiplyAccumulate(near_weights, value_block(0u, 3u), o3);
+        o3 = subgroupMatrixMultiplyAccumulate(far_weights, value_block(16u, 3u), o3);
+      }
+      if (STEPS > 4u) {
+        o4 = subgroupMatrixMultiplyAccumulate(near_weights, value_block(0u, 4u), o4);
+        o4 = subgroupMatrixMultiplyAccumulate(far_weights, value_block(16u, 4u), o4);
+      }
+      if (STEPS > 5u) {
+        o5 = subgroupMatrixMultiplyAccumulate(near_weights, value_block(0u, 5u), o5);
+        o5 = subgroupMatrixMultiplyAccumulate(far_weights, value_block(16u, 5u), o5);
+      }
+      if (STEPS > 6u) {
+        o6 = subgroupMatrixMultiplyAccumulate(near_weights, value_block(0u, 6u), o6);
+        o6 = subgroupMatrixMultiplyAccumulate(far_weights, value_block(16u, 6u), o6);
+      }
+      if (STEPS > 7u) {
+        o7 = subgroupMatrixMultiplyAccumulate(near_weights, value_block(0u, 7u), o7);
+        o7 = subgroupMatrixMultiplyAccumulate(far_weights, value_block(16u, 7u), o7);
+      }
+      if (STEPS > 8u) {
+        o8 = subgroupMatrixMultiplyAccumulate(near_weights, value_block(0u, 8u), o8);
+        o8 = subgroupMatrixMultiplyAccumulate(far_weights, value_block(16u, 8u), o8);
+      }
+      if (STEPS > 9u) {
+        o9 = subgroupMatrixMultiplyAccumulate(near_weights, value_block(0u, 9u), o9);
+        o9 = subgroupMatrixMultiplyAccumulate(far_weights, value_block(16u, 9u), o9);
+      }
+      if (STEPS > 10u) {
+        o10 = subgroupMatrixMultiplyAccumulate(near_weights, value_block(0u, 10u), o10);
+        o10 = subgroupMatrixMultiplyAccumulate(far_weights, value_block(16u, 10u), o10);
+      }
+      if (STEPS > 11u) {
+        o11 = subgroupMatrixMultiplyAccumulate(near_weights, value_block(0u, 11u), o11);
+        o11 = subgroupMatrixMultiplyAccumulate(far_weights, value_block(16u, 11u), o11);
+      }
+      if (STEPS > 12u) {
+        o12 = subgroupMatrixMultiplyAccumulate(near_weights, value_block(0u, 12u), o12);
+        o12 = subgroupMatrixMultiplyAccumulate(far_weights, value_block(16u, 12u), o12);
+      }
+      if (STEPS > 13u) {
+        o13 = subgroupMatrixMultiplyAccumulate(near_weights, value_block(0u, 13u), o13);
+        o13 = subgroupMatrixMultiplyAccumulate(far_weights, value_block(16u, 13u), o13);
+      }
+      if (STEPS > 14u) {
+        o14 = subgroupMatrixMultiplyAccumulate(near_weights, value_block(0u, 14u), o14);
+        o14 = subgroupMatrixMultiplyAccumulate(far_weights, value_block(16u, 14u), o14);
+      }
+      if (STEPS > 15u) {
+        o15 = subgroupMatrixMultiplyAccumulate(near_weights, value_block(0u, 15u), o15);
+        o15 = subgroupMatrixMultiplyAccumulate(far_weights, value_block(16u, 15u), o15);
+      }
+    }
+    if (step.kind == STEP_NONE) { break; }
     stage(keys, 0u, t);
     workgroupBarrier();
     let values = fetch_values(place, t);
@@ -185,98 +279,7 @@ fn main(
     let moved = subgroupAny(factor != 1.0);
     if (lane == 0u) { moves[warp] = select(0u, 1u, moved); }
     stage(values, CHUNK, t);
-    let any_moves = workgroupUniformLoad(&moves);
-    // Keys of the next step are on their way while this one's values are multiplied.
-    step = next_step(tile, step, t);
-    place = place_of(tile, step, lane);
-    keys = fetch_keys(place, t);
-    var moving = 0u;
-    for (var w = 0u; w < WARPS; w++) { moving |= any_moves[w]; }
-    if (moving != 0u) {
-      if (STEPS > 0u) { o0 = rescaled(o0, warp, lane); }
-      if (STEPS > 1u) { o1 = rescaled(o1, warp, lane); }
-      if (STEPS > 2u) { o2 = rescaled(o2, warp, lane); }
-      if (STEPS > 3u) { o3 = rescaled(o3, warp, lane); }
-      if (STEPS > 4u) { o4 = rescaled(o4, warp, lane); }
-      if (STEPS > 5u) { o5 = rescaled(o5, warp, lane); }
-      if (STEPS > 6u) { o6 = rescaled(o6, warp, lane); }
-      if (STEPS > 7u) { o7 = rescaled(o7, warp, lane); }
-      if (STEPS > 8u) { o8 = rescaled(o8, warp, lane); }
-      if (STEPS > 9u) { o9 = rescaled(o9, warp, lane); }
-      if (STEPS > 10u) { o10 = rescaled(o10, warp, lane); }
-      if (STEPS > 11u) { o11 = rescaled(o11, warp, lane); }
-      if (STEPS > 12u) { o12 = rescaled(o12, warp, lane); }
-      if (STEPS > 13u) { o13 = rescaled(o13, warp, lane); }
-      if (STEPS > 14u) { o14 = rescaled(o14, warp, lane); }
-      if (STEPS > 15u) { o15 = rescaled(o15, warp, lane); }
-    }
-    let weights_at = warp * 16u * WEIGHT_STRIDE;
-    let near_weights = subgroupMatrixLoad<Left, row_major>(&weights, weights_at, WEIGHT_STRIDE);
-    let far_weights = subgroupMatrixLoad<Left, row_major>(&weights, weights_at + 16u, WEIGHT_STRIDE);
-    if (STEPS > 0u) {
-      o0 = subgroupMatrixMultiplyAccumulate(near_weights, value_block(0u, 0u), o0);
-      o0 = subgroupMatrixMultiplyAccumulate(far_weights, value_block(16u, 0u), o0);
-    }
-    if (STEPS > 1u) {
-      o1 = subgroupMatrixMultiplyAccumulate(near_weights, value_block(0u, 1u), o1);
-      o1 = subgroupMatrixMultiplyAccumulate(far_weights, value_block(16u, 1u), o1);
-    }
-    if (STEPS > 2u) {
-      o2 = subgroupMatrixMultiplyAccumulate(near_weights, value_block(0u, 2u), o2);
-      o2 = subgroupMatrixMultiplyAccumulate(far_weights, value_block(16u, 2u), o2);
-    }
-    if (STEPS > 3u) {
-      o3 = subgroupMatrixMultiplyAccumulate(near_weights, value_block(0u, 3u), o3);
-      o3 = subgroupMatrixMultiplyAccumulate(far_weights, value_block(16u, 3u), o3);
-    }
-    if (STEPS > 4u) {
-      o4 = subgroupMatrixMultiplyAccumulate(near_weights, value_block(0u, 4u), o4);
-      o4 = subgroupMatrixMultiplyAccumulate(far_weights, value_block(16u, 4u), o4);
-    }
-    if (STEPS > 5u) {
-      o5 = subgroupMatrixMultiplyAccumulate(near_weights, value_block(0u, 5u), o5);
-      o5 = subgroupMatrixMultiplyAccumulate(far_weights, value_block(16u, 5u), o5);
-    }
-    if (STEPS > 6u) {
-      o6 = subgroupMatrixMultiplyAccumulate(near_weights, value_block(0u, 6u), o6);
-      o6 = subgroupMatrixMultiplyAccumulate(far_weights, value_block(16u, 6u), o6);
-    }
-    if (STEPS > 7u) {
-      o7 = subgroupMatrixMultiplyAccumulate(near_weights, value_block(0u, 7u), o7);
-      o7 = subgroupMatrixMultiplyAccumulate(far_weights, value_block(16u, 7u), o7);
-    }
-    if (STEPS > 8u) {
-      o8 = subgroupMatrixMultiplyAccumulate(near_weights, value_block(0u, 8u), o8);
-      o8 = subgroupMatrixMultiplyAccumulate(far_weights, value_block(16u, 8u), o8);
-    }
-    if (STEPS > 9u) {
-      o9 = subgroupMatrixMultiplyAccumulate(near_weights, value_block(0u, 9u), o9);
-      o9 = subgroupMatrixMultiplyAccumulate(far_weights, value_block(16u, 9u), o9);
-    }
-    if (STEPS > 10u) {
-      o10 = subgroupMatrixMultiplyAccumulate(near_weights, value_block(0u, 10u), o10);
-      o10 = subgroupMatrixMultiplyAccumulate(far_weights, value_block(16u, 10u), o10);
-    }
-    if (STEPS > 11u) {
-      o11 = subgroupMatrixMultiplyAccumulate(near_weights, value_block(0u, 11u), o11);
-      o11 = subgroupMatrixMultiplyAccumulate(far_weights, value_block(16u, 11u), o11);
-    }
-    if (STEPS > 12u) {
-      o12 = subgroupMatrixMultiplyAccumulate(near_weights, value_block(0u, 12u), o12);
-      o12 = subgroupMatrixMultiplyAccumulate(far_weights, value_block(16u, 12u), o12);
-    }
-    if (STEPS > 13u) {
-      o13 = subgroupMatrixMultiplyAccumulate(near_weights, value_block(0u, 13u), o13);
-      o13 = subgroupMatrixMultiplyAccumulate(far_weights, value_block(16u, 13u), o13);
-    }
-    if (STEPS > 14u) {
-      o14 = subgroupMatrixMultiplyAccumulate(near_weights, value_block(0u, 14u), o14);
-      o14 = subgroupMatrixMultiplyAccumulate(far_weights, value_block(16u, 14u), o14);
-    }
-    if (STEPS > 15u) {
-      o15 = subgroupMatrixMultiplyAccumulate(near_weights, value_block(0u, 15u), o15);
-      o15 = subgroupMatrixMultiplyAccumulate(far_weights, value_block(16u, 15u), o15);
-    }
+    any_moves = workgroupUniformLoad(&moves);
   }
 
   let item = tile.first_item + row;

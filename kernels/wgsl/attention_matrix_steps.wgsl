@@ -93,41 +93,31 @@ fn has_tree(info: vec4u, split: u32) -> bool {
 /** Length of the row's list. */
 fn path_len(info: vec4u) -> u32 { return num_keys(info) - min(info.z, num_keys(info)); }
 
-fn first_step(tile: Tile, t: u32) -> Step { return next_run(tile, 0u, t); }
-
+/** The step after `step`; the first one after `before_all`. */
 fn next_step(tile: Tile, step: Step, t: u32) -> Step {
-  let next = step.start + CHUNK;
-  if (step.kind == STEP_NONE) { return step; }
-  if (step.kind == STEP_TREE) {
-    if (next < step.run.tree_len) { return Step(STEP_TREE, next, 0u, step.run); }
-    return next_run(tile, step.run.end, t);
-  }
+  var run = step.run;
+  var start = step.start + CHUNK;
   if (step.kind == STEP_PATH) {
-    let leader = find_leader(tile, step.run, step.start, t);
-    if (leader < ROWS) { return Step(STEP_PATH, step.start, leader, step.run); }
+    let leader = find_leader(tile, run, step.start, t);
+    if (leader < ROWS) { return Step(STEP_PATH, step.start, leader, run); }
   }
-  if (next < step.run.last) { return step_at(tile, step.run, next, t); }
-  if (step.run.tree_len > 0u) { return Step(STEP_TREE, 0u, 0u, step.run); }
-  return next_run(tile, step.run.end, t);
-}
-
-/** First step of the first run from tile row `first` on that has one. */
-fn next_run(tile: Tile, first: u32, t: u32) -> Step {
-  var at = first;
-  while (at < tile.num_rows) {
-    let run = find_run(tile, at, t);
-    if (run.last > 0u) { return step_at(tile, run, tile.split * params.split_size, t); }
-    if (run.tree_len > 0u) { return Step(STEP_TREE, 0u, 0u, run); }
-    at = run.end;
+  if (step.kind == STEP_TREE || start >= run.last) {
+    if (step.kind != STEP_TREE) { start = 0u; }
+    if (start < run.tree_len) { return Step(STEP_TREE, start, 0u, run); }
+    loop {
+      if (run.end >= tile.num_rows) { return Step(STEP_NONE, 0u, 0u, run); }
+      run = find_run(tile, run.end, t);
+      if (run.last > 0u || run.tree_len > 0u) { break; }
+    }
+    if (run.last == 0u) { return Step(STEP_TREE, 0u, 0u, run); }
+    start = tile.split * params.split_size;
   }
-  return Step(STEP_NONE, 0u, 0u, Run(0u, 0u, 0u, 0u, 0u));
-}
-
-fn step_at(tile: Tile, run: Run, start: u32, t: u32) -> Step {
   if (start + CHUNK <= run.shared_end) { return Step(STEP_TABLE, start, run.first, run); }
   served = false;
   return Step(STEP_PATH, start, find_leader(tile, run, start, t), run);
 }
+
+fn before_all() -> Step { return Step(STEP_NONE, 0u, 0u, Run(0u, 0u, 0u, 0u, 0u)); }
 
 fn find_run(tile: Tile, first: u32, t: u32) -> Run {
   if (t < 4u) { atomicStore(&bounds[t], select(0u, 0xffffffffu, t < 2u)); }
