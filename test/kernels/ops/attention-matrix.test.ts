@@ -26,7 +26,7 @@ function context(): GpuContext {
 /** As in attention.test.ts: sums of other order, weights and results in halves. */
 const TOLERANCE = { absolute: 2 ** -9 };
 
-describe("the kernel with subgroup matrices, emulated on the software adapter", () => {
+describe("the kernel with subgroup matrices, emulated on the software adapter", { timeout: 180_000 }, () => {
   const heads = { numHeads: 4, numKvHeads: 2, headDim: 16 };
   const random = new Random(5);
   const numBlocks = 14;
