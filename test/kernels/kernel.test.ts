@@ -75,22 +75,26 @@ describe("kernels of a device", () => {
     const merged = pool.upload(new Float32Array(64).fill(7), "merged");
     const merge = await kernels.bind(
       {
-        shader: ["thread_index", "attention_merge"],
-        constants: { NUM_HEADS: 1, HEAD_DIM: 4, SPLIT: 64, WORKGROUP_SIZE: 16, GRID_WIDTH: 16 },
-        numImmediates: 2,
+        shader: ["thread_index", "io_f32", "attention_rows", "attention_out_rows", "attention_merge"],
+        constants: {
+          ...{ NUM_HEADS: 1, NUM_KV_HEADS: 1, HEAD_DIM: 4, INFO_HEADS: 1, MATRIX: 0, WINDOW: 0, HAS_BIAS: 0 },
+          ...{ TREE_BUFFERS: 0, HEAD_MAJOR: 0, WORKGROUP_SIZE: 16, GRID_WIDTH: 16 },
+        },
+        numImmediates: 6,
       },
       [
+        merged,
         pool.upload(
           Float32Array.from({ length: 64 }, (_, i) => i),
           "partial",
         ),
         pool.upload(new Float32Array(64).fill(1), "stats"),
         pool.storage(256, "rowInfo"),
-        merged,
       ],
     );
-    // Rows 3, then 3 with a stride of 2, then 3 again without setting it, in kernels with one immediate and with two.
-    const sizes = [[3], [3, 2], [3], [3, 2]].map((words) => Uint32Array.from(words));
+    const mergeWords = (numRows: number, stride: number) => [numRows, stride, 1, 16, 64, 0];
+    // Rows 3, then 3 with a stride of 2, then 3 again without setting it, in kernels with one immediate and with six.
+    const sizes = [[3], mergeWords(3, 2), [3], mergeWords(3, 2)].map((words) => Uint32Array.from(words));
     const order = [silu[0]?.kernel, merge, silu[1]?.kernel, merge] as const;
     const dispatches = order.map((kernel, i) => (pass: GPUComputePassEncoder) => {
       kernel?.dispatch(pass, [1, 1, 1], sizes[i] ?? new Uint32Array());
@@ -101,8 +105,8 @@ describe("kernels of a device", () => {
     expect(await Promise.all(silu.map(({ out }) => numWritten(out)))).toEqual([12, 24]);
     expect([...(await readF32(context(), merged, 13))]).toEqual([0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 7]);
     // A new pass has nothing set: it must not go by what the one before it had.
-    await submit(context(), [(pass) => merge.dispatch(pass, [1, 1, 1], Uint32Array.of(3, 1))]);
-    await submit(context(), [(pass) => merge.dispatch(pass, [1, 1, 1], Uint32Array.of(3, 1))]);
+    await submit(context(), [(pass) => merge.dispatch(pass, [1, 1, 1], Uint32Array.from(mergeWords(3, 1)))]);
+    await submit(context(), [(pass) => merge.dispatch(pass, [1, 1, 1], Uint32Array.from(mergeWords(3, 1)))]);
     expect([...(await readF32(context(), merged, 13))]).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 7]);
   });
 

@@ -244,7 +244,7 @@ describe("the result", () => {
   });
 
   it("gives the engine its own defaults, and sizes only where they were set", () => {
-    const { profile: _, ...defaults } = ENGINE_DEFAULTS;
+    const { profile: _profile, stepsInFlight: _stepsInFlight, ...defaults } = ENGINE_DEFAULTS;
     expect(toEngineOptions(load([]))).toEqual({ model: "sapling-14m", ...defaults });
     const args = "m --max-model-len 64 --kv-blocks 9 --drafter none --adapter gpu --max-num-seqs 2 --token-budget 32";
     expect(
