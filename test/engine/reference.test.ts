@@ -23,7 +23,7 @@ describe.each(["none", "suffix", "draft"] as const)("drafter %s, greedy", (draft
         generate(client, promptTokens, { ...params, maxTokens: greedyTokens.length }),
       ),
     );
-  }, 300_000);
+  }, 900_000);
   afterAll(() => client.close());
 
   it("gives the reference's tokens for all 16 prompts", () => {

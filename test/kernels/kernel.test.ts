@@ -68,7 +68,10 @@ describe("kernels of a device", () => {
         return {
           out,
           size,
-          kernel: await kernels.bind({ ...SILU, constants: { ...SILU.constants, SIZE: size } }, [gateUp, out]),
+          kernel: await kernels.bind(
+            { ...SILU, constants: { ...SILU.constants, SIZE: size, PART_COLUMNS: size / 2, X_COLUMNS: size / 4 } },
+            [gateUp, out],
+          ),
         };
       }),
     );

@@ -11,7 +11,7 @@ import { amongOthers, inChunks, type Road, type Traveller, throughTrees } from "
 
 const LENGTH = 600;
 /** Some roads are hundreds of passes, and barriers are slow on software adapters. */
-const TIMEOUT_MS = 300_000;
+const TIMEOUT_MS = 900_000;
 const BLOCKS = Math.ceil((LENGTH + 32) / BLOCK_SIZE);
 const PREFIX_BLOCKS = 17;
 const NUM_BLOCKS = 1 + 4 * BLOCKS;
