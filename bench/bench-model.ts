@@ -1,9 +1,16 @@
-import { contextFor } from "../engine/create.ts";
 import { resolveModel } from "../engine/model/bundled.ts";
 import { openModel } from "../engine/model/open.ts";
 import type { LlamaConfig } from "../engine/model/types.ts";
+import { contextOfChoice } from "../engine/runner/kernel-choice.ts";
 import { type LlamaWeights, uploadLlama } from "../engine/runner/weights.ts";
-import { type AdapterChoice, openGpu, type WeightFormat } from "../kernels/index.ts";
+import {
+  type AdapterChoice,
+  createGpuContext,
+  type Gpu,
+  type GpuContext,
+  openGpu,
+  type WeightFormat,
+} from "../kernels/index.ts";
 import type { BenchDevice } from "./bench-device.ts";
 import { weightFormats } from "./random-weights.ts";
 import { SYNTHETIC_SHAPES, type SyntheticShape, syntheticWeights } from "./synthetic.ts";
@@ -15,6 +22,8 @@ export interface BenchModel extends BenchDevice {
   readonly config: LlamaConfig;
   readonly digest: string;
   readonly weights: LlamaWeights;
+  /** `gpu` with the kernels that engines choose for the model. */
+  readonly chosen: GpuContext;
   /** Tokens that RoPE's table goes to. */
   readonly maxModelLen: number;
 }
@@ -27,10 +36,18 @@ export async function uploadModel(
 ): Promise<BenchModel> {
   const { name, config, digest, weights: source } = openModel(resolveModel(nameOrPath));
   try {
-    const on = await openFor(config, adapter);
+    const device = await openGpu(adapter);
+    const gpu = createGpuContext(device);
     const length = Math.min(maxModelLen, config.maxPositionEmbeddings);
-    const weights = uploadLlama(on.gpu.pool, on.gpu.family, config, source, length);
-    return { ...on, name, config, digest, weights, maxModelLen: length };
+    const weights = uploadLlama(gpu.pool, gpu.family, config, source, length);
+    return {
+      ...(await chosenKernels(device, gpu, config, weights)),
+      name,
+      config,
+      digest,
+      weights,
+      maxModelLen: length,
+    };
   } finally {
     source.close();
   }
@@ -44,17 +61,24 @@ export async function synthesizeModel(
   maxModelLen: number,
 ): Promise<BenchModel> {
   const config = SYNTHETIC_SHAPES[shape];
-  const on = await openFor(config, adapter);
-  const known = weightFormats(on.gpu);
+  const device = await openGpu(adapter);
+  const gpu = createGpuContext(device);
+  const known = weightFormats(gpu);
   const used = known.includes(format) ? format : (known[0] ?? format);
-  const weights = syntheticWeights(on.gpu, config, used, maxModelLen);
-  return { ...on, name: `synthetic-${shape}`, config, digest: `synthetic-${shape}`, weights, maxModelLen };
+  const weights = syntheticWeights(gpu, config, used, maxModelLen);
+  const name = `synthetic-${shape}`;
+  return { ...(await chosenKernels(device, gpu, config, weights)), name, config, digest: name, weights, maxModelLen };
 }
 
-async function openFor(config: LlamaConfig, adapter: AdapterChoice): Promise<BenchDevice> {
-  const device = await openGpu(adapter);
-  const gpu = await contextFor(device, [config]);
-  return { device, gpu, timer: new DeviceTimer(device, gpu) };
+/** With the kernels that an engine would choose for these weights, so that T(M) is measured with those that decode. */
+async function chosenKernels(
+  device: Gpu,
+  gpu: GpuContext,
+  config: LlamaConfig,
+  weights: LlamaWeights,
+): Promise<BenchDevice & Pick<BenchModel, "chosen">> {
+  const { gpu: chosen } = await contextOfChoice(device, gpu, { config, weights });
+  return { device, gpu, chosen, timer: new DeviceTimer(device, gpu) };
 }
 
 export function closeModel({ gpu, device }: BenchDevice): void {

@@ -1,10 +1,9 @@
-import type { LlamaConfig } from "../engine/model/types.ts";
+import { productShapes } from "../engine/runner/kernel-choice.ts";
 import {
   type Activation,
   activationBytes,
   expandBlocks,
   type GpuContext,
-  logitsStride,
   matmul,
   numRanges,
   type Op,
@@ -49,18 +48,6 @@ export interface MatmulReport {
   readonly figures: readonly MatmulFigures[];
 }
 
-/** A layer's products and the LM head. */
-function productShapes(config: LlamaConfig): readonly ProductShape[] {
-  const { hiddenSize, vocabSize, numHeads, numKvHeads, headDim, intermediateSize } = config;
-  return [
-    { numInputs: hiddenSize, numOutputs: (numHeads + 2 * numKvHeads) * headDim },
-    { numInputs: numHeads * headDim, numOutputs: hiddenSize },
-    { numInputs: hiddenSize, numOutputs: 2 * intermediateSize },
-    { numInputs: intermediateSize, numOutputs: hiddenSize },
-    { numInputs: hiddenSize, numOutputs: logitsStride(vocabSize) },
-  ];
-}
-
 /** Products of the shapes of a model, each format first checked against the reference on this device. */
 export async function measureMatmul(on: BenchDevice, model: SyntheticShape): Promise<MatmulReport> {
   const formats = weightFormats(on.gpu);
@@ -69,7 +56,7 @@ export async function measureMatmul(on: BenchDevice, model: SyntheticShape): Pro
   const copyGigabytesPerSecond = await on.timer.copyBandwidth();
   const figures: MatmulFigures[] = [];
   for (const format of formats) {
-    for (const shape of productShapes(SYNTHETIC_SHAPES[model])) {
+    for (const shape of Object.values(productShapes(SYNTHETIC_SHAPES[model]))) {
       figures.push(await timeProduct(on, format, shape, copyGigabytesPerSecond));
     }
   }

@@ -91,7 +91,7 @@ export class RandomWeights {
 
 /** Formats in which the context's family can hold weights. */
 export function weightFormats({ family }: GpuContext): readonly WeightFormat[] {
-  return family.name === "matrix" ? ["f16", "q8", "q4"] : [family.storage];
+  return family.name === "portable" ? [family.storage] : [family.storage, "q8", "q4"];
 }
 
 /** The portable family reads whole panels of 16 outputs. */

@@ -34,7 +34,7 @@ export async function measureVerifyCost(
   rowCounts: readonly number[],
   numRounds: number,
 ): Promise<readonly VerifyCost[]> {
-  const { gpu, device, timer } = model;
+  const { chosen: gpu, device, timer } = model;
   const maxRows = Math.max(CONTEXT_LEN, ...rowCounts);
   const maxModelLen = verifyLength(rowCounts);
   if (model.maxModelLen < maxModelLen) throw new RangeError(`${model.name} holds fewer than ${maxModelLen} tokens`);

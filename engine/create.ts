@@ -1,7 +1,6 @@
 import { createHash } from "node:crypto";
 import {
   buildDigest,
-  checkRowTiles,
   createGpuContext,
   type Gpu,
   type GpuContext,
@@ -20,7 +19,7 @@ import { openModel } from "./model/open.ts";
 import type { LlamaConfig, OpenedModel, WeightSource } from "./model/types.ts";
 import { numLookahead } from "./resident/resident-drafter.ts";
 import { ResidentLoop } from "./resident/resident-loop.ts";
-import { contextOfChoice, productSums } from "./runner/kernel-choice.ts";
+import { contextOfChoice } from "./runner/kernel-choice.ts";
 import { blockBytes } from "./runner/kv-storage.ts";
 import { ModelRunner, type RunnerOptions } from "./runner/model-runner.ts";
 import { type LlamaWeights, uploadLlama } from "./runner/weights.ts";
@@ -135,13 +134,6 @@ async function loadModel(
 ): Promise<LoadedModel> {
   const weights = "layers" in source ? source : uploadLlama(gpu.pool, gpu.family, config, source, maxModelLen);
   return { config, weights, ...(await contextOfChoice(device, gpu, { config, weights }, given)) };
-}
-
-/** A context whose kernels go by the rules, with those row tiles that give the same bits in the models' products. */
-export async function contextFor(device: Gpu, configs: readonly LlamaConfig[]): Promise<GpuContext> {
-  const gpu = createGpuContext(device);
-  const sums = configs.flatMap((config) => productSums(gpu.family, config));
-  return { ...gpu, family: await checkRowTiles(gpu, sums) };
 }
 
 /** @throws ModelFileError where a draft model is asked for and none belongs to the target. */

@@ -7,13 +7,10 @@ import {
   type Gpu,
   type GpuContext,
   type KernelChoice,
-  type KernelFamily,
   logitsStride,
   type ModelProduct,
-  numRanges,
   type PackedMatrix,
   type ProductShape,
-  type ProductSum,
   parseChoice,
   withChoice,
 } from "../../kernels/index.ts";
@@ -54,7 +51,7 @@ function toolsOf(device: Gpu, gpu: GpuContext): ChoiceTools {
 }
 
 /** Shapes of a layer's products, and of the LM head; none of its consumers can add ranges. */
-function productShapes(config: LlamaConfig) {
+export function productShapes(config: LlamaConfig) {
   const { hiddenSize, numHeads, numKvHeads, headDim, intermediateSize, vocabSize } = config;
   return {
     qkv: { numInputs: hiddenSize, numOutputs: (numHeads + 2 * numKvHeads) * headDim },
@@ -63,14 +60,6 @@ function productShapes(config: LlamaConfig) {
     down: { numInputs: intermediateSize, numOutputs: hiddenSize },
     lmHead: { numInputs: hiddenSize, numOutputs: logitsStride(vocabSize) },
   } satisfies Record<string, ProductShape>;
-}
-
-/** Lengths and ranges of the sums in a model's products. */
-export function productSums(family: KernelFamily, config: LlamaConfig): ProductSum[] {
-  return Object.entries(productShapes(config)).map(([name, shape]) => ({
-    numInputs: shape.numInputs,
-    numRanges: numRanges(family, shape, name === "lmHead"),
-  }));
 }
 
 function modelProducts(config: LlamaConfig, { layers, lmHead }: LlamaWeights): ModelProduct[] {
