@@ -3,15 +3,16 @@ import type { KernelFamily } from "./family.ts";
 import type { GpuContext } from "./gpu-context.ts";
 import { matmul } from "./ops/matmul.ts";
 import { type Activation, activationBytes, type Product, paddedRows } from "./ops/product.ts";
-import { type PackedMatrix, uploadMatrix } from "./weights/packed-matrix.ts";
+import { type PackedMatrix, uploadMatrix, type WeightFormat } from "./weights/packed-matrix.ts";
 import { BLOCK_INPUTS, quantizeQ8, type WeightBlocks } from "./weights/weight-blocks.ts";
 
 const NUM_OUTPUTS = 64;
 
-/** An output of a product: how many inputs it adds up, in how many ranges. */
+/** An output of a product: how many inputs it adds up, in how many ranges, and how its weights are held. */
 export interface ProductSum {
   readonly numInputs: number;
   readonly numRanges: number;
+  readonly format: WeightFormat;
 }
 
 /**
@@ -22,46 +23,47 @@ export interface ProductSum {
 export async function checkRowTiles(gpu: GpuContext, sums: readonly ProductSum[]): Promise<KernelFamily> {
   const [first = 1, ...others] = gpu.family.rowTiles;
   const equal = new Set(others);
-  const distinct = new Map(sums.map((sum) => [`${sum.numInputs}/${sum.numRanges}`, sum]));
-  for (const sum of distinct.values()) {
-    for (const blocks of formatsOf(gpu.family, sum.numInputs)) {
-      const [expected, ...results] = await products(gpu, sum, blocks, [first, ...others]);
-      others.forEach((tile, i) => {
-        if (!sameBits(expected, results[i])) equal.delete(tile);
-      });
-    }
+  const distinct = new Map(sums.map((sum) => [`${sum.numInputs}/${sum.numRanges}/${sum.format}`, sum]));
+  // All at once: compiling takes longer than anything else here, and drivers do it on every core.
+  const results = await Promise.all([...distinct.values()].map((sum) => products(gpu, sum, [first, ...others])));
+  for (const [expected, ...rest] of results) {
+    others.forEach((tile, i) => {
+      if (!sameBits(expected, rest[i])) equal.delete(tile);
+    });
   }
   return { ...gpu.family, rowTiles: [first, ...others.filter((tile) => equal.has(tile))] };
 }
 
-/** Random weights in each format for which the family has a kernel of its own. */
-function formatsOf(family: KernelFamily, numInputs: number): WeightBlocks[] {
+/** Random weights that the family holds in `format`. */
+function randomBlocks(format: WeightFormat, numInputs: number): WeightBlocks {
   const values = noise(numInputs * NUM_OUTPUTS, 1);
-  const float: WeightBlocks = { format: "float", values, lowPrecision: false };
-  if (family.name === "portable" || numInputs % BLOCK_INPUTS !== 0) return [float];
+  if (format === "q8") return quantizeQ8(values);
+  if (format !== "q4") return { format: "float", values, lowPrecision: false };
   const scales = noise(values.length / BLOCK_INPUTS, 4);
   const quants = Uint8Array.from(values, (value) => Math.floor(8 + 8 * value));
-  return [float, quantizeQ8(values), { format: "q4", quants, scales, minimums: scales.map((scale) => -8 * scale) }];
+  return { format: "q4", quants, scales, minimums: scales.map((scale) => -8 * scale) };
 }
 
 /** y as u32 bits of a few outputs of a product, of as many rows as the family's largest tile has and one more, by each of `tiles`. */
-async function products(gpu: GpuContext, sum: ProductSum, blocks: WeightBlocks, tiles: readonly number[]) {
+async function products(gpu: GpuContext, sum: ProductSum, tiles: readonly number[]): Promise<Uint32Array[]> {
   const { pool, family } = gpu;
-  const { numInputs, numRanges } = sum;
+  const { numInputs, numRanges, format } = sum;
   const numRows = Math.max(...family.rowTiles) + 1;
   const maxRows = paddedRows(family, numRows);
   const shape = { numInputs, numOutputs: NUM_OUTPUTS };
   const xBytes = activationBytes(family, maxRows, numInputs);
   const inputs = family.name === "matrix" ? toHalf(noise(xBytes / 2, 2)) : noise(xBytes / 4, 2);
   const x: Activation = { buffer: pool.upload(inputs, "x"), maxRows, numInputs };
-  const weights = uploadMatrix(pool, family, shape, blocks, "weights");
-  const results: Uint32Array[] = [];
-  for (const tile of tiles) {
-    const buffer = pool.storage(4 * numRanges * maxRows * NUM_OUTPUTS, "y");
-    const y: Product = { buffer, maxRows, numOutputs: NUM_OUTPUTS, numRanges };
-    results.push(await product({ ...gpu, family: { ...family, rowTiles: [tile] } }, weights, x, y, numRows));
-    pool.destroy(buffer);
-  }
+  const weights = uploadMatrix(pool, family, shape, randomBlocks(format, numInputs), "weights");
+  const results = await Promise.all(
+    tiles.map(async (tile) => {
+      const buffer = pool.storage(4 * numRanges * maxRows * NUM_OUTPUTS, "y");
+      const y: Product = { buffer, maxRows, numOutputs: NUM_OUTPUTS, numRanges };
+      const rows = await product({ ...gpu, family: { ...family, rowTiles: [tile] } }, weights, x, y, numRows);
+      pool.destroy(buffer);
+      return rows;
+    }),
+  );
   for (const buffer of [x.buffer, weights.values, weights.scales]) if (buffer) pool.destroy(buffer);
   return results;
 }

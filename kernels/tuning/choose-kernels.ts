@@ -58,10 +58,13 @@ async function choose(
 ): Promise<KernelChoice> {
   const wanted = (await measured(gpu.family, key, products, tools)) ?? ruleChoice(gpu.family, key, products);
   const family = withChoice(gpu.family, wanted);
-  const sums = products.map(({ shape, whole }) => ({
-    numInputs: shape.numInputs,
-    numRanges: numRanges(family, shape, whole),
-  }));
+  const sums = products.flatMap(({ shape, whole, matrices }) =>
+    matrices.map(({ format }) => ({
+      numInputs: shape.numInputs,
+      numRanges: numRanges(family, shape, whole),
+      format,
+    })),
+  );
   const { rowTiles } = await checkRowTiles({ ...gpu, family }, sums);
   return { ...wanted, rowTiles };
 }

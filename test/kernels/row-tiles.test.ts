@@ -1,12 +1,27 @@
 import { expect, it } from "vitest";
-import { type Binding, checkRowTiles, type KernelSpec, Kernels } from "../../kernels/index.ts";
+import {
+  type Binding,
+  checkRowTiles,
+  type KernelFamily,
+  type KernelSpec,
+  Kernels,
+  type ProductSum,
+} from "../../kernels/index.ts";
 import { FAMILIES, useGpu } from "../support/gpu.ts";
 
 const test = useGpu();
-const SUMS = [64, 260, 1028].map((numInputs) => ({ numInputs, numRanges: 1 }));
+/** Of every format that the family holds weights in. */
+const sumsOf = (family: KernelFamily): ProductSum[] => [
+  ...[64, 260, 1028].map((numInputs) => ({ numInputs, numRanges: 1, format: family.storage })),
+  ...(family.name === "portable" ? [] : (["q8", "q4"] as const)).map((format) => ({
+    numInputs: 96,
+    numRanges: 1,
+    format,
+  })),
+];
 
 it.each(FAMILIES)("every tile of the $name family, $storage, gives the one-row product's bits here", async (family) => {
-  expect(await checkRowTiles(test.context(family), SUMS)).toEqual(family);
+  expect(await checkRowTiles(test.context(family), sumsOf(family))).toEqual(family);
 });
 
 /** Compiles the tile of 4 rows with its sum cut short by four inputs. */
@@ -21,6 +36,6 @@ class WrongTile extends Kernels {
 
 it.each(FAMILIES)("a tile of the $name family, $storage, that differs is not used, the others are", async (family) => {
   const gpu = test.context(family);
-  const { rowTiles } = await checkRowTiles({ ...gpu, kernels: new WrongTile(gpu.device) }, SUMS.slice(0, 1));
+  const { rowTiles } = await checkRowTiles({ ...gpu, kernels: new WrongTile(gpu.device) }, sumsOf(family).slice(0, 1));
   expect(rowTiles).toEqual(family.rowTiles.filter((tile) => tile !== 4));
 });
