@@ -1,4 +1,4 @@
-import { productShapes } from "../engine/runner/kernel-choice.ts";
+import { productShapes } from "../engine/model/product-shapes.ts";
 import {
   type Activation,
   activationBytes,

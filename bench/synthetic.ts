@@ -1,7 +1,8 @@
+import { productShapes } from "../engine/model/product-shapes.ts";
 import { inverseFrequencies } from "../engine/model/rope.ts";
 import type { LlamaConfig } from "../engine/model/types.ts";
 import type { LayerWeights, LlamaWeights } from "../engine/runner/weights.ts";
-import { type GpuContext, logitsStride, ropeTable, type WeightFormat } from "../kernels/index.ts";
+import { type GpuContext, type ProductShape, ropeTable, type WeightFormat } from "../kernels/index.ts";
 import { RandomWeights } from "./random-weights.ts";
 
 const COMMON = { maxPositionEmbeddings: 8192, rmsNormEps: 1e-5, ropeTheta: 500_000 } as const;
@@ -32,25 +33,25 @@ export function syntheticWeights(
   format: WeightFormat,
   maxModelLen: number,
 ): LlamaWeights {
-  const { hiddenSize, vocabSize, numHeads, numKvHeads, headDim, intermediateSize } = config;
+  const { hiddenSize, vocabSize } = config;
+  const shapes = productShapes(config);
   const random = new RandomWeights(gpu);
   const ones = () => gpu.pool.upload(new Float32Array(hiddenSize).fill(1), "norm");
-  const matrix = (numInputs: number, numOutputs: number, label: string) =>
-    random.matrix(format, { numInputs, numOutputs }, label);
+  const matrix = (shape: ProductShape, label: string) => random.matrix(format, shape, label);
   const layers = Array.from(
     { length: config.numLayers },
     (): LayerWeights => ({
       inputNorm: ones(),
-      qkv: matrix(hiddenSize, (numHeads + 2 * numKvHeads) * headDim, "qkv"),
-      output: matrix(numHeads * headDim, hiddenSize, "output"),
+      qkv: matrix(shapes.qkv, "qkv"),
+      output: matrix(shapes.output, "output"),
       mlpNorm: ones(),
-      gateUp: matrix(hiddenSize, 2 * intermediateSize, "gateUp"),
-      down: matrix(intermediateSize, hiddenSize, "down"),
+      gateUp: matrix(shapes.gateUp, "gateUp"),
+      down: matrix(shapes.down, "down"),
     }),
   );
   const weights = {
     embedding: random.embedding(vocabSize, hiddenSize),
-    lmHead: matrix(hiddenSize, logitsStride(vocabSize), "lmHead"),
+    lmHead: matrix(shapes.lmHead, "lmHead"),
     finalNorm: ones(),
     rope: gpu.pool.upload(ropeTable(inverseFrequencies(config), maxModelLen), "rope"),
     layers,

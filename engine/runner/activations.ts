@@ -3,13 +3,14 @@ import {
   activationBytes,
   attentionSplits,
   type GpuContext,
-  logitsStride,
   numRanges,
   type Product,
+  type ProductShape,
   paddedOutputs,
   paddedRows,
 } from "../../kernels/index.ts";
 import { BLOCK_SIZE } from "../../kvcache/ids.ts";
+import { productShapes } from "../model/product-shapes.ts";
 import type { LlamaConfig } from "../model/types.ts";
 
 /** Scratch of one forward pass, reused by every layer. */
@@ -50,7 +51,8 @@ export interface PassLimits {
 
 export function createActivations(gpu: GpuContext, config: LlamaConfig, limits: PassLimits): Activations {
   const { pool, family } = gpu;
-  const { hiddenSize, numHeads, numKvHeads, headDim, intermediateSize, vocabSize } = config;
+  const { hiddenSize, numHeads, headDim, intermediateSize } = config;
+  const shapes = productShapes(config);
   const maxRows = paddedRows(family, limits.maxRows);
   const maxLogits = paddedRows(family, limits.maxLogits);
   const attentionSize = numHeads * headDim;
@@ -58,25 +60,25 @@ export function createActivations(gpu: GpuContext, config: LlamaConfig, limits: 
   const activation = (rows: number, numInputs: number, label: string): Activation => ({
     ...{ buffer: pool.storage(activationBytes(family, rows, numInputs), label), maxRows: rows, numInputs },
   });
-  const product = (rows: number, numInputs: number, outputs: number, label: string, whole = false): Product => {
-    const numOutputs = paddedOutputs(family, outputs);
-    const ranges = numRanges(family, { numInputs, numOutputs }, whole);
+  const product = (rows: number, shape: ProductShape, label: string, whole = false): Product => {
+    const numOutputs = paddedOutputs(family, shape.numOutputs);
+    const ranges = numRanges(family, shape, whole);
     return { buffer: f32(ranges * rows * numOutputs, label), maxRows: rows, numOutputs, numRanges: ranges };
   };
   const numPartials = maxRows * numHeads * attentionSplits(gpu, headDim, BLOCK_SIZE, limits.maxModelLen - 1);
   return {
     hidden: f32(maxRows * hiddenSize, "hidden"),
     normed: activation(maxRows, hiddenSize, "normed"),
-    qkv: product(maxRows, hiddenSize, attentionSize + 2 * numKvHeads * headDim, "qkv"),
+    qkv: product(maxRows, shapes.qkv, "qkv"),
     q: f32(maxRows * attentionSize, "q"),
     partial: f32(numPartials * headDim, "partial"),
     stats: f32(numPartials * 2, "stats"),
     attended: activation(maxRows, attentionSize, "attended"),
-    attentionOut: product(maxRows, attentionSize, hiddenSize, "attentionOut"),
-    mlpOut: product(maxRows, intermediateSize, hiddenSize, "mlpOut"),
-    gateUp: product(maxRows, hiddenSize, 2 * intermediateSize, "gateUp"),
+    attentionOut: product(maxRows, shapes.output, "attentionOut"),
+    mlpOut: product(maxRows, shapes.down, "mlpOut"),
+    gateUp: product(maxRows, shapes.gateUp, "gateUp"),
     gated: activation(maxRows, intermediateSize, "gated"),
     features: activation(maxLogits, hiddenSize, "features"),
-    logits: product(maxLogits, hiddenSize, logitsStride(vocabSize), "logits", true),
+    logits: product(maxLogits, shapes.lmHead, "logits", true),
   };
 }

@@ -7,14 +7,13 @@ import {
   type Gpu,
   type GpuContext,
   type KernelChoice,
-  logitsStride,
   type ModelProduct,
   type PackedMatrix,
-  type ProductShape,
   parseChoice,
   withChoice,
 } from "../../kernels/index.ts";
 import { EngineOptionsError } from "../errors.ts";
+import { productShapes } from "../model/product-shapes.ts";
 import type { LlamaConfig } from "../model/types.ts";
 import type { LlamaWeights } from "./weights.ts";
 
@@ -48,18 +47,6 @@ function toolsOf(device: Gpu, gpu: GpuContext): ChoiceTools {
   const now = () => performance.now();
   const measures = !device.traits.software && device.features.includes("timestamp-query");
   return { chosen, now, cacheDir: defaultCacheDir(), timer: measures ? new DeviceTimer(gpu, now) : undefined };
-}
-
-/** Shapes of a layer's products, and of the LM head; none of its consumers can add ranges. */
-export function productShapes(config: LlamaConfig) {
-  const { hiddenSize, numHeads, numKvHeads, headDim, intermediateSize, vocabSize } = config;
-  return {
-    qkv: { numInputs: hiddenSize, numOutputs: (numHeads + 2 * numKvHeads) * headDim },
-    output: { numInputs: numHeads * headDim, numOutputs: hiddenSize },
-    gateUp: { numInputs: hiddenSize, numOutputs: 2 * intermediateSize },
-    down: { numInputs: intermediateSize, numOutputs: hiddenSize },
-    lmHead: { numInputs: hiddenSize, numOutputs: logitsStride(vocabSize) },
-  } satisfies Record<string, ProductShape>;
 }
 
 function modelProducts(config: LlamaConfig, { layers, lmHead }: LlamaWeights): ModelProduct[] {

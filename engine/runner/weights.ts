@@ -1,13 +1,14 @@
 import {
   type BufferPool,
   type KernelFamily,
-  logitsStride,
   type PackedMatrix,
+  type ProductShape,
   packRows,
   ropeTable,
   stackBlocks,
   uploadMatrix,
 } from "../../kernels/index.ts";
+import { productShapes } from "../model/product-shapes.ts";
 import { inverseFrequencies } from "../model/rope.ts";
 import type { LlamaConfig, WeightSource } from "../model/types.ts";
 
@@ -42,11 +43,11 @@ export function uploadLlama(
   source: WeightSource,
   maxModelLen: number,
 ): LlamaWeights {
-  const { hiddenSize, vocabSize, numHeads, numKvHeads, headDim, intermediateSize } = config;
+  const shapes = productShapes(config);
   const vector = (name: string) => pool.upload(new Float32Array(source.readF32(name)), name);
-  const matrix = (names: readonly string[], numInputs: number, numOutputs: number) => {
+  const matrix = (names: readonly string[], shape: ProductShape) => {
     const blocks = stackBlocks(names.map((name) => source.readBlocks(name)));
-    return uploadMatrix(pool, family, { numInputs, numOutputs }, blocks, names.join("+"));
+    return uploadMatrix(pool, family, shape, blocks, names.join("+"));
   };
 
   const layers = Array.from({ length: config.numLayers }, (_, layer): LayerWeights => {
@@ -55,18 +56,18 @@ export function uploadLlama(
     const mlp = (name: string) => `${at}.mlp.${name}_proj.weight`;
     return {
       inputNorm: vector(`${at}.input_layernorm.weight`),
-      qkv: matrix(["q", "k", "v"].map(attention), hiddenSize, (numHeads + 2 * numKvHeads) * headDim),
-      output: matrix([attention("o")], numHeads * headDim, hiddenSize),
+      qkv: matrix(["q", "k", "v"].map(attention), shapes.qkv),
+      output: matrix([attention("o")], shapes.output),
       mlpNorm: vector(`${at}.post_attention_layernorm.weight`),
-      gateUp: matrix([mlp("gate"), mlp("up")], hiddenSize, 2 * intermediateSize),
-      down: matrix([mlp("down")], intermediateSize, hiddenSize),
+      gateUp: matrix([mlp("gate"), mlp("up")], shapes.gateUp),
+      down: matrix([mlp("down")], shapes.down),
     };
   });
   const embedding = "model.embed_tokens.weight";
   const head = config.tieWordEmbeddings ? embedding : "lm_head.weight";
   return {
     embedding: pool.upload(packRows(family, source.readF32(embedding)), embedding),
-    lmHead: matrix([head], hiddenSize, logitsStride(vocabSize)),
+    lmHead: matrix([head], shapes.lmHead),
     finalNorm: vector("model.norm.weight"),
     rope: pool.upload(ropeTable(inverseFrequencies(config), maxModelLen), "rope"),
     layers,
