@@ -22,7 +22,7 @@ import { ResidentLoop } from "./resident/resident-loop.ts";
 import { contextOfChoice } from "./runner/kernel-choice.ts";
 import { blockBytes } from "./runner/kv-storage.ts";
 import { ModelRunner, type RunnerOptions } from "./runner/model-runner.ts";
-import { type LlamaWeights, uploadLlama } from "./runner/weights.ts";
+import { type LlamaWeights, onDevice } from "./runner/weights.ts";
 import { DraftModelProposer } from "./speculative/draft-model.ts";
 import type { Proposer } from "./speculative/proposer.ts";
 import { NoProposer } from "./speculative/root-only.ts";
@@ -132,7 +132,7 @@ async function loadModel(
   maxModelLen: number,
   given: KernelChoice | undefined,
 ): Promise<LoadedModel> {
-  const weights = "layers" in source ? source : uploadLlama(gpu.pool, gpu.family, config, source, maxModelLen);
+  const weights = onDevice(gpu, config, source, maxModelLen);
   return { config, weights, ...(await contextOfChoice(device, gpu, { config, weights }, given)) };
 }
 

@@ -15,7 +15,7 @@ import { type Activations, createActivations } from "./activations.ts";
 import { BatchBuilder, type BatchSequence, batchLayout } from "./batch.ts";
 import { Inputs } from "./inputs.ts";
 import { KvStorage } from "./kv-storage.ts";
-import { type LlamaWeights, uploadLlama } from "./weights.ts";
+import { type LlamaWeights, onDevice } from "./weights.ts";
 
 export interface RunnerOptions {
   /** Rows of one pass. */
@@ -123,8 +123,7 @@ export class ModelRunner {
     const layout = batchLayout(maxRows, maxLogits, options.maxTableWords);
     const inputs = new Inputs(gpu.device, gpu.pool, layout);
     const activations = createActivations(gpu, config, { maxRows, maxLogits, maxModelLen });
-    const weights =
-      "layers" in model.weights ? model.weights : uploadLlama(gpu.pool, gpu.family, config, model.weights, maxModelLen);
+    const weights = onDevice(gpu, config, model.weights, maxModelLen);
     const kv = await KvStorage.create(gpu, config, { numBlocks, maxMoves: maxRows });
     const bytes = resultBytes(options);
     const results = gpu.pool.storage(2 * bytes, "results");

@@ -1,5 +1,6 @@
 import {
   type BufferPool,
+  type GpuContext,
   type KernelFamily,
   type PackedMatrix,
   type ProductShape,
@@ -33,6 +34,16 @@ export interface LayerWeights {
   /** Rows of gate_proj and up_proj in one matrix. */
   readonly gateUp: PackedMatrix;
   readonly down: PackedMatrix;
+}
+
+/** The weights on the device: as they are, or uploaded from their files now. @throws ModelFileError */
+export function onDevice(
+  { pool, family }: GpuContext,
+  config: LlamaConfig,
+  weights: WeightSource | LlamaWeights,
+  maxModelLen: number,
+): LlamaWeights {
+  return "layers" in weights ? weights : uploadLlama(pool, family, config, weights, maxModelLen);
 }
 
 /** Reads, fuses, repacks and uploads all weights. @throws ModelFileError */
