@@ -16,6 +16,7 @@ export type { HeadShape } from "./ops/attention-types.ts";
 export { type CommitKv, commitKv } from "./ops/commit-kv.ts";
 export { embedding } from "./ops/embedding.ts";
 export {
+  type BatchSections,
   draftCatchUp,
   draftGrow,
   draftPoolBytes,

@@ -1,4 +1,10 @@
-import { ROW_INFO_WORDS, SAMPLING_ROW_BYTES, type SamplingRow, writeSamplingRow } from "../../kernels/index.ts";
+import {
+  type BatchSections,
+  ROW_INFO_WORDS,
+  SAMPLING_ROW_BYTES,
+  type SamplingRow,
+  writeSamplingRow,
+} from "../../kernels/index.ts";
 import { BLOCK_SIZE } from "../../kvcache/ids.ts";
 import type { SamplingParams } from "../sampling-params.ts";
 
@@ -27,18 +33,14 @@ export interface BatchSequence {
   readonly sampling?: { readonly params: SamplingParams; readonly choice: number };
 }
 
-/** Where the batch's arrays lie in one block of memory, in bytes. Offsets are multiples of 256, as bindings need them. */
-export interface BatchLayout {
+/**
+ * Where the batch's arrays lie in one block of memory. Offsets are multiples of 256, as bindings need them; the tables come last,
+ * so that only their words in use need to be sent.
+ */
+export interface BatchLayout extends BatchSections {
   readonly maxRows: number;
   readonly maxLogits: number;
   readonly maxTableWords: number;
-  readonly tokenIds: number;
-  readonly slots: number;
-  readonly rowInfo: number;
-  readonly logitRows: number;
-  readonly samplingRows: number;
-  /** Last, so that only the words in use need to be sent. */
-  readonly tables: number;
   readonly numBytes: number;
 }
 

@@ -14,15 +14,19 @@ export interface LaneParams {
 /** One kernel call over lanes, with its buffers bound. */
 export type LaneOp = (pass: GPUComputePassEncoder, params: LaneParams) => void;
 
-/** Where the arrays of a pass lie in one buffer of u32, in bytes, and how lanes use its tables. */
-export interface LaneBatch {
-  readonly buffer: GPUBuffer;
+/** Where the arrays of a pass lie in one buffer of u32, in bytes. */
+export interface BatchSections {
   readonly tokenIds: number;
   readonly slots: number;
   readonly rowInfo: number;
   readonly logitRows: number;
   readonly samplingRows: number;
   readonly tables: number;
+}
+
+/** A batch's buffer, and how lanes use its tables. */
+export interface LaneBatch extends BatchSections {
+  readonly buffer: GPUBuffer;
   /** Words of a lane's block table: lane l's begins l times as far into the tables. */
   readonly tableWords: number;
   /** Words into the tables where lists of path slots begin. */
