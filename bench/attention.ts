@@ -1,4 +1,4 @@
-import type { Gpu, GpuContext } from "../kernels/index.ts";
+import { type Gpu, type GpuContext, submitPass } from "../kernels/index.ts";
 import { attentionCore, chooseAttentionKernel, numAttentionSplits } from "../kernels/ops/attention-core.ts";
 import type { AttentionKernel, AttentionLayout, AttentionTensors } from "../kernels/ops/attention-types.ts";
 import { AttentionData, type AttentionShape } from "./attention-data.ts";
@@ -122,11 +122,7 @@ async function prepare(
   const op = await attentionCore(gpu, kernel, tensors, layout, { ...data.buffers, ...scratch });
   const call = (pass: GPUComputePassEncoder) => op(pass, size);
   await gpu.guard.run(() => {
-    const encoder = gpu.device.createCommandEncoder();
-    const pass = encoder.beginComputePass();
-    call(pass);
-    pass.end();
-    gpu.device.queue.submit([encoder.finish()]);
+    submitPass(gpu.device, call);
     return gpu.device.queue.onSubmittedWorkDone();
   });
   const maxError = await data.maxError(shape, scratch.out);

@@ -12,6 +12,7 @@ import {
   paddedOutputs,
   paddedRows,
   quantizeQ8,
+  submitPass,
   toHalf,
   uploadMatrix,
   type WeightBlocks,
@@ -138,11 +139,7 @@ async function checkProduct(gpu: GpuContext, format: WeightFormat): Promise<numb
     const op = await matmul({ ...gpu, family: { ...gpu.family, rowTiles: [tile] } }, { weights, x, y });
     const parts = new Float32Array(
       await gpu.guard.run(() => {
-        const encoder = gpu.device.createCommandEncoder();
-        const pass = encoder.beginComputePass();
-        op(pass, { numRows, numSplits: 1, numLogits: 0 });
-        pass.end();
-        gpu.device.queue.submit([encoder.finish()]);
+        submitPass(gpu.device, (pass) => op(pass, { numRows, numSplits: 1, numLogits: 0 }));
         return gpu.pool.read(y.buffer, 0, y.buffer.size);
       }),
     );

@@ -1,5 +1,6 @@
 import { ModelRunner } from "../engine/runner/model-runner.ts";
 import { GREEDY } from "../engine/sampling-params.ts";
+import { submitPass } from "../kernels/index.ts";
 import { numBlocksFor } from "../kvcache/ids.ts";
 import type { BenchModel } from "./bench-model.ts";
 import { median } from "./median.ts";
@@ -106,11 +107,7 @@ async function hostTime(
   const times: number[] = [];
   for (let i = 0; i < numPasses; i++) {
     const startMs = performance.now();
-    const encoder = device.createCommandEncoder();
-    const pass = encoder.beginComputePass();
-    encodePass(pass);
-    pass.end();
-    device.queue.submit([encoder.finish()]);
+    submitPass(device, encodePass);
     times.push(performance.now() - startMs);
     await device.queue.onSubmittedWorkDone();
   }

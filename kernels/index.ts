@@ -52,6 +52,7 @@ export { packRows, storageBytes } from "./ops/storage.ts";
 export { PassTimer } from "./pass-timer.ts";
 export { checkRowTiles, type ProductSum } from "./row-tiles.ts";
 export { StepGuard } from "./step-guard.ts";
+export { submitPass } from "./submit-pass.ts";
 export { type ChoiceTools, choiceKey, chooseKernels } from "./tuning/choose-kernels.ts";
 export { DeviceTimer } from "./tuning/device-timer.ts";
 export { type KernelChoice, type ModelProduct, parseChoice, withChoice } from "./tuning/kernel-choice.ts";

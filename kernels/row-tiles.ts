@@ -3,6 +3,7 @@ import type { KernelFamily } from "./family.ts";
 import type { GpuContext } from "./gpu-context.ts";
 import { matmul } from "./ops/matmul.ts";
 import { type Activation, activationBytes, type Product, paddedRows } from "./ops/product.ts";
+import { submitPass } from "./submit-pass.ts";
 import { type PackedMatrix, uploadMatrix, type WeightFormat } from "./weights/packed-matrix.ts";
 import { BLOCK_INPUTS, quantizeQ8, type WeightBlocks } from "./weights/weight-blocks.ts";
 
@@ -71,11 +72,7 @@ async function products(gpu: GpuContext, sum: ProductSum, tiles: readonly number
 async function product(gpu: GpuContext, weights: PackedMatrix, x: Activation, y: Product, numRows: number) {
   const op = await matmul(gpu, { weights, x, y });
   const bytes = await gpu.guard.run(() => {
-    const encoder = gpu.device.createCommandEncoder();
-    const pass = encoder.beginComputePass();
-    op(pass, { numRows, numSplits: 1, numLogits: 0 });
-    pass.end();
-    gpu.device.queue.submit([encoder.finish()]);
+    submitPass(gpu.device, (pass) => op(pass, { numRows, numSplits: 1, numLogits: 0 }));
     return gpu.pool.read(y.buffer, 0, y.buffer.size);
   });
   const rows = new Uint32Array(bytes);

@@ -5,6 +5,7 @@ import {
   type GpuContext,
   type OpContext,
   storageBytes,
+  submitPass,
 } from "../../kernels/index.ts";
 import { BLOCK_SIZE } from "../../kvcache/ids.ts";
 import type { LlamaConfig } from "../model/types.ts";
@@ -82,11 +83,7 @@ export class KvStorage {
     if (moves.length === 0) return;
     if (moves.length > this.maxMoves) throw new RangeError(`${moves.length} moves, at most ${this.maxMoves}`);
     this.#device.queue.writeBuffer(this.moves, 0, Uint32Array.from(moves.flatMap(({ from, to }) => [from, to])));
-    const encoder = this.#device.createCommandEncoder();
-    const pass = encoder.beginComputePass();
-    this.encodeCommit(pass, 1, moves.length);
-    pass.end();
-    this.#device.queue.submit([encoder.finish()]);
+    submitPass(this.#device, (pass) => this.encodeCommit(pass, 1, moves.length));
   }
 
   /** Encodes the moves that `moves` will hold by then: `numLists` lists, each in order, of `listLen` moves. */

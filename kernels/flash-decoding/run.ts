@@ -3,6 +3,7 @@ import type { Binding } from "../kernel.ts";
 import { attentionCore, chooseAttentionKernel, numAttentionSplits } from "../ops/attention-core.ts";
 import { type AttentionListsShape, attentionLists, listWords } from "../ops/attention-lists.ts";
 import type { AttentionLayout, AttentionTensors } from "../ops/attention-types.ts";
+import { submitPass } from "../submit-pass.ts";
 import type { CheckedArgs } from "./arguments.ts";
 import { byteSize, type CheckedTensor, type Tensor } from "./tensor.ts";
 
@@ -60,12 +61,10 @@ async function compute(
     }),
   ]);
   const bytes = await gpu.guard.run(async () => {
-    const encoder = gpu.device.createCommandEncoder();
-    const pass = encoder.beginComputePass();
-    makeLists(pass, plan.size);
-    attend(pass, plan.size);
-    pass.end();
-    gpu.device.queue.submit([encoder.finish()]);
+    submitPass(gpu.device, (pass) => {
+      makeLists(pass, plan.size);
+      attend(pass, plan.size);
+    });
     return args.onDevice ? undefined : gpu.pool.read(out, 0, outBytes);
   });
   return bytes === undefined ? out : hostResult(args, bytes);

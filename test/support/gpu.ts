@@ -9,6 +9,7 @@ import {
   type Op,
   openGpu,
   type PassSize,
+  submitPass,
 } from "../../kernels/index.ts";
 
 /** CANOPY_TEST_ADAPTER=gpu runs the kernels' tests on a real GPU, with f16 storage too. */
@@ -67,11 +68,9 @@ export async function submit(
   calls: readonly ((pass: GPUComputePassEncoder) => void)[],
 ): Promise<void> {
   await guard.run(async () => {
-    const encoder = device.createCommandEncoder();
-    const pass = encoder.beginComputePass();
-    for (const call of calls) call(pass);
-    pass.end();
-    device.queue.submit([encoder.finish()]);
+    submitPass(device, (pass) => {
+      for (const call of calls) call(pass);
+    });
     await device.queue.onSubmittedWorkDone();
   });
 }
