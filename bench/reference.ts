@@ -27,8 +27,13 @@ export async function compareWithReference(options: EngineOptions): Promise<read
     ),
   );
   await client.close();
-  return prompts.flatMap(({ greedyTokens, top2Margin }, prompt) => {
-    const position = greedyTokens.findIndex((token, at) => texts[prompt]?.tokenIds[at] !== token);
+  return differencesOf(texts.map(({ tokenIds }) => tokenIds));
+}
+
+/** @param texts token ids for each reference prompt, in their order */
+export function differencesOf(texts: readonly (readonly number[])[]): Difference[] {
+  return referencePrompts().flatMap(({ greedyTokens, top2Margin }, prompt) => {
+    const position = greedyTokens.findIndex((token, at) => texts[prompt]?.[at] !== token);
     return position < 0 ? [] : [{ prompt, position, margin: top2Margin[position] ?? Number.POSITIVE_INFINITY }];
   });
 }

@@ -1,13 +1,13 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { referencePrompts } from "../../bench/prompts.ts";
+import { differencesOf, MARGINS } from "../../bench/reference.ts";
 import type { EngineClient } from "../../engine/client.ts";
 import { createEngine } from "../../engine/create.ts";
 import { GREEDY } from "../../engine/sampling-params.ts";
 import { type Generated, generate } from "../support/collect.ts";
 import { ADAPTER } from "../support/gpu.ts";
 
-/** Below this gap between the best two logits, another order of summation, or f16 storage on a GPU, may choose the other. */
-const MARGIN = ADAPTER === "gpu" ? 0.02 : 0.002;
+const MARGIN = MARGINS[ADAPTER === "gpu" ? "f16" : "f32"];
 const END_OF_TURN = 2;
 
 describe.each(["none", "suffix", "draft"] as const)("drafter %s, greedy", (drafter) => {
@@ -27,10 +27,7 @@ describe.each(["none", "suffix", "draft"] as const)("drafter %s, greedy", (draft
   afterAll(() => client.close());
 
   it("gives the reference's tokens for all 16 prompts", () => {
-    const differences = prompts.flatMap(({ greedyTokens, top2Margin }, i) => {
-      const position = greedyTokens.findIndex((token, at) => texts[i]?.tokenIds[at] !== token);
-      return position < 0 ? [] : [{ prompt: i, position, margin: top2Margin[position] ?? Number.POSITIVE_INFINITY }];
-    });
+    const differences = differencesOf(texts.map(({ tokenIds }) => tokenIds));
     console.log(
       `drafter ${drafter}: ${differences.length} of ${prompts.length} texts leave the reference`,
       differences,
