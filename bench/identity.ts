@@ -49,16 +49,18 @@ export function allPairs(drafters: readonly DrafterKind[]): IdentityPair[] {
   );
 }
 
-/** A selection in which every value of every dimension comes up, and each drafter twice with each tree size. */
+/**
+ * A selection in which every value of every dimension comes up with each drafter, and each tree size twice. Drafters share
+ * their batches, so that the plain side of each is computed once.
+ */
 export function coveringPairs(drafters: readonly DrafterKind[]): IdentityPair[] {
   const at = <T>(values: readonly T[], i: number): T => values[i % values.length] as T;
-  return Array.from({ length: 2 * drafters.length * TREE_SIZES.length }, (_, i) => ({
-    drafter: at(drafters, i),
-    treeNodes: at(TREE_SIZES, Math.floor(i / drafters.length)),
+  return Array.from({ length: 2 * TREE_SIZES.length }, (_, i) => ({
+    treeNodes: at(TREE_SIZES, i),
     batchSize: at(BATCH_SIZES, i),
     sampling: at(SAMPLING_CASES, i),
     seed: at(SEEDS, i + Math.floor(i / SEEDS.length)),
-  }));
+  })).flatMap((batch) => drafters.map((drafter) => ({ drafter, ...batch })));
 }
 
 /**

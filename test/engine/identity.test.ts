@@ -18,9 +18,9 @@ const MAX_TOKENS = 112;
 it("the pairs cover every value, each drafter with every tree, batch and way to sample", () => {
   const pairs = coveringPairs(DRAFTERS);
   const values = (of: readonly IdentityPair[], pick: (pair: IdentityPair) => unknown) => new Set(of.map(pick));
-  expect(values(pairs, ({ seed }) => seed)).toEqual(new Set(SEEDS));
   for (const drafter of DRAFTERS) {
     const mine = pairs.filter((pair) => pair.drafter === drafter);
+    expect(values(mine, ({ seed }) => seed)).toEqual(new Set(SEEDS));
     expect(values(mine, ({ treeNodes }) => treeNodes)).toEqual(new Set(TREE_SIZES));
     expect(values(mine, ({ batchSize }) => batchSize)).toEqual(new Set(BATCH_SIZES));
     expect(values(mine, ({ sampling }) => sampling)).toEqual(new Set(SAMPLING_CASES));
