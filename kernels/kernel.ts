@@ -92,12 +92,18 @@ class EncodedState {
 
 /** Compiles each distinct spec once per device. The key is the source itself, so it can never go stale. */
 export class Kernels {
+  /** Threads of a workgroup at most. */
+  readonly maxWorkgroupSize: number;
   readonly #pipelines = new Map<string, Promise<GPUComputePipeline>>();
   readonly #device: GPUDevice;
   readonly #encoded = new EncodedState();
 
   constructor(device: GPUDevice) {
     this.#device = device;
+    this.maxWorkgroupSize = Math.min(
+      device.limits.maxComputeInvocationsPerWorkgroup,
+      device.limits.maxComputeWorkgroupSizeX,
+    );
   }
 
   /** @throws GpuError shader_invalid with the compiler's message. */

@@ -23,7 +23,7 @@ export function addRmsNorm(
   count: (size: PassSize) => number = (size) => size.numRows,
 ): Promise<Op> {
   const portable = context.family.name === "portable";
-  const workgroupSize = portable ? 4 : 128;
+  const workgroupSize = portable ? 4 : threadsOfRow(args.hiddenSize, context.kernels.maxWorkgroupSize);
   const writer = activationWriter(context.family, args.out);
   const reader = args.product ? productReader(args.product) : { shader: [], constants: {} };
   return threadsOp(
@@ -47,4 +47,9 @@ export function addRmsNorm(
     count,
     (size) => [count(size)],
   );
+}
+
+/** A power of two: a thread for each vector of a row, so that all of them are on their way at once. */
+function threadsOfRow(hiddenSize: number, most: number): number {
+  return 2 ** Math.min(Math.floor(Math.log2(most)), Math.ceil(Math.log2(hiddenSize / 4)));
 }

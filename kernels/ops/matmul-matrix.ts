@@ -11,9 +11,8 @@ function division(rows: number): { tokens: number; features: number } {
 export function matrixSpec(format: WeightFormat, x: Activation, y: Product, rows: number): KernelSpec {
   const { tokens, features } = division(rows);
   const numInputTiles = Math.ceil(x.numInputs / MATRIX_TILE.inputs);
-  const staged = format === "f16" ? [] : ["weights_staged_tiles"];
   return {
-    shader: [...staged, `weights_${format}_tiles`, "matmul_matrix"],
+    shader: ["weights_staged", `weights_${format}_tiles`, "matmul_matrix"],
     constants: {
       ...{ FEATURES: features, TOKENS: tokens, COLUMNS: rows / tokens },
       SUBGROUP_SIZE: 32,
