@@ -53,11 +53,12 @@ export function logitsStride(vocabSize: number): number {
   return Math.ceil(vocabSize / 32) * 32;
 }
 
+/** Chunks of a row that `SamplerBuffers` must have room for. */
 export function numChunks(vocabSize: number): number {
   return Math.ceil(vocabSize / chunkSize(vocabSize));
 }
 
-/** Near √V, so that neither the chunks nor their merge is the long pole. */
+/** Of a thread's chunk. Near √V, so that neither the chunks nor their merge is the long pole. */
 function chunkSize(vocabSize: number): number {
   return 2 ** Math.max(5, Math.round(Math.log2(vocabSize) / 2));
 }
@@ -79,53 +80,52 @@ export interface SamplerBuffers {
   readonly logShares: Binding;
 }
 
+/** Of the kernels with barriers: threads of a workgroup, and tokens of a chunk that each has. */
+const GROUP = { threads: 256, tokens: 4 } as const;
+/** Threads that look through a whole row for its cut, at most. */
+const CUT_THREADS = 1024;
+
 /** Draws the topK best tokens of each row by Gumbel-max over the filtered distribution (wgsl/top_k_partial.wgsl). */
 export async function sample(context: OpContext, shape: SamplerShape, buffers: SamplerBuffers): Promise<Op> {
   const { vocabSize, topK } = shape;
-  const chunks = numChunks(vocabSize);
-  const common = {
-    VOCAB_SIZE: vocabSize,
-    LOGITS_STRIDE: logitsStride(vocabSize),
-    TOP_K: topK,
-    NUM_CHUNKS: chunks,
-    CHUNK: chunkSize(vocabSize),
-    WITH_SUMS: shape.withShares ? 1 : 0,
-  };
   const { logits, rows, threshold, candidates, sums, tokens, logShares } = buffers;
-  const count = (size: { numLogits: number }) => size.numLogits;
-  const words = (size: { numLogits: number }) => [size.numLogits];
-  const stage = (shader: readonly string[], constants: object, bindings: Binding[], group: number, perRow: number) =>
+  // Portable kernels have a thread for each row or chunk; the others a workgroup.
+  const grouped = context.family.name !== "portable";
+  const chunk = grouped ? GROUP.threads * GROUP.tokens : chunkSize(vocabSize);
+  const chunks = Math.ceil(vocabSize / chunk);
+  const common = {
+    ...{ VOCAB_SIZE: vocabSize, LOGITS_STRIDE: logitsStride(vocabSize), TOP_K: topK },
+    ...{ NUM_CHUNKS: chunks, CHUNK: chunk, WITH_SUMS: shape.withShares ? 1 : 0 },
+  };
+  const stage = (shader: readonly string[], bindings: readonly Binding[], workgroupSize: number, perRow = 1) =>
     threadsOp(
       context,
-      { shader, constants: { ...constants, WORKGROUP_SIZE: group }, numImmediates: 1 },
+      { shader, constants: { ...common, WORKGROUP_SIZE: workgroupSize }, numImmediates: 1 },
       bindings,
-      group,
-      (size) => count(size) * perRow,
-      words,
+      grouped ? 1 : workgroupSize,
+      ({ numLogits }) => numLogits * perRow,
+      ({ numLogits }) => [numLogits],
     );
-  const stages = await Promise.all([
-    stage(
-      ["sampling_params", "sample_threshold"],
-      { VOCAB_SIZE: vocabSize, LOGITS_STRIDE: logitsStride(vocabSize) },
-      [logits, rows, threshold],
-      4,
-      1,
-    ),
-    stage(
-      ["gumbel", "sampling_params", "top_k_partial"],
-      common,
-      [logits, rows, threshold, candidates, sums],
-      8,
-      chunks,
-    ),
-    stage(
-      ["top_k_merge"],
-      { TOP_K: topK, NUM_CHUNKS: chunks, WITH_SUMS: common.WITH_SUMS },
-      [candidates, sums, tokens, logShares],
-      4,
-      1,
-    ),
-  ]);
+  const [cut, best, merged] = [
+    [logits, rows, threshold],
+    [logits, rows, threshold, candidates, sums],
+    [candidates, sums, tokens, logShares],
+  ] as const;
+  const params = "sampling_params";
+  const cutThreads = Math.min(CUT_THREADS, context.kernels.maxWorkgroupSize);
+  const stages = await Promise.all(
+    grouped
+      ? [
+          stage([params, "sample_threshold_group"], cut, cutThreads),
+          stage(["gumbel", params, "group_best", "top_k_partial_group"], best, GROUP.threads, chunks),
+          stage([params, "group_best", "top_k_merge_group"], merged, GROUP.threads),
+        ]
+      : [
+          stage([params, "sample_threshold"], cut, 4),
+          stage(["gumbel", params, "top_k_partial"], best, 8, chunks),
+          stage(["top_k_merge"], merged, 4),
+        ],
+  );
   return (pass, size) => {
     for (const op of stages) op(pass, size);
   };
