@@ -2,6 +2,7 @@ import { homedir, tmpdir } from "node:os";
 import { join } from "node:path";
 import { create, globals } from "webgpu";
 import { GpuError } from "./errors.ts";
+import { waitQuietly } from "./quiet-wait.ts";
 import { installSwiftShader } from "./swiftshader.ts";
 
 export type AdapterChoice = "auto" | "gpu" | "software";
@@ -112,6 +113,7 @@ async function open(adapter: GPUAdapter): Promise<Gpu> {
       maxStorageBuffersPerShaderStage: limits.maxStorageBuffersPerShaderStage,
     },
   });
+  if (isSoftware(adapter)) waitQuietly();
   return {
     device,
     traits: deviceTraits(adapter),
