@@ -45,7 +45,7 @@ export const ENGINE_DEFAULTS = {
   maxNumSeqs: 8,
   tokenBudget: 128,
   treeNodes: 8,
-  treeDepth: 6,
+  treeDepth: 4,
   treeTopK: 3,
   stepsInFlight: 2,
   profile: false,

@@ -41,7 +41,7 @@ const DEFAULTS = {
   maxQueue: 256,
   drafter: "auto",
   treeNodes: 8,
-  treeDepth: 6,
+  treeDepth: 4,
   treeTopk: 3,
   logLevel: "info",
 };
