@@ -4,7 +4,11 @@ const u32 = new Uint32Array(f32.buffer);
 /** Bits of the IEEE half nearest to `value`, ties to even; overflow becomes infinity. */
 export function toHalfBits(value: number): number {
   f32[0] = value;
-  const bits = u32[0] ?? 0;
+  return halfOf(u32[0] ?? 0);
+}
+
+/** @param bits of an f32 */
+function halfOf(bits: number): number {
   const sign = (bits >>> 16) & 0x8000;
   const magnitude = bits & 0x7fffffff;
   if (magnitude >= 0x7f800000) return sign | (magnitude > 0x7f800000 ? 0x7e00 : 0x7c00);
@@ -34,7 +38,8 @@ export function fromHalfBits(bits: number): number {
 
 export function toHalf(values: Float32Array): Uint16Array<ArrayBuffer> {
   const out = new Uint16Array(values.length);
-  for (let i = 0; i < values.length; i++) out[i] = toHalfBits(values[i] ?? 0);
+  const bits = new Uint32Array(values.buffer, values.byteOffset, values.length);
+  for (let i = 0; i < bits.length; i++) out[i] = halfOf(bits[i] ?? 0);
   return out;
 }
 
