@@ -39,6 +39,11 @@ export async function answer(
     if (plan.stream) context.metrics.countCancellation();
   };
   reply.raw.once("close", onClose);
+  // Gone while its body was read: there is no event to come.
+  if (reply.raw.destroyed) {
+    onClose();
+    throw controller.signal.reason;
+  }
   const ticket = context.admission.enter(plan.choices.length, (reason) => controller.abort(reason));
   let stream: SseStream | undefined;
   try {

@@ -157,7 +157,7 @@ describe("clients that leave", () => {
     };
     await Promise.all(Array.from({ length: 200 }, (_, i) => leave(i).catch(() => undefined)));
     // One that gave up before its request was read never got as far as the engine.
-    expect(app.engine.requests.length).toBeGreaterThan(150);
+    expect(app.engine.requests.length).toBeGreaterThan(100);
     await vi.waitFor(() => expect(app.engine.numAborted).toBe(app.engine.requests.length - 1), 10_000);
     const events = eventsOf((await steady).text)
       .slice(0, -1)
