@@ -1,4 +1,4 @@
-import { fromHalf, type GpuContext, toHalf } from "../kernels/index.ts";
+import { fromHalf, type GpuContext, type HeadShape, toHalf } from "../kernels/index.ts";
 import { attentionReference } from "../kernels/reference/attention.ts";
 
 /** Tree attention of `batch` sequences, each with `context` cached keys and a tree of `rows` nodes. */
@@ -8,7 +8,7 @@ export interface AttentionShape {
   readonly context: number;
 }
 
-/** 8,191 vectors of 128, a prime number: no two heads read the same ones. */
+/** 8,191 vectors of 128, a prime number: no two heads read the same ones, whatever their size. */
 const BLOCK = 8191 * 128;
 /** Rows × heads of a shape that are checked against the reference. */
 const NUM_CHECKED = 24;
@@ -24,15 +24,14 @@ export class AttentionData {
     readonly vCache: GPUBuffer;
     readonly tree: { readonly k: GPUBuffer; readonly v: GPUBuffer };
   };
+  readonly heads: HeadShape;
   readonly #gpu: GpuContext;
   readonly #values: Float32Array;
-  readonly #numHeads: number;
-  readonly #headDim: number;
   #checked: { readonly shape: AttentionShape; readonly rows: readonly CheckedRow[] } | undefined;
 
-  constructor(gpu: GpuContext, shapes: readonly AttentionShape[], numHeads: number, headDim: number) {
+  constructor(gpu: GpuContext, shapes: readonly AttentionShape[], heads: HeadShape) {
     const halves = toHalf(noise(BLOCK));
-    const most = (size: (shape: AttentionShape) => number) => Math.max(...shapes.map(size)) * numHeads * headDim;
+    const most = (size: (shape: AttentionShape) => number) => Math.max(...shapes.map(size)) * heads.headDim;
     const filled = (count: number, label: string, from: number) => {
       const buffer = gpu.pool.storage(2 * count, label);
       for (let at = -from; at < count; at += BLOCK) {
@@ -41,17 +40,17 @@ export class AttentionData {
       }
       return buffer;
     };
-    const numCached = most(({ batch, context }) => batch * context);
-    const numRows = most(({ batch, rows }) => batch * rows);
+    const numCached = most(({ batch, context }) => batch * context * heads.numKvHeads);
+    const numTree = most(({ batch, rows }) => batch * rows * heads.numKvHeads);
+    const numQueries = most(({ batch, rows }) => batch * rows * heads.numHeads);
     this.#gpu = gpu;
     this.#values = fromHalf(halves);
-    this.#numHeads = numHeads;
-    this.#headDim = headDim;
+    this.heads = heads;
     this.buffers = {
-      q: filled(numRows, "q", FROM.q),
+      q: filled(numQueries, "q", FROM.q),
       kCache: filled(numCached, "kCache", FROM.kCache),
       vCache: filled(numCached, "vCache", FROM.vCache),
-      tree: { k: filled(numRows, "kTree", FROM.kTree), v: filled(numRows, "vTree", FROM.vTree) },
+      tree: { k: filled(numTree, "kTree", FROM.kTree), v: filled(numTree, "vTree", FROM.vTree) },
     };
   }
 
@@ -70,12 +69,12 @@ export class AttentionData {
   /** Largest difference from the f64 reference over some rows and heads of `out` f16 [batch, numHeads, rows, headDim]. */
   async maxError(shape: AttentionShape, out: GPUBuffer): Promise<number> {
     const { batch, rows } = shape;
-    const count = batch * this.#numHeads * rows;
-    const actual = new Uint16Array(await this.#gpu.pool.read(out, 0, 2 * count * this.#headDim));
+    const count = batch * this.heads.numHeads * rows;
+    const actual = new Uint16Array(await this.#gpu.pool.read(out, 0, 2 * count * this.heads.headDim));
     if (this.#checked?.shape !== shape) this.#checked = { shape, rows: this.#reference(shape) };
     let worst = 0;
     for (const { item, expected } of this.#checked.rows) {
-      const got = fromHalf(actual.subarray(item * this.#headDim, (item + 1) * this.#headDim));
+      const got = fromHalf(actual.subarray(item * this.heads.headDim, (item + 1) * this.heads.headDim));
       for (const [d, value] of expected.entries()) {
         const error = Math.abs(value - (got[d] ?? Number.NaN));
         worst = Number.isNaN(error) ? Number.POSITIVE_INFINITY : Math.max(worst, error);
@@ -85,14 +84,15 @@ export class AttentionData {
   }
 
   #reference({ batch, rows, context }: AttentionShape): CheckedRow[] {
-    const count = batch * this.#numHeads * rows;
+    const count = batch * this.heads.numHeads * rows;
     return Array.from({ length: NUM_CHECKED }, (_, i) => {
       const item = Math.floor(((i + 0.5) * count) / NUM_CHECKED + i) % count;
       const head = Math.floor(item / rows);
+      const kvHead = Math.floor((head * this.heads.numKvHeads) / this.heads.numHeads);
       const path = pathOf(item % rows);
       const keys = (from: number, treeFrom: number) => [
-        ...Array.from({ length: context }, (_, position) => this.#vector(from, head * context + position)),
-        ...path.map((node) => this.#vector(treeFrom, head * rows + node)),
+        ...Array.from({ length: context }, (_, position) => this.#vector(from, kvHead * context + position)),
+        ...path.map((node) => this.#vector(treeFrom, kvHead * rows + node)),
       ];
       const query = this.#vector(FROM.q, item);
       return {
@@ -104,8 +104,8 @@ export class AttentionData {
 
   /** Vector `index` of a tensor of vectors of headDim. */
   #vector(from: number, index: number): Float32Array {
-    const at = (from + index * this.#headDim) % BLOCK;
-    return this.#values.subarray(at, at + this.#headDim);
+    const at = (from + index * this.heads.headDim) % BLOCK;
+    return this.#values.subarray(at, at + this.heads.headDim);
   }
 }
 

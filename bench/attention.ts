@@ -1,6 +1,6 @@
 import { type Gpu, type GpuContext, submitPass } from "../kernels/index.ts";
 import { attentionCore, chooseAttentionKernel, numAttentionSplits } from "../kernels/ops/attention-core.ts";
-import type { AttentionKernel, AttentionLayout, AttentionTensors } from "../kernels/ops/attention-types.ts";
+import type { AttentionKernel, AttentionLayout, AttentionTensors, HeadShape } from "../kernels/ops/attention-types.ts";
 import { AttentionData, type AttentionShape } from "./attention-data.ts";
 import type { BenchDevice } from "./bench-device.ts";
 import { median } from "./median.ts";
@@ -26,21 +26,20 @@ export interface AttentionFigure extends AttentionShape {
 export const TABLE_SHAPES: readonly AttentionShape[] = [1, 2, 8].flatMap((batch) =>
   [16, 64, 128].flatMap((rows) => [64, 256, 1024, 4096].map((context) => ({ batch, rows, context }))),
 );
-const NUM_HEADS = 32;
-const HEAD_DIM = 128;
+export const DEFAULT_HEADS: HeadShape = { numHeads: 32, numKvHeads: 32, headDim: 128 };
 const CALLS_IN_A_ROW = 20;
 const COLD_CALLS = 15;
 const FLUSH_BYTES = 2 ** 27;
 /** Halves hold results below 1 to 2⁻¹²; weights rounded to halves add 2⁻¹¹. Wrong keys show as errors of 0.01 and more. */
 const TOLERANCE = 2 ** -9;
 
-/** "matrix64:512": kernel (portable, subgroup, matrix, or matrix with the tile's rows) and split size. @throws Error */
+/** "matrix32:512": kernel (portable, subgroup, matrix, or matrix with the tile's rows) and split size. @throws Error */
 export function parseVariant(name: string): AttentionVariant {
-  const [, kind, rows, split] = /^(portable|subgroup|matrix)(16|32|64)?:(\d+)$/.exec(name) ?? [];
+  const [, kind, rows, split] = /^(portable|subgroup|matrix)(16|32)?:(\d+)$/.exec(name) ?? [];
   const splitSize = Number(split);
   if (kind === "portable" || kind === "subgroup") return { name, kernel: { kind }, splitSize };
-  if (kind !== "matrix") throw new Error(`${name} is no variant: say for example subgroup:256 or matrix64:512`);
-  const tileRows = Number(rows) as 16 | 32 | 64;
+  if (kind !== "matrix") throw new Error(`${name} is no variant: say for example subgroup:256 or matrix32:512`);
+  const tileRows = Number(rows) as 16 | 32;
   return { name, kernel: rows === undefined ? { kind } : { kind, tileRows }, splitSize };
 }
 
@@ -53,9 +52,19 @@ export function parseShape(text: string): AttentionShape {
   return { batch, rows, context };
 }
 
+/** "32x8x64": heads, KV heads, head size, a power of two from 8 to 128 (AttentionData repeats vectors of 128). @throws Error */
+export function parseHeads(text: string): HeadShape {
+  const [numHeads = 0, numKvHeads = 0, headDim = 0] = text.split("x").map(Number);
+  const counts = [numHeads, numKvHeads, numHeads / numKvHeads];
+  if (!counts.every((count) => Number.isInteger(count) && count > 0) || ![8, 16, 32, 64, 128].includes(headDim)) {
+    throw new Error(`${text} are no heads: say for example 32x8x64, with head sizes of 8, 16, 32, 64 or 128`);
+  }
+  return { numHeads, numKvHeads, headDim };
+}
+
 function defaultVariants({ traits }: Gpu, { family }: GpuContext): readonly AttentionVariant[] {
   const names = traits.matrices
-    ? [16, 64].flatMap((rows) => [256, 512, 1024, 2048].map((splitSize) => `matrix${rows}:${splitSize}`))
+    ? [16, 32].flatMap((rows) => [256, 512, 1024, 2048].map((splitSize) => `matrix${rows}:${splitSize}`))
     : [`${family.name}:${family.splitSize}`];
   return names.map(parseVariant);
 }
@@ -67,11 +76,12 @@ function defaultVariants({ traits }: Gpu, { family }: GpuContext): readonly Atte
  */
 export async function* measureAttention(
   on: BenchDevice,
+  heads: HeadShape,
   shapes: readonly AttentionShape[],
   wanted: readonly AttentionVariant[] | undefined,
 ): AsyncGenerator<AttentionFigure, void> {
   const { device, gpu } = on;
-  const data = new AttentionData(gpu, shapes, NUM_HEADS, HEAD_DIM);
+  const data = new AttentionData(gpu, shapes, heads);
   const flush = device.traits.software ? undefined : gpu.pool.storage(FLUSH_BYTES, "flush");
   for (const shape of shapes) {
     const prepared: PreparedCall[] = [];
@@ -99,24 +109,25 @@ async function prepare(
   { name, kernel, splitSize }: AttentionVariant,
 ): Promise<PreparedCall> {
   const { batch, rows, context } = shape;
+  const { numHeads, headDim } = data.heads;
   const tensors: AttentionTensors = {
-    ...{ numHeads: NUM_HEADS, numKvHeads: NUM_HEADS, headDim: HEAD_DIM, qHeads: NUM_HEADS },
-    ...{ ioType: "f16", kvType: "f16", infoHeads: 1, hasBias: false, treeBuffers: true, window: 0 },
+    ...{ ...data.heads, qHeads: numHeads, ioType: "f16", kvType: "f16" },
+    ...{ infoHeads: 1, hasBias: false, treeBuffers: true },
   };
-  const layout: AttentionLayout = { rowsPerBatch: rows, pageSize: context, splitSize, scale: HEAD_DIM ** -0.5 };
+  const layout: AttentionLayout = { rowsPerBatch: rows, pageSize: context, splitSize, scale: headDim ** -0.5 };
   if (kernel.kind === "matrix") {
     const can = chooseAttentionKernel({ family: { ...gpu.family, name: "matrix" } }, tensors, layout);
-    if (can !== "matrix") throw new Error(`${name} does not fit pages of ${context}`);
+    if (can !== "matrix") throw new Error(`${name} does not fit heads of ${headDim}`);
   }
   const { longest, rowInfo, tables } = data.lists(shape);
   const numSplits = numAttentionSplits(kernel.kind, layout, tensors, longest, context);
   const size = { numRows: batch * rows, numSplits, numLogits: 0 };
-  const numPartials = size.numRows * NUM_HEADS * numSplits;
+  const numPartials = size.numRows * numHeads * numSplits;
   const scratch = {
     rowInfo: gpu.pool.upload(rowInfo, "rowInfo"),
     tables: gpu.pool.upload(tables, "tables"),
-    out: gpu.pool.storage(2 * size.numRows * NUM_HEADS * HEAD_DIM, "out"),
-    partial: gpu.pool.storage(4 * numPartials * HEAD_DIM, "partial"),
+    out: gpu.pool.storage(2 * size.numRows * numHeads * headDim, "out"),
+    partial: gpu.pool.storage(4 * numPartials * headDim, "partial"),
     stats: gpu.pool.storage(8 * numPartials, "stats"),
   };
   const op = await attentionCore(gpu, kernel, tensors, layout, { ...data.buffers, ...scratch });

@@ -5,7 +5,6 @@ import {
   type Gpu,
   type GpuContext,
   type KernelChoice,
-  MAX_TREE_PATH,
   openGpu,
 } from "../kernels/index.ts";
 import { BlockManager } from "../kvcache/block-manager.ts";
@@ -189,17 +188,13 @@ async function createResident(
 
 /** Sizes that follow from the options and the model. @throws EngineOptionsError naming value, limit and way out. */
 function planEngine(settings: Settings, gpu: GpuContext, config: LlamaConfig, draft: LlamaConfig) {
-  const { maxNumSeqs, tokenBudget, treeNodes, treeDepth } = settings;
+  const { maxNumSeqs, tokenBudget, treeNodes } = settings;
   const longest = Math.min(config.maxPositionEmbeddings, draft.maxPositionEmbeddings);
   const maxModelLen = settings.maxModelLen ?? longest;
   refuseIf(maxModelLen > longest, `max-model-len is ${maxModelLen}, but the model holds at most ${longest} tokens`);
   refuseIf(
     tokenBudget < maxNumSeqs,
     `token-budget is ${tokenBudget}: it must be at least max-num-seqs (${maxNumSeqs}), a row for each stream`,
-  );
-  refuseIf(
-    gpu.family.name === "matrix" && treeDepth > MAX_TREE_PATH,
-    `tree-depth is ${treeDepth}, but attention on this device follows paths of at most ${MAX_TREE_PATH} nodes`,
   );
   const blocksPerSequence = numBlocksFor(maxModelLen + treeNodes);
   const affordable = Math.floor(DEFAULT_KV_BYTES / blockBytes(gpu, config));

@@ -11,7 +11,7 @@ export { createGpuContext, type GpuContext } from "./gpu-context.ts";
 export { type Binding, type BoundKernel, type Grid, type KernelSpec, Kernels, shaderSource } from "./kernel.ts";
 export type { Op, OpContext, PassSize } from "./op.ts";
 export { type AddRmsNormArgs, addRmsNorm } from "./ops/add-rms-norm.ts";
-export { type AttentionArgs, attention, attentionSplits, MAX_TREE_PATH, ROW_INFO_WORDS } from "./ops/attention.ts";
+export { type AttentionArgs, attention, attentionSplits, ROW_INFO_WORDS } from "./ops/attention.ts";
 export type { HeadShape } from "./ops/attention-types.ts";
 export { type CommitKv, commitKv } from "./ops/commit-kv.ts";
 export { embedding } from "./ops/embedding.ts";

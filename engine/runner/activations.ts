@@ -9,7 +9,6 @@ import {
   paddedOutputs,
   paddedRows,
 } from "../../kernels/index.ts";
-import { BLOCK_SIZE } from "../../kvcache/ids.ts";
 import { productShapes } from "../model/product-shapes.ts";
 import type { LlamaConfig } from "../model/types.ts";
 
@@ -65,7 +64,7 @@ export function createActivations(gpu: GpuContext, config: LlamaConfig, limits: 
     const ranges = numRanges(family, shape, whole);
     return { buffer: f32(ranges * rows * numOutputs, label), maxRows: rows, numOutputs, numRanges: ranges };
   };
-  const numPartials = maxRows * numHeads * attentionSplits(gpu, headDim, BLOCK_SIZE, limits.maxModelLen - 1);
+  const numPartials = maxRows * numHeads * attentionSplits(gpu, headDim, limits.maxModelLen - 1);
   return {
     hidden: f32(maxRows * hiddenSize, "hidden"),
     normed: activation(maxRows, hiddenSize, "normed"),

@@ -8,7 +8,6 @@ import {
   PassTimer,
   sample,
 } from "../../kernels/index.ts";
-import { BLOCK_SIZE } from "../../kvcache/ids.ts";
 import { llama } from "../model/llama.ts";
 import type { LlamaConfig, WeightSource } from "../model/types.ts";
 import { type Activations, createActivations } from "./activations.ts";
@@ -161,7 +160,7 @@ export class ModelRunner {
 
   /** @param maxPosition highest position of any row, or more: how many splits there are never shows in a result */
   sizeOf(numRows: number, numLogits: number, maxPosition: number): PassSize {
-    const numSplits = attentionSplits(this.#gpu, this.#config.headDim, BLOCK_SIZE, maxPosition);
+    const numSplits = attentionSplits(this.#gpu, this.#config.headDim, maxPosition);
     return { numRows, numLogits, numSplits };
   }
 

@@ -2,6 +2,7 @@ import type { GpuContext } from "../gpu-context.ts";
 import type { Binding } from "../kernel.ts";
 import { attentionCore, chooseAttentionKernel, numAttentionSplits } from "../ops/attention-core.ts";
 import { type AttentionListsShape, attentionLists, listWords } from "../ops/attention-lists.ts";
+import { MATRIX_SPLIT_UNIT } from "../ops/attention-matrix.ts";
 import type { AttentionLayout, AttentionTensors } from "../ops/attention-types.ts";
 import { submitPass } from "../submit-pass.ts";
 import type { CheckedArgs } from "./arguments.ts";
@@ -83,16 +84,12 @@ function planCall(gpu: GpuContext, args: CheckedArgs) {
   };
   const tensors: AttentionTensors = {
     ...{ numHeads, numKvHeads, headDim, qHeads: numHeads, ioType: dtype, kvType: dtype, infoHeads: maskHeads },
-    ...{ hasBias: maskType !== "bool", treeBuffers: true, window: 0 },
+    ...{ hasBias: maskType !== "bool", treeBuffers: true },
   };
-  // A cache without a table is one page a sequence, which no row leaves: to the kernels its size is as good as any.
   const pageSize = Math.max(1, args.pageSize);
-  const kind = chooseAttentionKernel(gpu, tensors, {
-    pageSize: hasPages ? pageSize : LEAST_SPLIT,
-    splitSize: LEAST_SPLIT,
-  });
+  const kind = chooseAttentionKernel(gpu, tensors, { splitSize: LEAST_SPLIT });
   const splitSize = chooseSplit(
-    kind === "matrix" ? leastMultiple(blockSize, 64) : blockSize,
+    kind === "matrix" ? leastMultiple(blockSize, MATRIX_SPLIT_UNIT) : blockSize,
     maxSeqLen,
     bsz * numKvHeads,
   );

@@ -1,6 +1,6 @@
 import type { Binding, KernelSpec } from "../kernel.ts";
 import { type Op, type OpContext, type PassSize, threadsOp } from "../op.ts";
-import { matrixOp, matrixSplits } from "./attention-matrix.ts";
+import { MATRIX_SPLIT_UNIT, matrixOp } from "./attention-matrix.ts";
 import type { AttentionBuffers, AttentionKernel, AttentionLayout, AttentionTensors } from "./attention-types.ts";
 import { activationWriter } from "./product.ts";
 
@@ -8,10 +8,9 @@ import { activationWriter } from "./product.ts";
 export function chooseAttentionKernel(
   { family }: Pick<OpContext, "family">,
   tensors: Pick<AttentionTensors, "headDim" | "kvType">,
-  layout: Pick<AttentionLayout, "pageSize" | "splitSize">,
+  layout: Pick<AttentionLayout, "splitSize">,
 ): AttentionKernel["kind"] {
-  const fits =
-    tensors.kvType === "f16" && tensors.headDim % 16 === 0 && layout.pageSize % 16 === 0 && layout.splitSize % 64 === 0;
+  const fits = tensors.kvType === "f16" && tensors.headDim % 16 === 0 && layout.splitSize % MATRIX_SPLIT_UNIT === 0;
   if (family.name === "matrix" && fits) return "matrix";
   return family.name === "portable" ? "portable" : "subgroup";
 }
@@ -22,12 +21,11 @@ export function chooseAttentionKernel(
 export function numAttentionSplits(
   kind: AttentionKernel["kind"],
   { splitSize }: Pick<AttentionLayout, "splitSize">,
-  { window }: Pick<AttentionTensors, "window">,
+  { treeBuffers }: Pick<AttentionTensors, "treeBuffers">,
   maxKeys: number,
   maxLinear: number = maxKeys,
 ): number {
-  if (kind === "matrix") return matrixSplits(splitSize, Math.min(Math.max(0, maxKeys - window), maxLinear));
-  return Math.max(1, Math.ceil(maxKeys / splitSize));
+  return Math.max(1, Math.ceil((kind === "matrix" && treeBuffers ? maxLinear : maxKeys) / splitSize));
 }
 
 /** Attention of every row to its own keys. A pass's `numSplits` is at least `numAttentionSplits` of its longest row. */
@@ -113,7 +111,6 @@ function constantsOf({ kind }: AttentionKernel, tensors: AttentionTensors) {
     HEAD_DIM: tensors.headDim,
     INFO_HEADS: tensors.infoHeads,
     MATRIX: kind === "matrix" ? 1 : 0,
-    WINDOW: tensors.window,
     Q_HEADS: tensors.qHeads,
     HAS_BIAS: tensors.hasBias ? 1 : 0,
     TREE_BUFFERS: tensors.treeBuffers ? 1 : 0,

@@ -2,19 +2,13 @@ import type { Binding, KernelSpec } from "../kernel.ts";
 import type { Op, OpContext, PassSize } from "../op.ts";
 import type { AttentionTensors, MatrixTile } from "./attention-types.ts";
 
-/** Threads of a subgroup; a family has matrix attention only where they are this many. */
-const SUBGROUP = 32;
+/** Splits are whole segments of the kernel (wgsl/attention_matrix_entries.wgsl, SEGMENT). */
+export const MATRIX_SPLIT_UNIT = 128;
 
-type TileRows = 16 | 32 | 64;
+/** 8 subgroups of 32 threads; a family is a matrix family only where subgroups are so large. */
+const WORKGROUP_SIZE = 256;
 
-/**
- * Parts of the longest row: its splits and one part for its tail, or 1 where all of it is done in one.
- * @param maxHead at least the longest head of a row (attention_rows.wgsl, head_keys)
- */
-export function matrixSplits(splitSize: number, maxHead: number): number {
-  const numSplits = Math.ceil((Math.floor(maxHead / 16) * 16) / splitSize);
-  return numSplits <= 1 ? 1 : numSplits + 1;
-}
+type TileRows = NonNullable<MatrixTile["tileRows"]>;
 
 /** The parts of attention by subgroup matrices (wgsl/attention_matrix.wgsl), in tiles as tall as the pass makes worthwhile. */
 export async function matrixOp(
@@ -26,8 +20,8 @@ export async function matrixOp(
   immediates: (size: PassSize) => readonly number[],
 ): Promise<Op> {
   const { numHeads, numKvHeads, headDim } = tensors;
-  // A tile of 64 queries of 256 dimensions would not fit workgroup memory.
-  const heights: readonly TileRows[] = kernel.tileRows ? [kernel.tileRows] : headDim > 128 ? [16, 32] : [16, 64];
+  // Workgroup memory holds 32 rows of at most 128 dimensions.
+  const heights: readonly TileRows[] = headDim > 128 ? [16] : kernel.tileRows ? [kernel.tileRows] : [16, 32];
   const kernels = await Promise.all(
     heights.map(async (rows) => ({
       rows,
@@ -37,24 +31,22 @@ export async function matrixOp(
   const words = new Uint32Array(spec.numImmediates);
   return (pass, size) => {
     const numItems = size.numRows * (numHeads / numKvHeads);
-    const tall = kernels.findLast(({ rows }) => size.numSplits > 1 && rows <= numItems) ?? kernels[0];
+    const tile = kernels.find(({ rows }) => numItems <= rows) ?? kernels.at(-1);
     words.set(immediates(size));
-    tall?.kernel.dispatch(pass, [Math.ceil(numItems / tall.rows), numKvHeads, size.numSplits], words);
+    tile?.kernel.dispatch(pass, [Math.ceil(numItems / tile.rows), numKvHeads, size.numSplits], words);
   };
 }
 
 function tileSpec(spec: KernelSpec, { treeBuffers }: AttentionTensors, rows: TileRows): KernelSpec {
-  const warpRows = rows === 16 ? 1 : 2;
-  const numWarps = (4 * rows) / 16 / warpRows;
   return {
     ...spec,
     shader: [
       ...spec.shader,
       treeBuffers ? "attention_keys_matrix_tree" : "attention_keys_matrix",
-      "attention_matrix_tail",
+      "attention_matrix_entries",
       "attention_matrix",
     ],
-    constants: { ...spec.constants, ROWS: rows, WARP_ROWS: warpRows, WORKGROUP_SIZE: numWarps * SUBGROUP },
+    constants: { ...spec.constants, ROWS: rows, WORKGROUP_SIZE },
     enables: ["f16", "subgroups", "chromium_experimental_subgroup_matrix"],
   };
 }

@@ -22,8 +22,6 @@ export interface AttentionTensors extends HeadShape {
   readonly hasBias: boolean;
   /** Tree keys lie in buffers of their own; cache pages are [numKvHeads, pageSize] then, else [pageSize, numKvHeads]. */
   readonly treeBuffers: boolean;
-  /** Longest tree path for which a row's bits are the same whether its last keys come by table or by path (matrix kernel). */
-  readonly window: number;
 }
 
 /** What may differ from call to call; no kernel is compiled for it. */
@@ -56,7 +54,7 @@ export interface AttentionBuffers {
 export interface MatrixTile {
   readonly kind: "matrix";
   /** By default it depends on the pass; the bits of a row do not. */
-  readonly tileRows?: 16 | 32 | 64;
+  readonly tileRows?: 16 | 32;
 }
 
 export type AttentionKernel = { readonly kind: "portable" } | { readonly kind: "subgroup" } | MatrixTile;

@@ -7,9 +7,6 @@ import type { Activation } from "./product.ts";
 /** u32 words of one row of `rowInfo`: table offset, position, linear length, offset of its list of tree keys. */
 export const ROW_INFO_WORDS = 4;
 
-/** With matrices, tree paths may be this long: then a row's bits do not show which of its keys were still in the tree. */
-export const MAX_TREE_PATH = 16;
-
 export interface AttentionArgs {
   /** f32 [numRows, numHeads, headDim] */
   readonly q: GPUBuffer;
@@ -27,15 +24,10 @@ export interface AttentionArgs {
 }
 
 /** Splits of a pass whose longest row is at `maxPosition`: what `PassSize.numSplits` must be at least. */
-export function attentionSplits(
-  context: Pick<OpContext, "family">,
-  headDim: number,
-  blockSize: number,
-  maxPosition: number,
-): number {
+export function attentionSplits(context: Pick<OpContext, "family">, headDim: number, maxPosition: number): number {
   const { splitSize, storage } = context.family;
-  const kind = chooseAttentionKernel(context, { headDim, kvType: storage }, { pageSize: blockSize, splitSize });
-  return numAttentionSplits(kind, { splitSize }, { window: MAX_TREE_PATH }, maxPosition + 1);
+  const kind = chooseAttentionKernel(context, { headDim, kvType: storage }, { splitSize });
+  return numAttentionSplits(kind, { splitSize }, { treeBuffers: false }, maxPosition + 1);
 }
 
 /**
@@ -49,7 +41,7 @@ export function attention(context: OpContext, heads: HeadShape, args: AttentionA
   const tensors: AttentionTensors = {
     ...heads,
     ...{ qHeads: heads.numHeads, ioType: "f32", kvType: storage, activationRows: out.maxRows },
-    ...{ infoHeads: 1, hasBias: false, treeBuffers: false, window: MAX_TREE_PATH },
+    ...{ infoHeads: 1, hasBias: false, treeBuffers: false },
   };
   const kind = chooseAttentionKernel(context, tensors, layout);
   return attentionCore(context, { kind }, tensors, layout, { ...buffers, out: out.buffer });

@@ -1,11 +1,28 @@
-// Keys and values for attention_matrix: the cache as halves, as matrices load it; tree keys lie in the cache too.
-//   k_cache, v_cache  f16 [numPages, page_size, NUM_KV_HEADS, HEAD_DIM], or NUM_KV_HEADS before page_size
-@group(0) @binding(1) var<storage, read> k_cache: array<f16>;
-@group(0) @binding(2) var<storage, read> v_cache: array<f16>;
+// Keys and values for attention_matrix: halves, eight to a vector; tree keys lie in the cache too.
+//   k_cache, v_cache  vec4u [numPages, page_size, NUM_KV_HEADS, HEAD_DIM / 8], or NUM_KV_HEADS before page_size
+// A place is the first quad of a key (attention_rows); 16 keys from a place on lie one after another.
+@group(0) @binding(1) var<storage, read> k_cache: array<vec4u>;
+@group(0) @binding(2) var<storage, read> v_cache: array<vec4u>;
 
-fn k_half(place: u32, d: u32) -> f16 { return k_cache[4u * place + d]; }
+/** The place of no key: there are zeros. */
+const NO_KEY = 0xffffffffu;
 
-fn v_halves(place: u32, d: u32) -> vec4f {
-  let at = 4u * place + d;
-  return vec4f(f32(v_cache[at]), f32(v_cache[at + 1u]), f32(v_cache[at + 2u]), f32(v_cache[at + 3u]));
+fn k_vector(place: u32, vector: u32) -> vec4u {
+  if (place == NO_KEY) { return vec4u(); }
+  return k_cache[place / 2u + vector];
+}
+
+fn v_vector(place: u32, vector: u32) -> vec4u {
+  if (place == NO_KEY) { return vec4u(); }
+  return v_cache[place / 2u + vector];
+}
+
+/** Dimensions 16 · block … of 16 keys, a column each. */
+fn k_matrix(place: u32, block: u32) -> Right {
+  return subgroupMatrixLoad<Right, col_major>(&k_cache, place / 2u + 2u * block, KEY_STRIDE);
+}
+
+/** Dimensions 16 · block … of 16 values, a row each. */
+fn v_matrix(place: u32, block: u32) -> Right {
+  return subgroupMatrixLoad<Right, row_major>(&v_cache, place / 2u + 2u * block, KEY_STRIDE);
 }

@@ -1,65 +1,62 @@
-// As attention_portable, with subgroup matrices (f16 × f16 → f32, 16 × 16 × 16). One workgroup a (tile, KV head, split): a tile is
-// ROWS consecutive items, item = row · GROUP + head in the KV head's group, so that all rows of a tree and all heads of a group
-// read each key and value once. Runs of rows of one table (one sequence) are done in turn.
+// As attention_portable, with subgroup matrices (f16 × f16 → f32, 16 × 16 × 16). One workgroup of 8 subgroups a (tile, KV head,
+// split): a tile is ROWS (16 or 32) consecutive items, item = row · GROUP + head in the KV head's group, so that all rows of a tree
+// and all heads of a group use each key and value that is loaded. Positions are done in segments of SEGMENT, from fresh state each:
+//   S = Q Kᵀ   a subgroup has 16 positions; dimensions ascending, 16 at a time
+//   P = f16(exp(scale · S + bias − max)), 0 for keys that a row does not have; total = Σ P, sixteen lanes a row
+//   O = P V    a subgroup has 16 dimensions and one of PARTS ranges of the positions, ascending, 16 at a time; parts are then added
+// and folded in ascending order as attention_merge folds splits. Keys and values go from storage straight into matrices where 16
+// positions lie one after another; others (paths of trees, a row's last ones) through workgroup memory. attention_matrix_entries
+// says which keys are for which rows: entry by entry, rows that an entry is not for are zeros in Q and in P.
 //
-// A row's first head_keys (attention_rows), a multiple of 16, go by chunks of CHUNK absolute positions:
-//   S = Q Kᵀ   by matrices, dimensions ascending;  P = f16(exp(scale · S − max of the chunk)), 0 beyond the row's own keys
-//   O = P V    by matrices from zero, positions ascending;  then the row's state folds O as parts fold: acc · keep + O · add
-// The rest of its keys, where rows of a tree part, are attention_matrix_tail's.
-//
-// Why a row's bits depend on its own keys alone. (1) An element of a matrix product depends on its row and column only, never on
-// what the tile's other rows or columns hold. (2) Chunks, splits and the end of the head follow from the row's number of keys;
-// keys of other rows have P = 0 and add exactly 0, and lie before some row's end, so that they hold numbers. (3) The head
-// ends WINDOW keys before the row does, so that keys that may still lie in a tree are never in it: committed or not, a key takes
-// the same road. (4) A tile's state of rows that have no key here is kept · exp(0) + 0. (5) All sums of a row are taken in an
-// order that ROWS does not enter. Pages, tables, grid and tile only say where things lie.
+// Why a row's bits depend on its own keys alone. (1) An element of a matrix product depends on its row and its column only. (2) A
+// row's keys stand in their places by position, wherever they lie: segment ⌊position / SEGMENT⌋, column position mod SEGMENT. (3) In
+// columns that are not a row's, its P is 0, and so are its rows of Q and P in entries that are not its own: they add exactly 0 to
+// its sums, since what is multiplied is some row's key or zero. Segments without keys of a row scale its state by exp(0) and add
+// 0. (4) The order of all sums is fixed and ROWS does not enter it. Tile, grid, batch, pages and what is committed only say where
+// things lie. With trees in buffers of their own (the operator), tree keys are further segments by tree index.
 //
 //   q  io_quad [numBatches, Q_HEADS, rows_per_batch, HEAD_DIM / 4];  the rest: attention_rows, attention_keys_matrix*, attention_result
-// Warp w of a tile product [ROWS, 64] computes columns 16 (w % 4) … and WARP_ROWS blocks of 16 rows. Thread t of a fold or of the
-// output owns quad t % 16 of each 64 dimensions, and rows t / 16, t / 16 + ROW_STEP, …. Reference: reference/attention.ts
+// Matrices have names: drivers keep an array that a loop indexes in memory. Reference: reference/attention.ts
 @group(0) @binding(5) var<storage, read> q: array<io_quad>;
 
-const SUBGROUP = 32u;
-const CHUNK = 64u;
-/** Of a row of workgroup memory: 8 more than its elements, or a tile's rows would meet in one bank. */
-const STRIDE = 72u;
-const Q_STRIDE = HEAD_DIM + 8u;
-const KEY_STRIDE = select(NUM_KV_HEADS * HEAD_DIM, HEAD_DIM, HEAD_MAJOR == 1);
-const GROUP = NUM_HEADS / NUM_KV_HEADS;
 const STEPS = HEAD_DIM / 16u;
-const ROUNDS = (HEAD_DIM + 63u) / 64u;
-const ROW_STEP = WORKGROUP_SIZE / 16u;
-const OWN_ROWS = ROWS / ROW_STEP;
+/** Ranges of a segment's positions that are summed apart, so that small heads have work for more subgroups. */
+const PARTS = max(1u, select(0u, 8u, STEPS == 1u) + select(0u, 4u, STEPS == 2u) + select(0u, 2u, STEPS == 3u || STEPS == 4u));
+const PART_TILES = 8u / PARTS;
+
+/** Rows of `scores` (f32), and of their halves (vectors): a little longer than they must be, or rows would meet in one bank. */
+const SCORE_STRIDE = SEGMENT + 4u;
+const WEIGHT_STRIDE = SEGMENT / 8u + 1u;
+const OUTPUT_STRIDE = PARTS * HEAD_DIM + 4u;
+/** Queries, and after them what is on the left of the product under way: queries or weights of an entry. */
+const LEFT = ROWS * STAGE_STRIDE;
+/** Threads that read a row's list. */
+const LIST_THREADS = WORKGROUP_SIZE / ROWS;
+/** Quads of the output that a thread owns: t, t + WORKGROUP_SIZE, … */
+const OWN_QUADS = (ROWS * QUADS + WORKGROUP_SIZE - 1u) / WORKGROUP_SIZE;
+
+var<workgroup> halves: array<vec4u, LEFT + ROWS * max(STAGE_STRIDE, WEIGHT_STRIDE)>;
+/** Scores [ROWS, SEGMENT], then outputs [ROWS, PARTS, HEAD_DIM]. */
+var<workgroup> scores: array<f32, ROWS * max(SCORE_STRIDE, OUTPUT_STRIDE)>;
+/** Keys or values that do not lie as matrices want them. */
+var<workgroup> staged: array<vec4u, STAGED_KEYS * STAGE_STRIDE>;
+/** (keep, add) of each row's fold; at the end its maximum and total. */
+var<workgroup> factors: array<vec2f, ROWS>;
+/** Tree keys of a segment that each row's list names. */
+var<workgroup> named: array<atomic<u32>, ROWS * 4u>;
 
 alias Left = subgroup_matrix_left<f16, 16, 16>;
 alias Right = subgroup_matrix_right<f16, 16, 16>;
 alias Result = subgroup_matrix_result<f32, 16, 16>;
 
-/** A run of the tile's rows with one table, and what its rows want of this split. */
-struct Run {
-  end: u32,         // tile row after the run
-  head_end: u32,    // position after the last one that a row's head has here, 0 for none
-  linear_first: u32, // linear positions that tails have here; first is 0xffffffff where no row has its tail here
-  linear_end: u32,
-  tree_base: u32,   // linear length of rows with a tree path
-  tree_len: u32,    // tree keys that paths name
-}
+/** Of a key tile 8 · 16 dimensions; of a segment's values 16 dimensions of 8 tiles. All are on their way at once. */
+struct Matrices { m0: Right, m1: Right, m2: Right, m3: Right, m4: Right, m5: Right, m6: Right, m7: Right }
 
-var<workgroup> tile: array<f32, ROWS * STRIDE>;
-/** Weights of the head; of the tail, keys on their way into matrices, then marks of allowed keys. */
-var<workgroup> halves: array<f16, CHUNK * STRIDE>;
-var<workgroup> queries: array<f16, ROWS * Q_STRIDE>;
-var<workgroup> infos: array<vec4u, ROWS>;
-/** Position after the row's last head key in this split, 0 for none. */
-var<workgroup> head_ends: array<u32, ROWS>;
-var<workgroup> tops: array<f32, ROWS>;
-var<workgroup> totals: array<f32, ROWS>;
-/** (keep, add) of the fold under way. */
-var<workgroup> factors: array<vec2f, ROWS>;
-var<workgroup> bounds: array<atomic<u32>, 6>;
-var<workgroup> run_here: Run;
+/** What a thread fetches of STAGED_KEYS keys. */
+struct Fetched { a: vec4u, b: vec4u }
 
-var<private> acc: array<vec4f, ROUNDS * OWN_ROWS>;
+/** A row's state, (max, total), and the lane's 8 weights of the segment. */
+struct Weighed { state: vec2f, weights: vec4u }
 
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn main(
@@ -68,197 +65,353 @@ fn main(
   @builtin(subgroup_invocation_id) lane: u32,
 ) {
   let t = warp * SUBGROUP + lane;
-  let first_item = group.x * ROWS;
-  let kv_head = group.y;
-  let split = group.z;
-  let num_rows_here = min(ROWS, params.num_rows * GROUP - first_item);
-  if (t < ROWS) { load_row(t, first_item + t, kv_head, split); }
-  load_queries(t, first_item, kv_head);
-  workgroupBarrier();
+  let tile = Tile(group.x * ROWS, min(ROWS, params.num_rows * GROUP - group.x * ROWS), group.y, group.z);
+  let info = own_info(tile, lane);
+  load_queries(tile, t);
+  let plan = plan_tile(tile, info, t);
+  var num_entries = 1u;
+  if (plan.simple == 0u) { num_entries = find_entries(tile, info, t); }
 
-  var first = 0u;
-  while (first < num_rows_here) {
-    let run = find_run(first, split, t);
-    let start = split * params.split_size;
-    if (start < run.head_end) { attend_head(first, run, start, kv_head, warp, t); }
-    if (run.linear_first != 0xffffffffu) { attend_tail(first, run, (first_item + first) / GROUP, split, kv_head, warp, t); }
-    first = run.end;
-  }
+  let part = warp / STEPS;
+  let block = warp % STEPS;
+  let split_start = tile.split * params.split_size;
+  let num_cached = (max(plan.last, split_start) - split_start + SEGMENT - 1u) / SEGMENT;
+  let num_segments = num_cached + (plan.tree_end + SEGMENT - 1u) / SEGMENT;
+  var near_row = vec2f(NO_SCORE, 0.0);
+  var far_row = near_row;
+  var output_0 = vec4f();
+  var output_1 = vec4f();
+  var output_2 = vec4f();
+  var output_3 = vec4f();
 
-  if (t < num_rows_here && has_part(infos[t], split)) {
-    let item = first_item + t;
-    write_stats(item / GROUP, kv_head * GROUP + item % GROUP, split, tops[t], totals[t]);
-  }
-  for (var i = 0u; i < OWN_ROWS; i++) {
-    let row = t / 16u + i * ROW_STEP;
-    let item = first_item + row;
-    if (row < num_rows_here && has_part(infos[row], split)) {
-      for (var r = 0u; r < ROUNDS; r++) {
-        let quad = r * 16u + t % 16u;
-        if (quad < QUADS) {
-          write_quad(item / GROUP, kv_head * GROUP + item % GROUP, split, quad, acc[r * OWN_ROWS + i], totals[row]);
-        }
+  for (var s = 0u; s < num_segments; s++) {
+    let in_tree = s >= num_cached;
+    let start = select(split_start + s * SEGMENT, (s - num_cached) * SEGMENT, in_tree);
+    var near = Result();
+    var far = Result();
+    var values = no_matrices();
+    for (var e = 0u; e < num_entries; e++) {
+      let entry = entry_at(plan, e);
+      let span = span_of(plan, entry, start, in_tree);
+      if (span.end <= span.first) { continue; }
+      let places = tile_places(tile, entry, span, start, lane);
+      let own = start + 16u * warp;
+      let direct = own >= span.first && own < span.k_direct;
+      let place = subgroupShuffle(places, warp);
+      let keys = load_keys(place, 0u, direct);
+      if (e == 0u) { values = load_values(places, span, start, part, block); }
+      if (plan.simple == 0u) {
+        fill_queries(entry.mask, t);
+        workgroupBarrier();
       }
-    }
-  }
-}
-
-fn has_part(info: vec4u, split: u32) -> bool { return params.num_splits == 1u || split < num_parts(info); }
-
-fn has_tail(info: vec4u, split: u32) -> bool {
-  return head_keys(info) < num_keys(info) && (params.num_splits == 1u || split == head_parts(info));
-}
-
-fn load_row(row: u32, item: u32, kv_head: u32, split: u32) {
-  var info = vec4u(0xffffffffu, 0xffffffffu, 0u, 0u);
-  if (item / GROUP < params.num_rows) { info = info_of(item / GROUP, kv_head * GROUP + item % GROUP); }
-  infos[row] = info;
-  head_ends[row] = select(0u, min(head_keys(info), (split + 1u) * params.split_size), split < head_parts(info));
-  tops[row] = NO_SCORE;
-  totals[row] = 0.0;
-}
-
-fn load_queries(t: u32, first_item: u32, kv_head: u32) {
-  for (var e = t; e < ROWS * QUADS; e += WORKGROUP_SIZE) {
-    let item = first_item + e / QUADS;
-    var values = vec4f();
-    if (item / GROUP < params.num_rows) {
-      values = from_io(q[io_index(item / GROUP, kv_head * GROUP + item % GROUP, Q_HEADS) * QUADS + e % QUADS]);
-    }
-    let at = e / QUADS * Q_STRIDE + e % QUADS * 4u;
-    queries[at] = f16(values.x);
-    queries[at + 1u] = f16(values.y);
-    queries[at + 2u] = f16(values.z);
-    queries[at + 3u] = f16(values.w);
-  }
-}
-
-/** The run that begins with tile row `first`. */
-fn find_run(first: u32, split: u32, t: u32) -> Run {
-  if (t < 6u) { atomicStore(&bounds[t], select(0u, 0xffffffffu, t == 0u || t == 2u)); }
-  workgroupBarrier();
-  if (t < ROWS && t > first && infos[t].x != infos[first].x) { atomicMin(&bounds[0], t); }
-  workgroupBarrier();
-  if (t >= first && t < min(ROWS, atomicLoad(&bounds[0]))) {
-    let info = infos[t];
-    atomicMax(&bounds[1], head_ends[t]);
-    if (has_tail(info, split)) {
-      atomicMin(&bounds[2], head_keys(info));
-      atomicMax(&bounds[3], min(info.z, num_keys(info)));
-      if (info.z < num_keys(info)) {
-        atomicMax(&bounds[4], info.z);
-        atomicMax(&bounds[5], tables[info.w + info.y - info.z] + 1u);
+      let left = select(LEFT, 0u, plan.simple == 1u);
+      if (direct) {
+        near = product(left, STAGE_STRIDE, keys, min(STEPS, 8u), near);
+        if (ROWS == 32u) { far = product(left + 16u * STAGE_STRIDE, STAGE_STRIDE, keys, min(STEPS, 8u), far); }
+        if (STEPS > 8u) { near = product(left + 16u, STAGE_STRIDE, load_keys(place, 8u, true), max(STEPS, 8u) - 8u, near); }
       }
-    }
-  }
-  workgroupBarrier();
-  if (t == 0u) {
-    run_here = Run(
-      min(ROWS, atomicLoad(&bounds[0])), atomicLoad(&bounds[1]), atomicLoad(&bounds[2]),
-      atomicLoad(&bounds[3]), atomicLoad(&bounds[4]), atomicLoad(&bounds[5]),
-    );
-  }
-  return workgroupUniformLoad(&run_here);
-}
-
-/** Folds the head keys `first_key … run.head_end − 1` into the states of the run's rows. */
-fn attend_head(first: u32, run: Run, first_key: u32, kv_head: u32, warp: u32, t: u32) {
-  let table = infos[first].x;
-  let column = warp % 4u * 16u;
-  let rows = warp / 4u * WARP_ROWS * 16u;
-  var keys: array<Right, STEPS>;
-  var values: array<Right, ROUNDS * 4u>;
-  // Keys of the next chunk and values of this one are on their way while weights and folds are computed.
-  if (first_key + column < run.head_end) {
-    let at = 4u * cache_quad(table, first_key + column, kv_head);
-    for (var k = 0u; k < STEPS; k++) { keys[k] = subgroupMatrixLoad<Right, col_major>(&k_cache, at + 16u * k, KEY_STRIDE); }
-  }
-  for (var start = first_key; start < run.head_end; start += CHUNK) {
-    if (start + column < run.head_end) {
-      for (var b = 0u; b < WARP_ROWS; b++) {
-        let row = rows + 16u * b;
-        var scores = Result();
-        for (var k = 0u; k < STEPS; k++) {
-          let query = subgroupMatrixLoad<Left, row_major>(&queries, row * Q_STRIDE + 16u * k, Q_STRIDE);
-          scores = subgroupMatrixMultiplyAccumulate(query, keys[k], scores);
-        }
-        subgroupMatrixStore<row_major>(&tile, row * STRIDE + column, scores, STRIDE);
-      }
-    }
-    for (var k = 0u; k < 4u; k++) {
-      if (start + 16u * k < run.head_end) {
-        let at = 4u * cache_quad(table, start + 16u * k, kv_head) + column;
-        for (var r = 0u; r < ROUNDS; r++) {
-          if (64u * r + column < HEAD_DIM) {
-            values[4u * r + k] = subgroupMatrixLoad<Right, row_major>(&v_cache, at + 64u * r, KEY_STRIDE);
+      for (var first = max(span.first, span.k_direct); first < span.end; first += STAGED_KEYS) {
+        stage(fetch_keys(tile, entry, span, first, t), t);
+        workgroupBarrier();
+        if (own >= first && own < min(span.end, first + STAGED_KEYS)) {
+          let at = (own - first) * STAGE_STRIDE;
+          for (var step = 0u; step < STEPS; step++) {
+            let key = subgroupMatrixLoad<Right, col_major>(&staged, at + 2u * step, STAGE_STRIDE);
+            near = multiply(left + 2u * step, STAGE_STRIDE, key, near);
+            if (ROWS == 32u) { far = multiply(left + 16u * STAGE_STRIDE + 2u * step, STAGE_STRIDE, key, far); }
           }
         }
+        workgroupBarrier();
       }
+      // Nobody reads what is staged until the weights are there: the values that end a simple tile can be on their way now.
+      let first_staged = max(span.first, span.v_direct);
+      if (plan.simple == 1u && first_staged < span.end) { stage(fetch_values(tile, entry, span, first_staged, t), t); }
     }
+    subgroupMatrixStore<row_major>(&scores, 16u * warp, near, SCORE_STRIDE);
+    if (ROWS == 32u) { subgroupMatrixStore<row_major>(&scores, 16u * SCORE_STRIDE + 16u * warp, far, SCORE_STRIDE); }
+    if (TREE_BUFFERS == 1 && t < 4u * ROWS) { atomicStore(&named[t], 0u); }
     workgroupBarrier();
-    weigh(first, run.end, start, t);
-    workgroupBarrier();
-    let next = start + CHUNK + column;
-    if (next < run.head_end) {
-      let at = 4u * cache_quad(table, next, kv_head);
-      for (var k = 0u; k < STEPS; k++) { keys[k] = subgroupMatrixLoad<Right, col_major>(&k_cache, at + 16u * k, KEY_STRIDE); }
+    if (in_tree) {
+      read_lists(tile, start, t);
+      workgroupBarrier();
     }
-    for (var r = 0u; r < ROUNDS; r++) {
-      if (64u * r + column < HEAD_DIM) {
-        for (var b = 0u; b < WARP_ROWS; b++) {
-          let row = rows + 16u * b;
-          var sums = Result();
-          for (var k = 0u; k < 4u; k++) {
-            if (start + 16u * k < run.head_end) {
-              let weights = subgroupMatrixLoad<Left, row_major>(&halves, row * STRIDE + 16u * k, STRIDE);
-              sums = subgroupMatrixMultiplyAccumulate(weights, values[4u * r + k], sums);
+    let near_weights = weigh(tile, start, in_tree, t / 16u, t % 16u, near_row);
+    near_row = near_weights.state;
+    var far_weights = near_weights;
+    if (ROWS == 32u) {
+      far_weights = weigh(tile, start, in_tree, 16u + t / 16u, t % 16u, far_row);
+      far_row = far_weights.state;
+    }
+
+    near = Result();
+    far = Result();
+    for (var e = 0u; e < num_entries; e++) {
+      let entry = entry_at(plan, e);
+      let span = span_of(plan, entry, start, in_tree);
+      if (span.end <= span.first) { continue; }
+      let places = tile_places(tile, entry, span, start, lane);
+      if (e > 0u) { values = load_values(places, span, start, part, block); }
+      fill_weights(entry.mask, near_weights.weights, far_weights.weights, t);
+      var first = max(span.first, span.v_direct);
+      if (plan.simple == 0u && first < span.end) { stage(fetch_values(tile, entry, span, first, t), t); }
+      workgroupBarrier();
+      let left = LEFT + part * PART_TILES * 2u;
+      near = product(left, WEIGHT_STRIDE, values, PART_TILES, near);
+      if (ROWS == 32u) { far = product(left + 16u * WEIGHT_STRIDE, WEIGHT_STRIDE, values, PART_TILES, far); }
+      if (STEPS > 8u) { far = product(left, WEIGHT_STRIDE, load_values(places, span, start, part, block + 8u), PART_TILES, far); }
+      while (first < span.end) {
+        for (var at = first; at < min(span.end, first + STAGED_KEYS); at += 16u) {
+          let column = (at - start) / 16u;
+          if (column / PART_TILES == part) {
+            let slot = (at - first) * STAGE_STRIDE;
+            let value = subgroupMatrixLoad<Right, row_major>(&staged, slot + 2u * block, STAGE_STRIDE);
+            near = multiply(LEFT + 2u * column, WEIGHT_STRIDE, value, near);
+            if (ROWS == 32u) { far = multiply(LEFT + 16u * WEIGHT_STRIDE + 2u * column, WEIGHT_STRIDE, value, far); }
+            if (STEPS > 8u + block) {
+              let more = subgroupMatrixLoad<Right, row_major>(&staged, slot + 2u * block + 16u, STAGE_STRIDE);
+              far = multiply(LEFT + 2u * column, WEIGHT_STRIDE, more, far);
             }
           }
-          subgroupMatrixStore<row_major>(&tile, row * STRIDE + column, sums, STRIDE);
+        }
+        first += STAGED_KEYS;
+        if (first < span.end) {
+          workgroupBarrier();
+          stage(fetch_values(tile, entry, span, first, t), t);
+          workgroupBarrier();
         }
       }
-      workgroupBarrier();
-      for (var i = 0u; i < OWN_ROWS; i++) {
-        let row = t / 16u + i * ROW_STEP;
-        let at = row * STRIDE + t % 16u * 4u;
-        let sums = vec4f(tile[at], tile[at + 1u], tile[at + 2u], tile[at + 3u]);
-        acc[r * OWN_ROWS + i] = fma(sums, vec4f(factors[row].y), acc[r * OWN_ROWS + i] * factors[row].x);
-      }
-      workgroupBarrier();
+    }
+    if (part < PARTS) {
+      let at = part * HEAD_DIM + 16u * block;
+      subgroupMatrixStore<row_major>(&scores, at, near, OUTPUT_STRIDE);
+      if (ROWS == 32u) { subgroupMatrixStore<row_major>(&scores, 16u * OUTPUT_STRIDE + at, far, OUTPUT_STRIDE); }
+      if (STEPS > 8u + block) { subgroupMatrixStore<row_major>(&scores, at + 128u, far, OUTPUT_STRIDE); }
+    }
+    workgroupBarrier();
+    output_0 = folded(output_0, t);
+    if (OWN_QUADS > 1u) { output_1 = folded(output_1, t + WORKGROUP_SIZE); }
+    if (OWN_QUADS > 2u) { output_2 = folded(output_2, t + 2u * WORKGROUP_SIZE); }
+    if (OWN_QUADS > 3u) { output_3 = folded(output_3, t + 3u * WORKGROUP_SIZE); }
+    workgroupBarrier();
+  }
+
+  if (t % 16u == 0u) {
+    factors[t / 16u] = near_row;
+    if (ROWS == 32u) { factors[16u + t / 16u] = far_row; }
+  }
+  workgroupBarrier();
+  write_output(tile, output_0, t);
+  if (OWN_QUADS > 1u) { write_output(tile, output_1, t + WORKGROUP_SIZE); }
+  if (OWN_QUADS > 2u) { write_output(tile, output_2, t + 2u * WORKGROUP_SIZE); }
+  if (OWN_QUADS > 3u) { write_output(tile, output_3, t + 3u * WORKGROUP_SIZE); }
+}
+
+fn load_queries(tile: Tile, t: u32) {
+  for (var e = t; e < ROWS * KEY_VECTORS; e += WORKGROUP_SIZE) {
+    let row = e / KEY_VECTORS;
+    var packed = vec4u();
+    if (row < tile.num_rows) {
+      let item = tile.first_item + row;
+      let at = io_index(item / GROUP, head_of(tile, item), Q_HEADS) * QUADS + 2u * (e % KEY_VECTORS);
+      packed = vec4u(halves_of(from_io(q[at])), halves_of(from_io(q[at + 1u])));
+    }
+    halves[row * STAGE_STRIDE + e % KEY_VECTORS] = packed;
+  }
+}
+
+fn halves_of(values: vec4f) -> vec2u {
+  let held = clamp(values, vec4f(-65504.0), vec4f(65504.0));
+  return vec2u(pack2x16float(held.xy), pack2x16float(held.zw));
+}
+
+/** Queries of the rows of `mask`, zeros for others, go to the left. */
+fn fill_queries(mask: u32, t: u32) {
+  for (var e = t; e < ROWS * KEY_VECTORS; e += WORKGROUP_SIZE) {
+    let at = e / KEY_VECTORS * STAGE_STRIDE + e % KEY_VECTORS;
+    halves[LEFT + at] = select(vec4u(), halves[at], has_bit(mask, e / KEY_VECTORS));
+  }
+}
+
+/** The same of weights: the thread has 8 of row t / 16, and 8 of the row 16 further on. */
+fn fill_weights(mask: u32, near: vec4u, far: vec4u, t: u32) {
+  let row = t / 16u;
+  let at = LEFT + row * WEIGHT_STRIDE + t % 16u;
+  halves[at] = select(vec4u(), near, has_bit(mask, row));
+  if (ROWS == 32u) { halves[at + 16u * WEIGHT_STRIDE] = select(vec4u(), far, has_bit(mask, 16u + row)); }
+}
+
+/** Lane n's is the place of tile n % 8 of the segment, if that one is direct. */
+fn tile_places(tile: Tile, entry: Entry, span: Span, start: u32, lane: u32) -> u32 {
+  let at = start + 16u * (lane % 8u);
+  return place_of(tile, entry, span, select(span.first, at, at >= span.first && at < span.k_direct));
+}
+
+fn no_matrices() -> Matrices {
+  return Matrices(Right(), Right(), Right(), Right(), Right(), Right(), Right(), Right());
+}
+
+fn key_block(place: u32, block: u32) -> Right {
+  var keys = Right();
+  if (block < STEPS) { keys = k_matrix(place, block); }
+  return keys;
+}
+
+fn load_keys(place: u32, first: u32, exist: bool) -> Matrices {
+  var keys = no_matrices();
+  if (exist) {
+    keys = Matrices(
+      key_block(place, first), key_block(place, first + 1u), key_block(place, first + 2u), key_block(place, first + 3u),
+      key_block(place, first + 4u), key_block(place, first + 5u), key_block(place, first + 6u), key_block(place, first + 7u),
+    );
+  }
+  return keys;
+}
+
+/** Dimensions 16 · block … of the part's tile n, zeros where it is not direct. */
+fn value_block(places: u32, span: Span, start: u32, part: u32, block: u32, n: u32) -> Right {
+  let column = part * PART_TILES + n;
+  let at = start + 16u * column;
+  let place = subgroupShuffle(places, column % 8u);
+  var values = Right();
+  if (part < PARTS && block < STEPS && at >= span.first && at < span.v_direct) { values = v_matrix(place, block); }
+  return values;
+}
+
+fn load_values(places: u32, span: Span, start: u32, part: u32, block: u32) -> Matrices {
+  var values = no_matrices();
+  values.m0 = value_block(places, span, start, part, block, 0u);
+  if (PART_TILES > 1u) { values.m1 = value_block(places, span, start, part, block, 1u); }
+  if (PART_TILES > 2u) { values.m2 = value_block(places, span, start, part, block, 2u); }
+  if (PART_TILES > 3u) { values.m3 = value_block(places, span, start, part, block, 3u); }
+  if (PART_TILES > 4u) { values.m4 = value_block(places, span, start, part, block, 4u); }
+  if (PART_TILES > 5u) { values.m5 = value_block(places, span, start, part, block, 5u); }
+  if (PART_TILES > 6u) { values.m6 = value_block(places, span, start, part, block, 6u); }
+  if (PART_TILES > 7u) { values.m7 = value_block(places, span, start, part, block, 7u); }
+  return values;
+}
+
+/** sum + left · right, where the left one is 16 rows in `halves`. */
+fn multiply(left: u32, stride: u32, right: Right, sum: Result) -> Result {
+  return subgroupMatrixMultiplyAccumulate(subgroupMatrixLoad<Left, row_major>(&halves, left, stride), right, sum);
+}
+
+/** sum + left · right for the first `used` matrices, in order: 16 columns of the left for each. */
+fn product(left: u32, stride: u32, right: Matrices, used: u32, start: Result) -> Result {
+  var sum = start;
+  if (used > 0u) { sum = multiply(left, stride, right.m0, sum); }
+  if (used > 1u) { sum = multiply(left + 2u, stride, right.m1, sum); }
+  if (used > 2u) { sum = multiply(left + 4u, stride, right.m2, sum); }
+  if (used > 3u) { sum = multiply(left + 6u, stride, right.m3, sum); }
+  if (used > 4u) { sum = multiply(left + 8u, stride, right.m4, sum); }
+  if (used > 5u) { sum = multiply(left + 10u, stride, right.m5, sum); }
+  if (used > 6u) { sum = multiply(left + 12u, stride, right.m6, sum); }
+  if (used > 7u) { sum = multiply(left + 14u, stride, right.m7, sum); }
+  return sum;
+}
+
+/** The place of the key whose vector number `vector` of the STAGED_KEYS from `first` on is. */
+fn staged_place(tile: Tile, entry: Entry, span: Span, first: u32, vector: u32) -> u32 {
+  let at = first + vector / KEY_VECTORS;
+  if (vector >= STAGED_KEYS * KEY_VECTORS || at >= span.end) { return NO_KEY; }
+  return place_of(tile, entry, span, at);
+}
+
+fn fetch_keys(tile: Tile, entry: Entry, span: Span, first: u32, t: u32) -> Fetched {
+  let a = k_vector(staged_place(tile, entry, span, first, t), t % KEY_VECTORS);
+  if (STAGED_KEYS * KEY_VECTORS <= WORKGROUP_SIZE) { return Fetched(a, a); }
+  let next = t + WORKGROUP_SIZE;
+  return Fetched(a, k_vector(staged_place(tile, entry, span, first, next), next % KEY_VECTORS));
+}
+
+fn fetch_values(tile: Tile, entry: Entry, span: Span, first: u32, t: u32) -> Fetched {
+  let a = v_vector(staged_place(tile, entry, span, first, t), t % KEY_VECTORS);
+  if (STAGED_KEYS * KEY_VECTORS <= WORKGROUP_SIZE) { return Fetched(a, a); }
+  let next = t + WORKGROUP_SIZE;
+  return Fetched(a, v_vector(staged_place(tile, entry, span, first, next), next % KEY_VECTORS));
+}
+
+fn stage(fetched: Fetched, t: u32) {
+  if (t < STAGED_KEYS * KEY_VECTORS) { staged[t / KEY_VECTORS * STAGE_STRIDE + t % KEY_VECTORS] = fetched.a; }
+  let next = t + WORKGROUP_SIZE;
+  if (next < STAGED_KEYS * KEY_VECTORS) { staged[next / KEY_VECTORS * STAGE_STRIDE + next % KEY_VECTORS] = fetched.b; }
+}
+
+/** Marks the tree keys from `start` on that each row's list names, and completes their scores. */
+fn read_lists(tile: Tile, start: u32, t: u32) {
+  let row = t / LIST_THREADS;
+  let info = infos[row];
+  let length = select(0u, path_len(info), has_tree(info, tile.split));
+  for (var j = t % LIST_THREADS; j < length; j += LIST_THREADS) {
+    let column = tables[info.w + j] - start;
+    if (column < SEGMENT) {
+      atomicOr(&named[row * 4u + column / 32u], 1u << (column % 32u));
+      let at = row * SCORE_STRIDE + column;
+      scores[at] = scores[at] * params.scale + bias_at(info, info.z + j);
     }
   }
 }
 
-/** Scores in `tile` become weights in `halves`, four threads a row; tops, totals and factors move on. Rows outside the run: weight 0. */
-fn weigh(first: u32, end: u32, start: u32, t: u32) {
-  let row = min(t / 4u, ROWS - 1u);
-  let owns = t < 4u * ROWS;
-  let in_run = owns && row >= first && row < end;
-  let count = select(0u, min(head_ends[row] - min(head_ends[row], start), CHUNK), in_run);
-  var top = NO_SCORE;
-  for (var j = t % 4u; j < count; j += 4u) { top = max(top, tile[row * STRIDE + j] * params.scale); }
+/** Which of columns 8 · part … of the segment the row has, as bits. */
+fn own_columns(tile: Tile, start: u32, in_tree: bool, row: u32, part: u32) -> u32 {
+  if (in_tree) { return atomicLoad(&named[row * 4u + part / 4u]) >> (part % 4u * 8u); }
+  let first = start + 8u * part;
+  let end = own_end(infos[row], tile.split);
+  return below(min(8u, max(end, first) - first));
+}
+
+/** Scores of a segment become weights of its keys, and their sum goes into the row's state; sixteen lanes have a row. */
+fn weigh(tile: Tile, start: u32, in_tree: bool, row: u32, part: u32, state: vec2f) -> Weighed {
+  let columns = own_columns(tile, start, in_tree, row, part);
+  let at = row * SCORE_STRIDE + 8u * part;
+  let scale = select(params.scale, 1.0, in_tree);
+  let has_a = (vec4u(columns) & vec4u(1u, 2u, 4u, 8u)) != vec4u();
+  let has_b = (vec4u(columns) & vec4u(16u, 32u, 64u, 128u)) != vec4u();
+  let raw_a = vec4f(scores[at], scores[at + 1u], scores[at + 2u], scores[at + 3u]) * scale;
+  let raw_b = vec4f(scores[at + 4u], scores[at + 5u], scores[at + 6u], scores[at + 7u]) * scale;
+  let score_a = select(vec4f(NO_SCORE), raw_a, has_a);
+  let score_b = select(vec4f(NO_SCORE), raw_b, has_b);
+  let most = max(score_a, score_b);
+  var top = max(max(most.x, most.y), max(most.z, most.w));
   top = max(top, subgroupShuffleXor(top, 1u));
   top = max(top, subgroupShuffleXor(top, 2u));
-  var total = 0.0;
-  if (owns) {
-    for (var j = t % 4u; j < CHUNK; j += 4u) {
-      var weight = 0.0h;
-      if (j < count) { weight = f16(exp(tile[row * STRIDE + j] * params.scale - top)); }
-      halves[row * STRIDE + j] = weight;
-      total += f32(weight);
-    }
-  }
-  total += subgroupShuffleXor(total, 1u);
-  total += subgroupShuffleXor(total, 2u);
-  if (owns && t % 4u == 0u) { fold_state(row, top, total); }
+  top = max(top, subgroupShuffleXor(top, 4u));
+  top = max(top, subgroupShuffleXor(top, 8u));
+  let exp_a = select(vec4f(), exp(score_a - top), has_a);
+  let exp_b = select(vec4f(), exp(score_b - top), has_b);
+  let weights = vec4u(
+    pack2x16float(exp_a.xy), pack2x16float(exp_a.zw), pack2x16float(exp_b.xy), pack2x16float(exp_b.zw),
+  );
+  let rounded_a = vec4f(unpack2x16float(weights.x), unpack2x16float(weights.y));
+  let rounded_b = vec4f(unpack2x16float(weights.z), unpack2x16float(weights.w));
+  var sum = rounded_a.x + rounded_a.y + rounded_a.z + rounded_a.w + rounded_b.x + rounded_b.y + rounded_b.z + rounded_b.w;
+  sum += subgroupShuffleXor(sum, 1u);
+  sum += subgroupShuffleXor(sum, 2u);
+  sum += subgroupShuffleXor(sum, 4u);
+  sum += subgroupShuffleXor(sum, 8u);
+  let new_top = max(state.x, top);
+  let keep = exp(state.x - new_top);
+  let add = exp(top - new_top);
+  if (part == 0u) { factors[row] = vec2f(keep, add); }
+  return Weighed(vec2f(new_top, fma(sum, add, state.y * keep)), weights);
 }
 
-/** Folds a fresh part's maximum and sum into a row's state; `factors` are for its output. */
-fn fold_state(row: u32, top: f32, total: f32) {
-  let new_top = max(tops[row], top);
-  let keep = exp(tops[row] - new_top);
-  let add = exp(top - new_top);
-  factors[row] = vec2f(keep, add);
-  totals[row] = fma(total, add, totals[row] * keep);
-  tops[row] = new_top;
+/** Output quad `e` with the segment's folded in. */
+fn folded(output: vec4f, e: u32) -> vec4f {
+  let row = e / QUADS;
+  if (row >= ROWS) { return output; }
+  var sum = vec4f();
+  for (var part = 0u; part < PARTS; part++) {
+    let at = row * OUTPUT_STRIDE + part * HEAD_DIM + e % QUADS * 4u;
+    sum += vec4f(scores[at], scores[at + 1u], scores[at + 2u], scores[at + 3u]);
+  }
+  return fma(sum, vec4f(factors[row].y), output * factors[row].x);
+}
+
+fn write_output(tile: Tile, output: vec4f, e: u32) {
+  let row = e / QUADS;
+  if (row >= tile.num_rows || (params.num_splits > 1u && tile.split >= num_parts(infos[row]))) { return; }
+  let item = tile.first_item + row;
+  let state = factors[row];
+  if (e % QUADS == 0u) { write_stats(item / GROUP, head_of(tile, item), tile.split, state.x, state.y); }
+  write_quad(item / GROUP, head_of(tile, item), tile.split, e % QUADS, output, state.y);
 }

@@ -5,8 +5,9 @@
 //   tables    u32   page tables; lists of tree keys t (own path, ascending), each followed by its biases (f32 bits) if HAS_BIAS
 // A tree key t lies in the cache at index `linear length` + t of the row's table, or, if TREE_BUFFERS, in buffers of its own:
 //   k_tree, v_tree  [numRows / rows_per_batch, NUM_KV_HEADS, rows_per_batch, HEAD_DIM]
-// A row is computed in parts, each from a fresh state, folded in ascending order: its first head_keys in splits of split_size
-// positions, the rest (only the matrix kernel leaves any) as one more part. Parts depend on the row's keys alone.
+// Rows with lists that share a table are rows of one tree: they have one linear length, and equal tree keys have equal ancestors.
+// A row is computed in parts, splits of split_size positions, each from a fresh state, folded in ascending order. Parts depend on
+// the row's keys alone.
 @group(0) @binding(3) var<storage, read> row_info: array<vec4u>;
 @group(0) @binding(4) var<storage, read> tables: array<u32>;
 struct Params { num_rows: u32, num_splits: u32, rows_per_batch: u32, page_size: u32, split_size: u32, scale: f32 }
@@ -24,16 +25,16 @@ fn info_of(row: u32, head: u32) -> vec4u {
 
 fn num_keys(info: vec4u) -> u32 { return info.y + 1u; }
 
-/** Keys that are computed in splits. With matrices a multiple of 16, at least WINDOW keys (the longest tree path) before the end. */
-fn head_keys(info: vec4u) -> u32 {
-  let keys = num_keys(info);
-  if (MATRIX == 0) { return keys; }
-  return min(keys - min(keys, WINDOW), info.z) / 16u * 16u;
+/** Keys that are computed in splits: all, but for trees that the matrix kernel adds to a row's last split. */
+fn split_keys(info: vec4u) -> u32 {
+  if (MATRIX == 1 && TREE_BUFFERS == 1) { return min(info.z, num_keys(info)); }
+  return num_keys(info);
 }
 
-fn head_parts(info: vec4u) -> u32 { return (head_keys(info) + params.split_size - 1u) / params.split_size; }
-
-fn num_parts(info: vec4u) -> u32 { return head_parts(info) + select(0u, 1u, head_keys(info) < num_keys(info)); }
+fn num_parts(info: vec4u) -> u32 {
+  if (num_keys(info) == 0u) { return 0u; }
+  return max(1u, (split_keys(info) + params.split_size - 1u) / params.split_size);
+}
 
 /** Place of a row's head in queries and results [numBatches, heads, rows_per_batch]. */
 fn io_index(row: u32, head: u32, heads: u32) -> u32 {

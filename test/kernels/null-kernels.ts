@@ -41,7 +41,7 @@ export async function everyAttention(context: GpuContext, headDim: number): Prom
       for (const hasBias of [false, true]) {
         const tensors = { numHeads: 6, numKvHeads: 2, headDim, qHeads: 6, ioType: dtype, kvType: dtype, infoHeads: 6 };
         const tree = { k: buffer(), v: buffer() };
-        const own = { ...tensors, hasBias, treeBuffers: true, window: 0 };
+        const own = { ...tensors, hasBias, treeBuffers: true };
         await attentionCore(context, { kind }, own, layout, { ...buffers, tree });
       }
     }

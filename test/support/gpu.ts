@@ -17,6 +17,9 @@ export const ADAPTER = process.env.CANOPY_TEST_ADAPTER === "gpu" ? "gpu" : "soft
 
 const SUBGROUP: KernelFamily = { name: "subgroup", storage: "f32", rowTiles: [1, 2, 4, 8], splitSize: 256 };
 
+/** For GPUs whose traits say that they have matrices. */
+export const MATRIX: KernelFamily = { name: "matrix", storage: "f16", rowTiles: [8, 16, 32, 64], splitSize: 256 };
+
 /** Every family that the adapter can run (SwiftShader: subgroups of 4, no f16). */
 export const FAMILIES: readonly [KernelFamily, ...KernelFamily[]] = [
   { name: "portable", storage: "f32", rowTiles: [1, 4, 8], splitSize: 64 },

@@ -1,8 +1,8 @@
 import fc from "fast-check";
-import { describe, it } from "vitest";
+import { beforeEach, describe, it } from "vitest";
 import { checkArguments } from "../../../kernels/flash-decoding/arguments.ts";
 import { runFlashDecoding } from "../../../kernels/flash-decoding/run.ts";
-import { FAMILIES, useGpu } from "../../support/gpu.ts";
+import { ADAPTER, FAMILIES, MATRIX, useGpu } from "../../support/gpu.ts";
 import { Random } from "../../support/random.ts";
 import { expectResult, type Kind, randomCall, type Sizes } from "./case.ts";
 
@@ -37,14 +37,21 @@ function randomSizes(random: Random): Sizes {
   };
 }
 
-describe.each(FAMILIES)("flashDecodingAttention, $name family, $storage", (family) => {
-  it("any shape, layout, mask and type (property)", async () => {
-    const property = fc.asyncProperty(fc.integer(), fc.constantFrom(...KINDS), async (seed, kind) => {
-      const random = new Random(seed);
-      const call = randomCall(random, kind, randomSizes(random));
-      const result = await runFlashDecoding(test.context(family), checkArguments(call.args));
-      expectResult(result, call, JSON.stringify(kind));
+describe.each(ADAPTER === "gpu" ? [...FAMILIES, MATRIX] : FAMILIES)(
+  "flashDecodingAttention, $name family, $storage",
+  (family) => {
+    beforeEach(({ skip }) => {
+      skip(family.name === "matrix" && !test.traits.matrices, "the adapter has no subgroup matrices");
     });
-    await fc.assert(property, { numRuns: family.name === "portable" ? 300 : 40, seed: 7 });
-  });
-});
+
+    it("any shape, layout, mask and type (property)", async () => {
+      const property = fc.asyncProperty(fc.integer(), fc.constantFrom(...KINDS), async (seed, kind) => {
+        const random = new Random(seed);
+        const call = randomCall(random, kind, randomSizes(random));
+        const result = await runFlashDecoding(test.context(family), checkArguments(call.args));
+        expectResult(result, call, JSON.stringify(kind));
+      });
+      await fc.assert(property, { numRuns: family.name === "subgroup" ? 40 : 300, seed: 7 });
+    });
+  },
+);

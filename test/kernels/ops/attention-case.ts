@@ -64,7 +64,7 @@ export async function attend(
   rows.forEach(({ query }, row) => {
     q.set(query, row * numHeads * headDim);
   });
-  const numSplits = attentionSplits(gpu, headDim, blockSize, Math.max(...rows.map(({ position }) => position)));
+  const numSplits = attentionSplits(gpu, headDim, Math.max(...rows.map(({ position }) => position)));
   const numPartials = rows.length * numHeads * numSplits;
   const poison = new Float32Array(numPartials * headDim).fill(Number.NaN);
   const rowSize = numHeads * headDim;

@@ -1,0 +1,135 @@
+import { describe, expect, it } from "vitest";
+import { checkArguments } from "../../../kernels/flash-decoding/arguments.ts";
+import { runFlashDecoding } from "../../../kernels/flash-decoding/run.ts";
+import type { GpuContext } from "../../../kernels/index.ts";
+import { expectClose, firstDifferentBits } from "../../support/arrays.ts";
+import { MATRIX, useGpu } from "../../support/gpu.ts";
+import { Random } from "../../support/random.ts";
+import { EmulatedMatrices } from "../emulated-matrices.ts";
+import { expectResult, randomCall } from "../flash-decoding/case.ts";
+import { type AttentionRow, attend, attendReference, type Cache, randomCache, rowOver } from "./attention-case.ts";
+
+const test = useGpu();
+
+/** Two segments a split, and few keys make two splits. */
+const FAMILY = { ...MATRIX, splitSize: 256 };
+
+let emulating: GpuContext | undefined;
+
+/** One for all tests: these kernels take seconds to compile. */
+function context(): GpuContext {
+  const gpu = test.context(FAMILY);
+  emulating ??= { ...gpu, kernels: new EmulatedMatrices(gpu.device) };
+  return emulating;
+}
+
+/** As in attention.test.ts: sums of other order, weights and results in halves. */
+const TOLERANCE = { absolute: 2 ** -9 };
+
+describe("the kernel with subgroup matrices, emulated on the software adapter", { timeout: 180_000 }, () => {
+  const heads = { numHeads: 4, numKvHeads: 2, headDim: 16 };
+  const random = new Random(5);
+  const numBlocks = 28;
+  const cache = randomCache(random, heads, 2 * numBlocks * 16);
+  const ids = random.shuffle(Array.from({ length: 2 * numBlocks }, (_, i) => i));
+  const [table, otherTable] = [ids.slice(0, numBlocks), ids.slice(numBlocks)] as const;
+  const run = (rows: readonly AttentionRow[], from: Cache = cache) => attend(context(), heads, 16, from, rows);
+
+  async function expectRight(rows: readonly AttentionRow[]): Promise<Float32Array[]> {
+    const actual = await run(rows);
+    const expected = attendReference(heads, 16, cache, rows);
+    rows.forEach(({ position, linearLen, path }, row) => {
+      expectClose(
+        actual[row] ?? [],
+        expected[row] ?? [],
+        TOLERANCE,
+        `row ${row}: ${position}, ${linearLen}, [${path}]`,
+      );
+    });
+    return actual;
+  }
+
+  /** A random tree below position `root`: each row's path of tree keys. */
+  function tree(root: number, numNodes: number): AttentionRow[] {
+    const paths: number[][] = [];
+    for (let node = 0; node < numNodes; node++) {
+      const parent = random.int(-1, node - 1);
+      paths.push([...(paths[parent] ?? []), node]);
+    }
+    return paths.map((path) => ({ ...rowOver(random, heads, table, root + path.length, path.length), path }));
+  }
+
+  it("rows of any position, alone and together, have one set of bits", async () => {
+    const rows = [0, 1, 15, 16, 31, 127, 128, 129, 200, 255, 256, 300, 400].map((at) =>
+      rowOver(random, heads, table, at, 0),
+    );
+    const together = await expectRight(rows);
+    for (const [i, row] of rows.entries()) {
+      const [alone = new Float32Array()] = await run([row]);
+      expect(firstDifferentBits(alone, together[i] ?? alone)).toBe(-1);
+    }
+  });
+
+  it("trees across segments and splits, beside chunks and other sequences", async () => {
+    for (const root of [3, 29, 125, 254]) {
+      const rows = [
+        rowOver(random, heads, otherTable, root + 7, 0),
+        ...Array.from({ length: 3 }, (_, i) => rowOver(random, heads, table, root - 2 + i, 0)),
+        ...tree(root, 12),
+        rowOver(random, heads, otherTable, 40, 0),
+      ];
+      await expectRight(rows);
+    }
+  });
+
+  it("tall tiles: the bits of small ones", async () => {
+    const others = Array.from({ length: 30 }, (_, i) => rowOver(random, heads, i < 20 ? otherTable : table, i + 50, 0));
+    const rows = tree(61, 8);
+    const few = await expectRight(rows);
+    const many = await expectRight([...others, ...rows]);
+    for (const [i, values] of few.entries())
+      expect(firstDifferentBits(values, many[others.length + i] ?? values)).toBe(-1);
+  });
+
+  it("a chain as a path, of any length: the bits of committed keys", async () => {
+    const row = rowOver(random, heads, table, 140, 0);
+    const [expected = new Float32Array()] = await run([row]);
+    for (const numPath of [1, 5, 33, 80, 141]) {
+      const asPath = { ...rowOver(random, heads, table, 140, numPath), query: row.query };
+      const [actual = new Float32Array()] = await run([asPath]);
+      expect(firstDifferentBits(actual, expected)).toBe(-1);
+    }
+  });
+
+  it("scores that climb far: outputs are rescaled", async () => {
+    const climbing = { keys: cache.keys.slice(), values: cache.values };
+    const slotSize = heads.numKvHeads * heads.headDim;
+    for (let position = 0; position < numBlocks * 16; position++) {
+      const slot = (table[Math.floor(position / 16)] ?? 0) * 16 + (position % 16);
+      const grown = climbing.keys
+        .subarray(slot * slotSize, (slot + 1) * slotSize)
+        .map((k) => Math.round(k * position) / 8);
+      climbing.keys.set(grown, slot * slotSize);
+    }
+    const rows = [40, 63, 130, 200].map((at) => rowOver(random, heads, table, at, 0));
+    const actual = await run(rows, climbing);
+    const expected = attendReference(heads, 16, climbing, rows);
+    for (const [i, values] of expected.entries())
+      expectClose(actual[i] ?? [], values, { absolute: 2 ** -7 }, `row ${i}`);
+  });
+
+  it("the operator's trees: lists, biases, masks of each head, rows without keys", async () => {
+    const kind = { numKvHeads: 1, kvGroupNum: 2, headDim: 16, dtype: "f16", mask: "f32", maskPerHead: true } as const;
+    for (const [qLen, kvSeqLen] of [
+      [1, [0]],
+      [5, [33, 0]],
+      [40, [70]],
+      [35, [300, 1, 20]],
+    ] as const) {
+      const sizes = { bsz: kvSeqLen.length, qLen, kvSeqLen, options: { blockSize: 32 } };
+      const call = randomCall(new Random(qLen), kind, sizes);
+      const result = await runFlashDecoding(context(), checkArguments(call.args));
+      expectResult(result, { ...call, tolerance: TOLERANCE }, `${qLen} rows`);
+    }
+  });
+});
