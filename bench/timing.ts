@@ -13,12 +13,12 @@ const COPY_BYTES = { gpu: 2 ** 29, software: 2 ** 26 } as const;
 
 /** One thread a vector; grids are at most 65,535 long. */
 const COPY_KERNEL = `
-@group(0) @binding(0) var<storage, read> from: array<vec4u>;
-@group(0) @binding(1) var<storage, read_write> to: array<vec4u>;
+@group(0) @binding(0) var<storage, read> original: array<vec4u>;
+@group(0) @binding(1) var<storage, read_write> duplicate: array<vec4u>;
 @compute @workgroup_size(256)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) t: u32) {
   let i = (group.y * groups.x + group.x) * 256u + t;
-  if (i < arrayLength(&to)) { to[i] = from[i]; }
+  if (i < arrayLength(&duplicate)) { duplicate[i] = original[i]; }
 }`;
 
 /** The one way in which the suites time a device's work: warmed up, without gaps, by the device's own clock. */
