@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import type { SamplingParams } from "../../engine/sampling-params.ts";
+import { GREEDY, type SamplingParams } from "../../engine/sampling-params.ts";
 import type { AppContext } from "../context.ts";
 import { ApiError } from "../errors.ts";
 import type { CommonBody } from "../schemas/fields.ts";
@@ -44,6 +44,7 @@ export function planGeneration(
   }
   const defaults = model.generationDefaults;
   const params = {
+    ...GREEDY,
     temperature: body.temperature ?? defaults.temperature ?? 1,
     topP: body.top_p ?? defaults.topP ?? 1,
     topK: Math.max(0, body.top_k ?? defaults.topK ?? 0),
