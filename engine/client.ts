@@ -2,6 +2,8 @@ import type { KernelChoice } from "../kernels/index.ts";
 import type { TokenLogprobs } from "./runner/token-logprobs.ts";
 import type { SamplingParams } from "./sampling-params.ts";
 
+export type { TokenLogprobs } from "./runner/token-logprobs.ts";
+
 /** One sequence to generate. A request with n choices is n of these, with choice 0…n−1. */
 export interface EngineRequest {
   /** Unique among the sequences in flight, e.g. "cmpl-…/0". */
