@@ -103,9 +103,11 @@ export class LaneSampling {
   ): readonly TokenLogprobs[] | undefined {
     const numTop = this.#numTop[lane];
     if (numTop === undefined) return undefined;
+    const { tokenIds, parents } = tree;
+    const nodes = walkedNodes({ tokenIds, parents: [-1, ...parents.slice(1)] }, emitted);
     return pathLogprobs(
       rows,
-      walkedNodes(tree, emitted).map((node) => root + node),
+      nodes.map((node) => root + node),
       emitted,
       numTop,
     );

@@ -74,9 +74,10 @@ export class ModelText {
     return length > 0 ? this.#tokenizer.tokenBytes(tokenId) : new TextEncoder().encode(this.decodeToken(tokenId));
   }
 
-  /** Every token whose own text has `part` in it. */
+  /** Every token whose own text has `part` in it; control tokens have none. */
   tokensContaining(part: string): readonly number[] {
-    this.#decoded ??= Array.from({ length: this.vocabSize }, (_, id) => this.decodeToken(id));
+    const utf8 = new TextDecoder();
+    this.#decoded ??= Array.from({ length: this.vocabSize }, (_, id) => utf8.decode(this.#tokenizer.tokenBytes(id)));
     return this.#decoded.flatMap((text, id) => (text.includes(part) ? [id] : []));
   }
 }

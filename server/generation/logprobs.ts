@@ -29,13 +29,18 @@ export function completionLogprobs(tokens: readonly AnswerToken[], text: TextSer
     text_offset: tokens.map(({ start }) => start),
     token_logprobs: tokens.map(({ logprob }) => finite(logprob)),
     tokens: tokens.map(({ tokenId }) => text.decodeToken(tokenId)),
-    top_logprobs: tokens.map(({ tokenId, logprob, top }) =>
-      // Of tokens that look the same, parts of characters above all, the likeliest counts.
-      Object.fromEntries(
-        [...top, { tokenId, logprob }].reverse().map((one) => [text.decodeToken(one.tokenId), finite(one.logprob)]),
-      ),
-    ),
+    top_logprobs: tokens.map(({ tokenId, logprob, top }) => byText([...top, { tokenId, logprob }], text)),
   };
+}
+
+/** Of tokens that look the same, as parts of characters do, the likeliest counts. */
+function byText(tokens: AnswerToken["top"], text: TextService): Readonly<Record<string, number>> {
+  const logprobs = new Map<string, number>();
+  for (const { tokenId, logprob } of tokens) {
+    const token = text.decodeToken(tokenId);
+    if (!logprobs.has(token)) logprobs.set(token, finite(logprob));
+  }
+  return Object.fromEntries(logprobs);
 }
 
 function finite(logprob: number): number {

@@ -12,6 +12,11 @@ export const MAX_LOGPROBS = 20;
 const stopString = z.string().min(1).max(MAX_STOP_CHARS);
 /** A token id, as the key of an object. */
 const tokenKey = z.string().regex(/^\d{1,9}$/, { error: "the keys must be token ids" });
+/** Counted before anything else is looked at: a body has room for a million. */
+const fewKeys = z.custom<object>(
+  (value) => typeof value === "object" && value !== null && Object.keys(value).length <= MAX_BIASES,
+  { error: `must be an object of at most ${MAX_BIASES} token ids` },
+);
 
 /** How tokens are drawn and when they end, in completions and in chat: OpenAI's fields, then vLLM's, then llama.cpp's. */
 export const samplingFields = {
@@ -19,12 +24,7 @@ export const samplingFields = {
   top_p: z.number().gt(0).max(1).nullish(),
   presence_penalty: z.number().min(-2).max(2).nullish(),
   frequency_penalty: z.number().min(-2).max(2).nullish(),
-  logit_bias: z
-    .record(tokenKey, z.number().min(-100).max(100))
-    .refine((biases) => Object.keys(biases).length <= MAX_BIASES, {
-      error: `at most ${MAX_BIASES} tokens may have a bias`,
-    })
-    .nullish(),
+  logit_bias: fewKeys.pipe(z.record(tokenKey, z.number().min(-100).max(100))).nullish(),
   seed: z.int().nullish(),
   stop: z.union([stopString, z.array(stopString).max(MAX_STOPS)]).nullish(),
   /** 0 and −1 are off. */
