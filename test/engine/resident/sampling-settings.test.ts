@@ -1,4 +1,4 @@
-import { beforeAll, describe, expect, it } from "vitest";
+import { beforeAll, describe, expect, it, vi } from "vitest";
 import { referencePrompts } from "../../../bench/prompts.ts";
 import { processorOf } from "../../../engine/runner/logits-processor.ts";
 import { GREEDY, type SamplingParams } from "../../../engine/sampling-params.ts";
@@ -55,13 +55,23 @@ function byFrequency(tokenIds: readonly number[]): readonly number[] {
 }
 
 /** Every setting in one batch, as an engine of this kind has it. */
-async function runAll(drafts: boolean, stepsInFlight: number): Promise<readonly Generated[]> {
-  const { engine, resident, blocks } = await openEngine(test.context(FAMILIES[0]), { drafts, stepsInFlight });
+async function runAll(drafts: boolean, stepsInFlight: number, numBlocks = 80): Promise<readonly Generated[]> {
+  const { engine, resident, blocks } = await openEngine(test.context(FAMILIES[0]), {
+    drafts,
+    stepsInFlight,
+    numBlocks,
+  });
+  let numPreemptions = 0;
+  engine.onStep((stats) => {
+    numPreemptions += stats.numPreemptions;
+  });
+  const submit = resident && vi.spyOn(resident, "submit");
   const runs = await Promise.all(names.map((name, i) => generate(engine, promptOf(i), paramsOf(name, i))));
   engine.checkIntegrity();
-  expect(blocks.usage).toBe(0);
-  expect(resident !== undefined).toBe(stepsInFlight > 0);
   await engine.close();
+  expect(blocks.usage).toBe(0);
+  if (stepsInFlight > 0) expect(submit?.mock.calls.length).toBeGreaterThan(5);
+  expect(numPreemptions > 0).toBe(numBlocks < 80);
   return runs;
 }
 
@@ -83,21 +93,25 @@ beforeAll(async () => {
 
 describe("every setting gives the tokens and log-probabilities of plain decoding", () => {
   it.each([
-    { drafts: true, stepsInFlight: 0 },
-    { drafts: false, stepsInFlight: 2 },
-    { drafts: true, stepsInFlight: 2 },
-  ])("drafts: $drafts, steps in flight on the device: $stepsInFlight", async ({ drafts, stepsInFlight }) => {
-    const runs = await runAll(drafts, stepsInFlight);
-    for (const [i, name] of names.entries()) {
-      expect(runs[i]?.tokenIds, name).toEqual(plainOf(name).tokenIds);
-      expect(
-        runs[i]?.outputs.flatMap(({ logprobs = [] }) => logprobs),
-        name,
-      ).toEqual(plainOf(name).outputs.flatMap(({ logprobs = [] }) => logprobs));
-    }
-    const numAccepted = runs.reduce((sum, run) => sum + run.numAccepted, 0);
-    if (drafts) expect(numAccepted).toBeGreaterThan(20);
-  });
+    { drafts: true, stepsInFlight: 0, numBlocks: 80 },
+    { drafts: false, stepsInFlight: 2, numBlocks: 80 },
+    { drafts: true, stepsInFlight: 2, numBlocks: 80 },
+    { drafts: true, stepsInFlight: 2, numBlocks: 12 },
+  ])(
+    "drafts: $drafts, steps in flight on the device: $stepsInFlight, $numBlocks blocks",
+    async ({ drafts, stepsInFlight, numBlocks }) => {
+      const runs = await runAll(drafts, stepsInFlight, numBlocks);
+      for (const [i, name] of names.entries()) {
+        expect(runs[i]?.tokenIds, name).toEqual(plainOf(name).tokenIds);
+        expect(
+          runs[i]?.outputs.flatMap(({ logprobs = [] }) => logprobs),
+          name,
+        ).toEqual(plainOf(name).outputs.flatMap(({ logprobs = [] }) => logprobs));
+      }
+      const numAccepted = runs.reduce((sum, run) => sum + run.numAccepted, 0);
+      if (drafts) expect(numAccepted).toBeGreaterThan(20);
+    },
+  );
 
   it("each but log-probabilities changes the text", async () => {
     const { engine } = await openEngine(test.context(FAMILIES[0]), { drafts: true, stepsInFlight: 2 });
