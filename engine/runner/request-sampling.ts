@@ -15,6 +15,7 @@ import {
   processorBytes,
   sample,
 } from "../../kernels/index.ts";
+import { invariant } from "../../kvcache/invariant.ts";
 import type { Inputs } from "./inputs.ts";
 import { hasPenalties } from "./logits-processor.ts";
 import type { RowLogprobs } from "./token-logprobs.ts";
@@ -115,9 +116,11 @@ export class RequestSampling {
   }
 
   /** From logits to drawn tokens, as wanted. @param draw draws from the logits as they are */
-  encode(pass: GPUComputePassEncoder, size: PassSize, { processors, logprobs }: SamplingWants, draw: Op): void {
-    const processing = processors.length > 0 ? this.#processing : undefined;
-    if (processing) {
+  encode(pass: GPUComputePassEncoder, size: PassSize, wants: SamplingWants, draw: Op): void {
+    invariant(this.isReady(wants), "what sampling wants is not compiled");
+    const { processors, logprobs } = wants;
+    const processing = this.#processing;
+    if (processing && processors.length > 0) {
       if (processors.some(hasPenalties)) processing.count(pass, processors.length);
       processing.process(pass, size);
       if (processors.some(({ dry }) => dry !== undefined)) processing.dry(pass, size);
