@@ -1,20 +1,32 @@
 import { createEngine } from "../engine/create.ts";
 import type { DrafterKind, EngineOptions } from "../engine/engine-options.ts";
-import type { SamplingParams } from "../engine/sampling-params.ts";
+import { GREEDY, type SamplingParams } from "../engine/sampling-params.ts";
 import { generate, sum } from "./generate.ts";
 
-/** One way to sample; `params` without seed and length. */
+/** One way to sample; `params` says what differs from greedy, without seed and length. */
 export interface SamplingCase {
   readonly name: string;
-  readonly params: Pick<SamplingParams, "temperature" | "topP" | "topK" | "minP">;
+  readonly params: Partial<SamplingParams>;
 }
 
 export const SAMPLING_CASES: readonly SamplingCase[] = [
-  { name: "greedy", params: { temperature: 0, topP: 1, topK: 0, minP: 0 } },
-  { name: "T 0.7, top-p 0.9", params: { temperature: 0.7, topP: 0.9, topK: 0, minP: 0 } },
-  { name: "T 0.7, top-k 40, min-p 0.05", params: { temperature: 0.7, topP: 1, topK: 40, minP: 0.05 } },
-  { name: "T 1", params: { temperature: 1, topP: 1, topK: 0, minP: 0 } },
-  { name: "T 1, top-p 0.95, top-k 50, min-p 0.02", params: { temperature: 1, topP: 0.95, topK: 50, minP: 0.02 } },
+  { name: "greedy", params: {} },
+  { name: "T 0.7, top-p 0.9", params: { temperature: 0.7, topP: 0.9 } },
+  {
+    name: "T 0.7, top-k 40, min-p 0.05, repetition 1.1, DRY",
+    params: {
+      ...{ temperature: 0.7, topK: 40, minP: 0.05, repetitionPenalty: 1.1 },
+      dry: { multiplier: 0.8, base: 1.75, allowedLength: 2, breakers: [] },
+    },
+  },
+  {
+    name: "T 1, typical-p 0.95, presence 0.4, frequency 0.2",
+    params: { temperature: 1, typicalP: 0.95, presencePenalty: 0.4, frequencyPenalty: 0.2 },
+  },
+  {
+    name: "T 1, top-p 0.95, top-k 50, min-p 0.02, log-probabilities",
+    params: { temperature: 1, topP: 0.95, topK: 50, minP: 0.02, logprobs: 3 },
+  },
 ];
 export const SEEDS: readonly number[] = [1, 2, 3, 4, 5];
 export const BATCH_SIZES: readonly number[] = [1, 3, 8];
@@ -115,12 +127,7 @@ function batchOf(
 ) {
   return Array.from({ length: batchSize }, (_, i) => ({
     prompt: prompts[(seed + 3 * i) % prompts.length] ?? [0],
-    params: {
-      ...sampling.params,
-      seed: [seed, 0] as const,
-      maxTokens: maxTokens - 3 * i,
-      stopTokenIds: [],
-    },
+    params: { ...GREEDY, ...sampling.params, seed: [seed, 0] as const, maxTokens: maxTokens - 3 * i },
   }));
 }
 

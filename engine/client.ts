@@ -1,5 +1,8 @@
 import type { KernelChoice } from "../kernels/index.ts";
+import type { TokenLogprobs } from "./runner/token-logprobs.ts";
 import type { SamplingParams } from "./sampling-params.ts";
+
+export type { TokenLogprobs } from "./runner/token-logprobs.ts";
 
 /** One sequence to generate. A request with n choices is n of these, with choice 0…n−1. */
 export interface EngineRequest {
@@ -19,6 +22,8 @@ export interface EngineOutput {
   readonly tokenIds: readonly number[];
   /** The first `numAccepted` of `tokenIds` were drafted and accepted; the one after them was sampled by the target. */
   readonly numAccepted: number;
+  /** One for each of `tokenIds`, where the request asks for them. */
+  readonly logprobs?: readonly TokenLogprobs[];
   /** Draft tokens that this step verified for the sequence. */
   readonly numDraft: number;
   /** How long the sequence waited for its first step, in ms; absent where it never had one. */

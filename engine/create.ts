@@ -85,7 +85,12 @@ export async function assembleEngine(
   const target = await loadModel(device, gpu, model, plan.maxModelLen, settings.kernels?.target);
   const drafting = draft && (await loadModel(device, gpu, draft, plan.maxModelLen, settings.kernels?.draft));
   const [runner, proposer] = await Promise.all([
-    ModelRunner.create(target.gpu, target, { ...plan.runner, topK: 1, profile: settings.profile }),
+    ModelRunner.create(target.gpu, target, {
+      ...plan.runner,
+      topK: 1,
+      maxRequests: settings.maxNumSeqs,
+      profile: settings.profile,
+    }),
     createProposer(settings, drafting, plan.runner),
   ]);
   const treeNodes = proposer instanceof NoProposer ? 1 : settings.treeNodes;

@@ -7,6 +7,7 @@ import { EngineDeadError, EngineRequestError } from "./errors.ts";
 import { OutputStream } from "./output-stream.ts";
 import type { ResidentLoop } from "./resident/resident-loop.ts";
 import type { ModelRunner } from "./runner/model-runner.ts";
+import { refusalOf } from "./sampling-params.ts";
 import type { Proposer } from "./speculative/proposer.ts";
 import { type PlannedSequence, toBatch, type VerifiedSequence, verifiedLane, verify } from "./step.ts";
 import { type StepTimes, stepStats } from "./step-stats.ts";
@@ -189,8 +190,7 @@ export class Engine implements EngineClient {
     const startMs = performance.now();
     const plan = await this.#propose(output);
     const draftMs = performance.now() - startMs;
-    const { tokenIds } = await this.#parts.runner.run(plan.map(toBatch));
-    const sequences = verify(plan, tokenIds);
+    const sequences = verify(plan, await this.#parts.runner.run(plan.map(toBatch)));
     this.#parts.runner.kv.commit(sequences.flatMap(({ moves, failed }) => (failed ? [] : moves)));
     const pass = this.#parts.runner.profile;
     return { sequences, draftMs, ...(pass ? { pass } : {}) };
@@ -228,10 +228,11 @@ export class Engine implements EngineClient {
 
   #emit(committed: CommittedSequence, verified: readonly VerifiedSequence[]): void {
     const { id, emittedTokenIds: tokenIds, numAccepted, finishReason } = committed;
-    const tree = verified.find(({ result }) => result.id === id)?.tree;
+    const { tree, logprobs } = verified.find(({ result }) => result.id === id) ?? {};
     const { queueMs } = this.#entries.get(id) ?? {};
     const output = {
       ...{ tokenIds, numAccepted, numDraft: (tree?.tokenIds.length ?? 1) - 1 },
+      ...(logprobs ? { logprobs: logprobs.slice(0, tokenIds.length) } : {}),
       ...(queueMs === undefined ? {} : { queueMs }),
     };
     if (finishReason !== undefined) {
@@ -268,6 +269,8 @@ export class Engine implements EngineClient {
       const message = `token id ${foreign} is not in the vocabulary: ids go from 0 to ${vocabSize - 1}`;
       throw new EngineRequestError("invalid_token_id", message);
     }
+    const refusal = refusalOf(params, vocabSize);
+    if (refusal !== undefined) throw new EngineRequestError("invalid_sampling_params", refusal);
     try {
       this.#scheduler.add({ id, promptTokenIds, maxTokens: params.maxTokens, stopTokenIds: params.stopTokenIds });
     } catch (error) {

@@ -2,7 +2,12 @@
 export class EngineRequestError extends Error {
   override readonly name = "EngineRequestError";
   constructor(
-    readonly code: "context_length_exceeded" | "invalid_token_id" | "empty_prompt" | "duplicate_id",
+    readonly code:
+      | "context_length_exceeded"
+      | "invalid_token_id"
+      | "invalid_sampling_params"
+      | "empty_prompt"
+      | "duplicate_id",
     message: string,
   ) {
     super(message);

@@ -7,6 +7,7 @@ export type {
   FinishReason,
   StepSequence,
   StepStats,
+  TokenLogprobs,
   VerifiedTree,
 } from "./client.ts";
 export { createEngine } from "./create.ts";

@@ -1,12 +1,16 @@
-import { type LaneResult, NO_TOKEN } from "../kernels/index.ts";
+import { NO_TOKEN } from "../kernels/index.ts";
 import { BLOCK_SIZE } from "../kvcache/ids.ts";
 import type { ScheduledSequence, StepResult } from "../scheduler/output.ts";
 import type { StepSequence } from "./client.ts";
+import type { LaneStep } from "./resident/resident-loop.ts";
 import type { BatchSequence } from "./runner/batch.ts";
 import type { SlotMove } from "./runner/kv-storage.ts";
+import { processorOf } from "./runner/logits-processor.ts";
+import type { SampledRows } from "./runner/model-runner.ts";
+import { pathLogprobs, type TokenLogprobs } from "./runner/token-logprobs.ts";
 import type { SamplingParams } from "./sampling-params.ts";
-import { childOf, type DraftTree } from "./speculative/draft-tree.ts";
-import { walkTree } from "./speculative/walk.ts";
+import type { DraftTree } from "./speculative/draft-tree.ts";
+import { walkedNodes, walkTree } from "./speculative/walk.ts";
 
 /** One sequence's part of a step, with everything that its rows need. */
 export interface PlannedSequence {
@@ -24,6 +28,8 @@ export interface VerifiedSequence {
   readonly result: StepResult;
   /** The logits held no token to draw: they were not numbers. */
   readonly failed: boolean;
+  /** Of the result's tokens, where the request asks for them. */
+  readonly logprobs?: readonly TokenLogprobs[];
 }
 
 /** The same of a step that the host walks. */
@@ -37,27 +43,40 @@ export function toBatch({ scheduled, params, choice, blockTable, tree }: Planned
   const { sequence, startPosition, numTokens, rootPosition, needsSample } = scheduled;
   return {
     ...{ tokenIds: sequence.tokenIds, startPosition, numTokens, blockTable, rootPosition },
-    ...(needsSample ? { tree: { ...tree, firstNode: 1 }, sampling: { params, choice } } : {}),
+    ...(needsSample
+      ? { tree: { ...tree, firstNode: 1 }, sampling: { params, choice, processor: processorOf(params, sequence) } }
+      : {}),
   };
 }
 
 /**
  * Walks every sampled sequence's tree. Pure: nothing is committed.
- * @param drawn u32, one token for each row that samples, in the order of the batch
+ * @param sampled one token for each row that samples, in the order of the batch
  */
-export function verify(plan: readonly PlannedSequence[], drawn: Uint32Array): WalkedSequence[] {
+export function verify(
+  plan: readonly PlannedSequence[],
+  sampled: Pick<SampledRows, "tokenIds" | "logprobs">,
+): WalkedSequence[] {
   let at = 0;
   return plan
     .filter(({ scheduled }) => scheduled.needsSample)
     .map((planned) => {
       const numNodes = planned.tree.tokenIds.length;
-      const { path, tokenIds } = walkTree(planned.tree, drawn.subarray(at, at + numNodes));
+      const root = at;
       at += numNodes;
+      const { path, tokenIds } = walkTree(planned.tree, sampled.tokenIds.subarray(root, at));
+      const rows = [0, ...path].map((node) => root + node);
+      const { logprobs: numTop } = planned.params;
+      const logprobs =
+        sampled.logprobs && numTop !== undefined
+          ? { logprobs: pathLogprobs(sampled.logprobs, rows, tokenIds, numTop) }
+          : {};
       return {
         tree: planned.tree,
         result: { id: planned.scheduled.sequence.id, tokenIds, numAccepted: path.length },
         moves: movesOf(planned, path),
         failed: tokenIds.at(-1) === NO_TOKEN,
+        ...logprobs,
       };
     });
 }
@@ -72,12 +91,13 @@ function movesOf({ scheduled, blockTable }: PlannedSequence, path: readonly numb
 }
 
 /** What a lane's step found, its tree as the host has trees. */
-export function verifiedLane(id: string, { alive, emitted, tree }: LaneResult): VerifiedSequence {
+export function verifiedLane(id: string, { alive, emitted, tree, logprobs }: LaneStep): VerifiedSequence {
   const { tokenIds, parents, depths, logSurvivals } = tree;
   return {
     tree: { tokenIds, parents: [-1, ...parents.slice(1)], depths, probs: logSurvivals.map(Math.exp) },
     result: { id, tokenIds: emitted, numAccepted: emitted.length - 1 },
     failed: !alive,
+    ...(logprobs ? { logprobs } : {}),
   };
 }
 
@@ -86,7 +106,7 @@ export function describe({ tree, result }: VerifiedSequence): StepSequence {
   const numDraft = tree.tokenIds.length - 1;
   const { id, numAccepted, tokenIds } = result;
   if (numDraft === 0) return { id, numDraft, numAccepted };
-  const accepted = acceptedNodes(tree, tokenIds);
+  const accepted = new Set(walkedNodes(tree, tokenIds));
   return {
     ...{ id, numDraft, numAccepted },
     tree: {
@@ -95,17 +115,4 @@ export function describe({ tree, result }: VerifiedSequence): StepSequence {
       bonusTokenId: tokenIds.at(-1) ?? 0,
     },
   };
-}
-
-/** The nodes that the walk passed, the root among them, when it emitted `tokenIds`. */
-function acceptedNodes(tree: DraftTree, tokenIds: readonly number[]): Set<number> {
-  const child = childOf(tree);
-  const accepted = new Set([0]);
-  let node: number | undefined = 0;
-  for (const tokenId of tokenIds) {
-    node = child(node, tokenId);
-    if (node === undefined) break;
-    accepted.add(node);
-  }
-  return accepted;
 }

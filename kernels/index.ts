@@ -23,10 +23,25 @@ export {
   draftTree,
   type LaneBatch,
   type LaneOp,
+  type LaneParams,
   laneRows,
   laneWalk,
 } from "./ops/lane-steps.ts";
 export { type LaneResult, type LaneShape, type LaneStart, laneBytes, packLanes, readLane } from "./ops/lanes.ts";
+export { type LogProbBuffers, logProbLayout, logProbs, NUM_BEST } from "./ops/log-probs.ts";
+export {
+  type DryPenalty,
+  type LogitsProcessor,
+  laneHistory,
+  MAX_BIASES,
+  MAX_END_TOKENS,
+  type ProcessorBuffers,
+  type ProcessorOps,
+  type ProcessorShape,
+  packProcessor,
+  processLogits,
+  processorBytes,
+} from "./ops/logits-processors.ts";
 export { type MatmulArgs, matmul } from "./ops/matmul.ts";
 export {
   type Activation,

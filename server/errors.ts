@@ -42,6 +42,7 @@ const TABLE = {
   template_error: { status: 400, type: "invalid_request_error" },
   context_length_exceeded: { status: 400, type: "invalid_request_error" },
   invalid_token_id: { status: 400, type: "invalid_request_error" },
+  invalid_sampling_params: { status: 400, type: "invalid_request_error" },
   empty_prompt: { status: 400, type: "invalid_request_error" },
   invalid_api_key: { status: 401, type: "invalid_request_error" },
   forbidden_host: { status: 403, type: "permission_error" },

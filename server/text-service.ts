@@ -7,6 +7,11 @@ export type { ChatMessage, TextDelta, TextOutput } from "../engine/text/model-te
 /** Characters of all prompts or messages of one request: tokenizing takes time that grows with them. */
 export const MAX_PROMPT_CHARS = 2 * 1024 * 1024;
 
+export interface OutputOptions {
+  readonly continuation: boolean;
+  readonly minTokens: number;
+}
+
 /**
  * All that the server knows about text. Methods that a client's input can make slow are asynchronous, so that they
  * can run elsewhere.
@@ -21,10 +26,17 @@ export interface TextService {
    * @throws ApiError template_error when there is no template or the template refuses the messages.
    */
   encodeChat(messages: readonly ChatMessage[]): Promise<readonly number[]>;
-  /** @param stop strings that end the text; they are not part of it. */
-  createOutput(stop: readonly string[], options: { readonly continuation: boolean }): TextOutput;
+  /**
+   * @param stop strings that end the text; they are not part of it.
+   * @param options.minTokens stop strings are looked for in what comes after so many tokens
+   */
+  createOutput(stop: readonly string[], options: OutputOptions): TextOutput;
   /** One token alone, for people to look at. */
   decodeToken(tokenId: number): string;
+  /** Its bytes, which need not be whole characters. */
+  tokenBytes(tokenId: number): Uint8Array;
+  /** Every token whose own text has `part` in it. */
+  tokensContaining(part: string): Promise<readonly number[]>;
 }
 
 /** Text in this process, with limits on what a client may send. */
@@ -57,12 +69,20 @@ export class LocalTextService implements TextService {
     }
   }
 
-  createOutput(stop: readonly string[], options: { readonly continuation: boolean }): TextOutput {
+  createOutput(stop: readonly string[], options: OutputOptions): TextOutput {
     return this.#text.createOutput(stop, options);
   }
 
   decodeToken(tokenId: number): string {
     return this.#text.decodeToken(tokenId);
+  }
+
+  tokenBytes(tokenId: number): Uint8Array {
+    return this.#text.tokenBytes(tokenId);
+  }
+
+  async tokensContaining(part: string): Promise<readonly number[]> {
+    return this.#text.tokensContaining(part);
   }
 }
 

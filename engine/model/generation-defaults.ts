@@ -12,6 +12,7 @@ const schema = z.object({
   /** 0 and below are off. */
   top_k: z.number().int().nullish(),
   min_p: z.number().min(0).max(1).nullish(),
+  repetition_penalty: z.number().positive().nullish(),
 });
 
 /** Sampling defaults of generation_config.json. @throws ModelFileError malformed when a value is out of its range. */
@@ -28,13 +29,15 @@ export function generationDefaultsFromGguf(metadata: Metadata): GenerationDefaul
 }
 
 function checkedDefaults(json: unknown, file: string): GenerationDefaults {
-  const { do_sample, temperature, top_p: topP, top_k: topK, min_p: minP } = checkSchema(schema, json, file);
+  const { do_sample, temperature, top_p: topP, top_k: topK, min_p: minP, ...rest } = checkSchema(schema, json, file);
+  const penalty = rest.repetition_penalty == null ? {} : { repetitionPenalty: rest.repetition_penalty };
   // What transformers does without sampling.
-  if (do_sample === false) return { temperature: 0 };
+  if (do_sample === false) return { temperature: 0, ...penalty };
   return {
     ...(temperature != null && { temperature }),
     ...(topP != null && { topP }),
     ...(topK != null && { topK }),
     ...(minP != null && { minP }),
+    ...penalty,
   };
 }

@@ -75,6 +75,7 @@ export interface GenerationDefaults {
   readonly topP?: number;
   readonly topK?: number;
   readonly minP?: number;
+  readonly repetitionPenalty?: number;
 }
 
 /** A model opened from disk: shape, weights and text, nothing on the GPU yet. */

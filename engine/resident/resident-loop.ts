@@ -14,8 +14,10 @@ import { BLOCK_SIZE, numBlocksFor } from "../../kvcache/ids.ts";
 import type { SchedulerOutput, TreeLimits } from "../../scheduler/output.ts";
 import type { Sequence } from "../../scheduler/sequence.ts";
 import type { ModelRunner, PassTimes } from "../runner/model-runner.ts";
+import type { TokenLogprobs } from "../runner/token-logprobs.ts";
 import type { SamplingParams } from "../sampling-params.ts";
 import type { DraftModelProposer } from "../speculative/draft-model.ts";
+import { LaneSampling } from "./lane-sampling.ts";
 import { LaneTables } from "./lane-tables.ts";
 import { ReadbackRing } from "./readback-ring.ts";
 import { ResidentDrafter, type StepSize } from "./resident-drafter.ts";
@@ -45,9 +47,14 @@ interface ResidentTimes extends PassTimes {
   readonly draftMs: number;
 }
 
+export interface LaneStep extends LaneResult {
+  /** Of the emitted tokens, where the request asks for them. */
+  readonly logprobs?: readonly TokenLogprobs[];
+}
+
 export interface ResidentStep {
   /** In the order of the lanes. */
-  readonly lanes: readonly LaneResult[];
+  readonly lanes: readonly LaneStep[];
   readonly times?: ResidentTimes;
 }
 
@@ -69,6 +76,7 @@ export class ResidentLoop {
   readonly #shape: LaneShape;
   readonly #options: ResidentOptions;
   readonly #tables: LaneTables;
+  readonly #sampling: LaneSampling;
   readonly #lanesBuffer: GPUBuffer;
   readonly #ops: TargetOps;
   readonly #ring: ReadbackRing;
@@ -86,6 +94,7 @@ export class ResidentLoop {
       readonly options: ResidentOptions;
     },
     buffers: { readonly lanes: GPUBuffer; readonly tables: LaneTables },
+    sampling: LaneSampling,
     ops: TargetOps,
   ) {
     const { device, pool } = parts.gpu;
@@ -97,13 +106,17 @@ export class ResidentLoop {
     this.#options = parts.options;
     this.#lanesBuffer = buffers.lanes;
     this.#tables = buffers.tables;
+    this.#sampling = sampling;
     this.#ops = ops;
     this.#ring = new ReadbackRing(pool, stepsInFlight, maxLanes * laneBytes(parts.shape));
     const measures = profile && device.features.has("timestamp-query");
     this.#timers = measures ? Array.from({ length: stepsInFlight }, () => new PassTimer(device, pool, 3)) : [];
   }
 
-  /** @param proposer undefined where nothing is drafted */
+  /**
+   * @param runner made for requests
+   * @param proposer undefined where nothing is drafted
+   */
   static async create(
     gpu: GpuContext,
     runner: ModelRunner,
@@ -112,27 +125,30 @@ export class ResidentLoop {
   ): Promise<ResidentLoop> {
     const { maxLanes, treeNodes, treeDepth } = options;
     const { maxModelLen, numBlocks } = runner.options;
+    const { requestSampling } = runner;
+    if (requestSampling === undefined) throw new Error("invariant: the target's runner knows of no requests");
     const shape = { maxNodes: treeNodes, maxRecent: 1 + Math.min(treeDepth, treeNodes - 1) };
     const tableWords = Math.min(numBlocks, numBlocksFor(maxModelLen + treeNodes));
     const maxRows = Math.min(maxLanes * treeNodes, runner.options.maxLogits);
     const maxPath = shape.maxRecent - 1;
     const tables = new LaneTables(gpu.device, runner.inputs, { maxLanes, tableWords, maxRows, maxPath });
     const lanes = gpu.pool.storage(maxLanes * laneBytes(shape), "lanes");
-    const [drafter, rows, walk] = await Promise.all([
+    const [drafter, sampling, rows, walk] = await Promise.all([
       proposer && ResidentDrafter.create(gpu, proposer, shape, lanes, maxLanes),
+      LaneSampling.create(gpu, requestSampling, shape, lanes, options.stepsInFlight),
       laneRows(gpu, shape, lanes, tables.batch),
       laneWalk(gpu, shape, {
         ...{ lanes, tableWords, blockSize: BLOCK_SIZE },
         ...{ drawn: runner.drawn.tokens, tables: runner.inputs.buffers.tables, moves: runner.kv.moves },
       }),
     ]);
-    return new ResidentLoop({ gpu, runner, drafter, shape, options }, { lanes, tables }, { rows, walk });
+    return new ResidentLoop({ gpu, runner, drafter, shape, options }, { lanes, tables }, sampling, { rows, walk });
   }
 
   /**
    * Moves the plan's sequences to the device, if the plan is one step of steady decoding: every sequence computes one token,
-   * trees may be as deep as ever, and the draft model has seen all tokens but those of the last step. `submit` then runs
-   * the plan, and `end` is to follow when no step is in flight any more. False otherwise.
+   * trees may be as deep as ever, the draft model has seen all tokens but those of the last step, and the kernels that
+   * sampling needs are compiled. `submit` then runs the plan, and `end` is to follow when no step is in flight any more. False otherwise.
    */
   start({ sequences: plan }: SchedulerOutput, requests: readonly LaneRequest[]): boolean {
     const numLookaheadNodes = Math.min(...plan.map((scheduled) => scheduled.numLookaheadNodes));
@@ -142,13 +158,14 @@ export class ResidentLoop {
         numTokens === 1 && needsSample && maxDraftDepth >= limits.maxDraftDepth,
     );
     if (!isSteady || (this.#drafter && !this.#canDraft(this.#drafter, requests, limits))) return false;
+    const draws = this.#sampling.start(requests);
+    if (draws === undefined) return false;
     this.#limits = limits;
     this.#lanes = requests.map(({ sequence }) => sequence);
     this.#tables.start(requests.map(({ blockTable }) => blockTable));
     this.#drafter?.start(this.#lanes.map(({ id }) => id));
-    const lanes = requests.map(({ sequence: { id, tokenIds, numTokens }, params, choice }) => ({
-      sampling: { ...params, choice, position: 0 },
-      numTokens,
+    const lanes = draws.map(({ sampling, sequence: { id, tokenIds, numTokens } }) => ({
+      ...{ sampling, numTokens },
       recent: tokenIds.slice(-(this.#drafter?.numPending(id, numTokens) ?? 1)),
     }));
     this.#gpu.device.queue.writeBuffer(this.#lanesBuffer, 0, packLanes(this.#shape, lanes));
@@ -202,10 +219,18 @@ export class ResidentLoop {
     const encoder = this.#gpu.device.createCommandEncoder();
     this.#encode(encoder, size, timer);
     this.#ring.encodeCopy(encoder, slot, this.#lanesBuffer, bytes);
+    this.#sampling.encodeCopy(encoder, slot);
     timer?.resolve(encoder);
     this.#gpu.device.queue.submit([encoder.finish()]);
-    const words = await this.#ring.read(slot, bytes);
-    const lanes = Array.from({ length: size.numLanes }, (_, lane) => readLane(this.#shape, words, lane));
+    const [words, logprobs] = await Promise.all([
+      this.#ring.read(slot, bytes),
+      this.#sampling.read(slot, size.numLanes * size.numNodes),
+    ]);
+    const lanes = Array.from({ length: size.numLanes }, (_, index) => {
+      const lane = readLane(this.#shape, words, index);
+      const ofLane = logprobs && this.#sampling.logprobsOf(index, logprobs, index * size.numNodes, lane);
+      return ofLane ? { ...lane, logprobs: ofLane } : lane;
+    });
     if (timer === undefined) return { lanes };
     const [draftMs = 0, forwardMs = 0, sampleMs = 0] = await timer.read();
     return { lanes, times: { draftMs, forwardMs, sampleMs } };
@@ -227,8 +252,9 @@ export class ResidentLoop {
     this.#ops.rows(pass, params);
     this.#runner.encodeForward(pass, passSize);
     nextPart(2);
-    this.#runner.encodeSample(pass, passSize);
+    this.#runner.encodeSample(pass, passSize, this.#sampling.wants);
     this.#ops.walk(pass, params);
+    this.#sampling.encodeHistory(pass, params);
     this.#runner.kv.encodeCommit(pass, numLanes, this.#shape.maxRecent - 1);
     pass.end();
   }

@@ -1,5 +1,6 @@
 import {
   type BatchSections,
+  type LogitsProcessor,
   ROW_INFO_WORDS,
   SAMPLING_ROW_BYTES,
   type SamplingRow,
@@ -30,7 +31,14 @@ export interface BatchSequence {
   readonly rootPosition: number;
   readonly tree?: TreeRows;
   /** Draw a successor of the chunk's last token (if the chunk has any) and of each of the tree's rows. */
-  readonly sampling?: { readonly params: SamplingParams; readonly choice: number };
+  readonly sampling?: RowSampling;
+}
+
+export interface RowSampling {
+  readonly params: SamplingParams;
+  readonly choice: number;
+  /** What the rows' logits go through first. */
+  readonly processor?: LogitsProcessor | undefined;
 }
 
 /**
@@ -77,6 +85,7 @@ export class BatchBuilder {
   #numLogits = 0;
   #numTableWords = 0;
   #maxPosition = 0;
+  #processors: LogitsProcessor[] = [];
 
   constructor(layout: BatchLayout) {
     this.#layout = layout;
@@ -103,6 +112,11 @@ export class BatchBuilder {
     return this.#maxPosition;
   }
 
+  /** Of the sequences that have one, by the number in their sampling rows. */
+  get processors(): readonly LogitsProcessor[] {
+    return this.#processors;
+  }
+
   /** What the device needs: everything up to the last table word in use. */
   get bytes(): Uint8Array<ArrayBuffer> {
     return new Uint8Array(this.#bytes, 0, this.#layout.tables + 4 * this.#numTableWords);
@@ -113,11 +127,13 @@ export class BatchBuilder {
     this.#numLogits = 0;
     this.#numTableWords = 0;
     this.#maxPosition = 0;
+    this.#processors = [];
   }
 
   /** @throws RangeError when the batch outgrows the layout: the caller's plan was wrong. */
   add(sequence: BatchSequence): void {
     const { tokenIds, startPosition, numTokens, blockTable, sampling, tree } = sequence;
+    if (sampling?.processor) this.#processors.push(sampling.processor);
     const table = this.#pushWords(blockTable);
     for (let position = startPosition; position < startPosition + numTokens; position++) {
       const slot = slotAt(blockTable, position);
@@ -154,13 +170,15 @@ export class BatchBuilder {
   }
 
   /** The last row's logits are wanted, to draw the token at `position`. */
-  #addLogits({ params, choice }: { params: SamplingParams; choice: number }, position: number): void {
+  #addLogits({ params, choice, processor }: RowSampling, position: number): void {
     const index = this.#numLogits++;
     if (index >= this.#layout.maxLogits) throw new RangeError(`a batch has at most ${this.#layout.maxLogits} samples`);
     this.#logitRows[index] = this.#numRows - 1;
-    const { seed, temperature, topP, minP, topK } = params;
-    const row: SamplingRow = { seed, choice, position, temperature, topP, minP, topK };
-    writeSamplingRow(this.#view, index, row);
+    const { seed, temperature, topP, minP, topK, typicalP } = params;
+    const row: SamplingRow = { seed, choice, position, temperature, topP, minP, topK, typicalP };
+    // It is the one that `add` took in last.
+    const place = processor ? { processor: this.#processors.length - 1 } : {};
+    writeSamplingRow(this.#view, index, { ...row, ...place });
   }
 
   #pushWords(words: readonly number[]): number {

@@ -14,6 +14,8 @@ import { type Activations, createActivations } from "./activations.ts";
 import { BatchBuilder, type BatchSequence, batchLayout } from "./batch.ts";
 import { Inputs } from "./inputs.ts";
 import { KvStorage } from "./kv-storage.ts";
+import { type DrawBuffers, NO_WANTS, RequestSampling, type SamplingWants } from "./request-sampling.ts";
+import type { RowLogprobs } from "./token-logprobs.ts";
 import { type LlamaWeights, onDevice } from "./weights.ts";
 
 export interface RunnerOptions {
@@ -28,6 +30,8 @@ export interface RunnerOptions {
   readonly maxTableWords: number;
   /** Best tokens kept of each sampled row: 1 to draw, more to propose. */
   readonly topK: number;
+  /** Sequences of a pass whose requests may want more than filters (`RequestSampling`); left out: they are ignored. */
+  readonly maxRequests?: number;
   /** Measure every pass (`ModelRunner.profile`); needs the feature timestamp-query. */
   readonly profile?: boolean;
 }
@@ -38,6 +42,8 @@ export interface SampledRows {
   readonly tokenIds: Uint32Array;
   /** f32 [numLogits, topK]: log softmax over scores, only filled where topK > 1 */
   readonly logShares: Float32Array;
+  /** Where a sequence of the batch wants them. */
+  readonly logprobs?: RowLogprobs;
 }
 
 /** u32 and f32 [numLogits, topK], as `SampledRows`. */
@@ -62,6 +68,7 @@ export class ModelRunner {
   readonly inputs: Inputs;
   /** Where passes leave what they drew. */
   readonly drawn: DrawnBuffers;
+  readonly requestSampling: RequestSampling | undefined;
   readonly #gpu: GpuContext;
   readonly #config: LlamaConfig;
   readonly #batch: BatchBuilder;
@@ -71,6 +78,7 @@ export class ModelRunner {
   /** Token ids, then log shares; each [maxLogits, topK] u32 or f32. */
   readonly #results: GPUBuffer;
   readonly #resultsRead: GPUBuffer;
+  readonly #logprobsRead: GPUBuffer | undefined;
   readonly #timer: PassTimer | undefined;
   #profile: PassTimes | undefined;
 
@@ -89,6 +97,7 @@ export class ModelRunner {
       readonly sample: Op;
       readonly results: GPUBuffer;
       readonly drawn: DrawnBuffers;
+      readonly requestSampling: RequestSampling | undefined;
     },
   ) {
     this.kv = parts.kv;
@@ -102,9 +111,12 @@ export class ModelRunner {
     this.#sample = ops.sample;
     this.#results = ops.results;
     this.drawn = ops.drawn;
-    this.#resultsRead = parts.gpu.pool.readback(ops.results.size, "resultsRead");
+    this.requestSampling = ops.requestSampling;
+    const { pool } = parts.gpu;
+    this.#resultsRead = pool.readback(ops.results.size, "resultsRead");
+    this.#logprobsRead = ops.requestSampling && pool.readback(ops.requestSampling.logprobs.size, "logprobsRead");
     const canProfile = parts.options.profile === true && parts.gpu.device.features.has("timestamp-query");
-    this.#timer = canProfile ? new PassTimer(parts.gpu.device, parts.gpu.pool, 2) : undefined;
+    this.#timer = canProfile ? new PassTimer(parts.gpu.device, pool, 2) : undefined;
   }
 
   /**
@@ -118,7 +130,8 @@ export class ModelRunner {
     options: RunnerOptions,
   ): Promise<ModelRunner> {
     const { config } = model;
-    const { maxRows, maxLogits, maxModelLen, numBlocks } = options;
+    const { maxRows, maxLogits, maxModelLen, numBlocks, topK, maxRequests } = options;
+    const { vocabSize } = config;
     const layout = batchLayout(maxRows, maxLogits, options.maxTableWords);
     const inputs = new Inputs(gpu.device, gpu.pool, layout);
     const activations = createActivations(gpu, config, { maxRows, maxLogits, maxModelLen });
@@ -128,18 +141,26 @@ export class ModelRunner {
     const results = gpu.pool.storage(2 * bytes, "results");
     const section = (offset: number) => ({ buffer: results, offset, size: bytes });
     const drawn = { tokens: section(0), logShares: section(bytes) };
+    const numCandidates = maxLogits * numChunks(vocabSize);
+    const draw: DrawBuffers = {
+      ...{ logits: activations.logits.buffer, rows: inputs.buffers.samplingRows, ...drawn },
+      threshold: gpu.pool.storage(8 * maxLogits, "threshold"),
+      candidates: gpu.pool.storage(8 * numCandidates * topK, "candidates"),
+      sums: gpu.pool.storage(8 * numCandidates, "sums"),
+    };
+    const sizes = { vocabSize, maxLogits, maxModelLen };
+    const requestSampling =
+      maxRequests === undefined
+        ? undefined
+        : new RequestSampling(gpu, { ...sizes, maxProcessors: maxRequests }, inputs, draw);
     const [forward, sampleOp] = await Promise.all([
       llama(gpu, config, { weights, activations, inputs: inputs.buffers, kv }),
-      makeSampler(gpu, config, options, {
-        logits: activations.logits.buffer,
-        rows: inputs.buffers.samplingRows,
-        ...drawn,
-      }),
+      sample(gpu, { vocabSize, topK, withShares: topK > 1 }, draw),
     ]);
     const batch = new BatchBuilder(layout);
     return new ModelRunner(
       { gpu, config, options, kv, batch, inputs, activations },
-      { forward, sample: sampleOp, results, drawn },
+      { forward, sample: sampleOp, results, drawn, requestSampling },
     );
   }
 
@@ -147,10 +168,13 @@ export class ModelRunner {
    * One pass: computes every row, writes its K/V, draws where `sampling` is set.
    * @throws GpuError when the device failed; then nothing of the pass may be used.
    */
-  run(sequences: readonly BatchSequence[]): Promise<SampledRows> {
+  async run(sequences: readonly BatchSequence[]): Promise<SampledRows> {
     this.#batch.reset();
     for (const sequence of sequences) this.#batch.add(sequence);
-    return this.#gpu.guard.run(() => this.#submit());
+    const logprobs = sequences.some(({ sampling }) => sampling?.params.logprobs !== undefined);
+    const wants = this.requestSampling ? { processors: this.#batch.processors, logprobs } : NO_WANTS;
+    await this.requestSampling?.prepare(wants);
+    return this.#gpu.guard.run(() => this.#submit(wants));
   }
 
   /** Of the last pass, where the runner was made to measure and the device can. */
@@ -169,30 +193,41 @@ export class ModelRunner {
     for (const op of this.#forward) op(pass, size);
   }
 
-  /** From logits to `drawn`. */
-  encodeSample(pass: GPUComputePassEncoder, size: PassSize): void {
-    if (size.numLogits > 0) this.#sample(pass, size);
+  /** From logits to `drawn`. @param wants for which `requestSampling` is ready */
+  encodeSample(pass: GPUComputePassEncoder, size: PassSize, wants = NO_WANTS): void {
+    if (size.numLogits === 0) return;
+    if (this.requestSampling) this.requestSampling.encode(pass, size, wants, this.#sample);
+    else this.#sample(pass, size);
   }
 
-  async #submit(): Promise<SampledRows> {
+  async #submit(wants: SamplingWants): Promise<SampledRows> {
     const { numRows, numLogits, maxPosition } = this.#batch;
     const size = this.sizeOf(numRows, numLogits, maxPosition);
     this.inputs.write(this.#batch);
+    this.requestSampling?.load(wants.processors);
     const encoder = this.#gpu.device.createCommandEncoder();
     this.#encodePass(encoder, 0, (pass) => this.encodeForward(pass, size));
-    this.#encodePass(encoder, 1, (pass) => this.encodeSample(pass, size));
+    this.#encodePass(encoder, 1, (pass) => this.encodeSample(pass, size, wants));
     encoder.copyBufferToBuffer(this.#results, 0, this.#resultsRead, 0, this.#results.size);
+    const logprobs = wants.logprobs && numLogits > 0 ? this.#copyLogprobs(encoder) : undefined;
     this.#timer?.resolve(encoder);
     this.#gpu.device.queue.submit([encoder.finish()]);
-    await this.#resultsRead.mapAsync(GPUMapMode.READ);
-    const bytes = this.#resultsRead.getMappedRange().slice(0);
-    this.#resultsRead.unmap();
+    const bytes = await readAll(this.#resultsRead);
     await this.#measure();
     const count = numLogits * this.options.topK;
     return {
       tokenIds: new Uint32Array(bytes, 0, count),
       logShares: new Float32Array(bytes, resultBytes(this.options), count),
+      ...(logprobs ? { logprobs: await logprobs(numLogits) } : {}),
     };
+  }
+
+  /** @returns what reads the copy, once the work is submitted */
+  #copyLogprobs(encoder: GPUCommandEncoder): ((numLogits: number) => Promise<RowLogprobs>) | undefined {
+    const [sampling, read] = [this.requestSampling, this.#logprobsRead];
+    if (sampling === undefined || read === undefined) return undefined;
+    encoder.copyBufferToBuffer(sampling.logprobs, 0, read, 0, sampling.logprobs.size);
+    return async (numLogits) => sampling.readLogprobs(await readAll(read), numLogits);
   }
 
   #encodePass(encoder: GPUCommandEncoder, index: number, encode: (pass: GPUComputePassEncoder) => void): void {
@@ -221,22 +256,9 @@ function resultBytes({ maxLogits, topK }: RunnerOptions): number {
   return Math.ceil((4 * maxLogits * topK) / 256) * 256;
 }
 
-function makeSampler(
-  gpu: GpuContext,
-  { vocabSize }: LlamaConfig,
-  options: RunnerOptions,
-  buffers: { readonly logits: GPUBuffer; readonly rows: Binding } & DrawnBuffers,
-): Promise<Op> {
-  const { maxLogits, topK } = options;
-  const numCandidates = maxLogits * numChunks(vocabSize);
-  return sample(
-    gpu,
-    { vocabSize, topK, withShares: topK > 1 },
-    {
-      ...buffers,
-      threshold: gpu.pool.storage(4 * maxLogits, "threshold"),
-      candidates: gpu.pool.storage(8 * numCandidates * topK, "candidates"),
-      sums: gpu.pool.storage(8 * numCandidates, "sums"),
-    },
-  );
+async function readAll(buffer: GPUBuffer): Promise<ArrayBuffer> {
+  await buffer.mapAsync(GPUMapMode.READ);
+  const bytes = buffer.getMappedRange().slice(0);
+  buffer.unmap();
+  return bytes;
 }

@@ -24,7 +24,7 @@ export function rootOnly(tokenId: number): DraftTree {
 export type ChildLookup = (node: number, tokenId: number) => number | undefined;
 
 /** Prepares the look-ups of one tree: O(nodes) once, O(1) a look-up. */
-export function childOf({ tokenIds, parents }: DraftTree): ChildLookup {
+export function childOf({ tokenIds, parents }: Pick<DraftTree, "tokenIds" | "parents">): ChildLookup {
   const children = tokenIds.map(() => new Map<number, number>());
   for (const [node, tokenId] of tokenIds.entries()) children[parents[node] ?? -1]?.set(tokenId, node);
   return (node, tokenId) => children[node]?.get(tokenId);

@@ -34,3 +34,15 @@ export function walkTree(tree: DraftTree, sampled: ArrayLike<number>): WalkResul
   }
   return { path, tokenIds };
 }
+
+/** The nodes that a walk passed, root first, when it emitted `tokenIds`: each of these was sampled at the node of its index. */
+export function walkedNodes(tree: Pick<DraftTree, "tokenIds" | "parents">, tokenIds: readonly number[]): number[] {
+  const child = childOf(tree);
+  const nodes = [0];
+  for (const tokenId of tokenIds) {
+    const node = child(nodes.at(-1) ?? 0, tokenId);
+    if (node === undefined) break;
+    nodes.push(node);
+  }
+  return nodes;
+}

@@ -17,6 +17,8 @@ export class ModelText {
   readonly vocabSize: number;
   readonly #tokenizer: Tokenizer;
   readonly #template: ChatTemplate | ChatTemplateError;
+  /** Text of every token, once it has been asked for. */
+  #decoded: readonly string[] | undefined;
 
   /** @throws ModelFileError when tokenizer.json is malformed or of a kind that is not supported. */
   constructor(assets: TextAssets) {
@@ -49,9 +51,14 @@ export class ModelText {
    * @param stop strings that end the text, not part of it; the first one to be completed counts, and of those that
    *   the same character completes the longest. Empty ones are left out.
    * @param options.continuation the text goes on from a plain prompt, so it may begin with a space.
+   * @param options.minTokens stop strings are looked for in what comes after so many tokens.
    */
-  createOutput(stop: readonly string[], options: { readonly continuation?: boolean } = {}): TextOutput {
-    return new StoppingTextOutput(new Detokenizer(this.#tokenizer, options), new StopMatcher(stop));
+  createOutput(
+    stop: readonly string[],
+    options: { readonly continuation?: boolean; readonly minTokens?: number } = {},
+  ): TextOutput {
+    const detokenizer = new Detokenizer(this.#tokenizer, options);
+    return new StoppingTextOutput(detokenizer, new StopMatcher(stop), options.minTokens);
   }
 
   /** One token alone, for people to look at: a control token's spelling, U+FFFD for a part of a character. */
@@ -59,6 +66,19 @@ export class ModelText {
     if (this.#tokenizer.isControl(tokenId)) return this.#tokenizer.pieceOf(tokenId) ?? "";
     const detokenizer = new Detokenizer(this.#tokenizer, { continuation: true });
     return detokenizer.push(tokenId) + detokenizer.flush();
+  }
+
+  /** UTF-8 of what `decodeToken` shows; of a part of a character its own bytes. */
+  tokenBytes(tokenId: number): Uint8Array {
+    const { length } = this.#tokenizer.tokenBytes(tokenId);
+    return length > 0 ? this.#tokenizer.tokenBytes(tokenId) : new TextEncoder().encode(this.decodeToken(tokenId));
+  }
+
+  /** Every token whose own text has `part` in it; control tokens have none. */
+  tokensContaining(part: string): readonly number[] {
+    const utf8 = new TextDecoder();
+    this.#decoded ??= Array.from({ length: this.vocabSize }, (_, id) => utf8.decode(this.#tokenizer.tokenBytes(id)));
+    return this.#decoded.flatMap((text, id) => (text.includes(part) ? [id] : []));
   }
 }
 

@@ -14,6 +14,11 @@ export interface TextDelta {
   readonly text: string;
   /** `text` cut at the tokens it came from, in order. Joined they are `text`; none is empty. */
   readonly pieces: readonly TextPiece[];
+  /**
+   * Tokens that are out with this text: all of theirs is, or they begin before the stop string that came up. For each, where
+   * in the whole text it begins, in UTF-16 units.
+   */
+  readonly tokenStarts: readonly number[];
   /** How many of the pushed tokens count: fewer than all only where a stop string ended inside them. */
   readonly numTokens: number;
   /** A stop string came up: `text` ends before it, nothing may be pushed any more. */
@@ -28,6 +33,12 @@ export interface TextOutput {
   flush(): TextDelta;
 }
 
+/** Where a token's text lies in the whole text, in UTF-16 units. */
+interface Span {
+  readonly start: number;
+  readonly end: number;
+}
+
 /** The one TextOutput: detokenizes, watches for stop strings and holds back what may become one. */
 export class StoppingTextOutput implements TextOutput {
   readonly #detokenizer: Detokenizer;
@@ -35,23 +46,35 @@ export class StoppingTextOutput implements TextOutput {
   /** Text not sent yet, by token. Between calls it is as long as what the matcher calls pending. */
   #held: TextPiece[] = [];
   #numHeld = 0;
+  /** Length of the text that was sent. */
+  #numSent = 0;
+  /** Of the tokens that are not out yet. */
+  #spans: Span[] = [];
+  #numPushed = 0;
+  readonly #minTokens: number;
   #ended = false;
 
-  constructor(detokenizer: Detokenizer, stops: StopMatcher) {
+  /** @param minTokens stop strings are looked for in what comes after so many tokens */
+  constructor(detokenizer: Detokenizer, stops: StopMatcher, minTokens = 0) {
     this.#detokenizer = detokenizer;
     this.#stops = stops;
+    this.#minTokens = minTokens;
   }
 
   push(tokenIds: readonly number[], numAccepted: number): TextDelta {
     if (this.#ended) throw new Error("invariant: tokens were pushed after the end of the text");
     for (const [i, tokenId] of tokenIds.entries()) {
       const text = this.#detokenizer.push(tokenId);
-      const match = this.#stops.read(text);
+      const match = this.#numPushed++ < this.#minTokens ? undefined : this.#stops.read(text);
+      const start = this.#numSent + this.#numHeld;
       this.#hold({ text: match ? text.slice(0, match.end) : text, accepted: i < numAccepted });
+      this.#spans.push({ start, end: this.#numSent + this.#numHeld });
       if (match) {
         this.#ended = true;
         const delta = this.#release(this.#numHeld - match.length, { numTokens: i + 1, stopped: true });
-        this.#release(match.length, delta);
+        this.#held = [];
+        this.#numHeld = 0;
+        this.#spans = [];
         return delta;
       }
     }
@@ -85,6 +108,15 @@ export class StoppingTextOutput implements TextOutput {
     }
     this.#held = kept;
     this.#numHeld -= length;
-    return { text: pieces.map(({ text }) => text).join(""), pieces, ...rest };
+    this.#numSent += length;
+    return { text: pieces.map(({ text }) => text).join(""), pieces, tokenStarts: this.#takeOut(rest.stopped), ...rest };
+  }
+
+  /** Of tokens whose text has been sent; at a stop also of the one that is cut. */
+  #takeOut(stopped: boolean): number[] {
+    const isOut = ({ start, end }: Span) => end <= this.#numSent || (stopped && start < this.#numSent);
+    const out = this.#spans.filter(isOut);
+    this.#spans = this.#spans.slice(out.length);
+    return out.map(({ start }) => start);
   }
 }

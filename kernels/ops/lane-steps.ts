@@ -127,7 +127,7 @@ function batchConstants(batch: LaneBatch) {
 }
 
 /** @param threadsPerLane threads that the kernel has for each lane */
-async function laneOp(
+export async function laneOp(
   context: OpContext,
   shape: LaneShape,
   { shader, constants }: Pick<KernelSpec, "shader" | "constants">,

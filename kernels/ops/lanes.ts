@@ -10,7 +10,7 @@ export interface LaneShape {
 
 /** A lane as the host sets it up: no tree yet but its root. */
 export interface LaneStart {
-  /** How its tokens are drawn; `position` is not used. */
+  /** How its tokens are drawn, and by which processor; `position` is not used. */
   readonly sampling: SamplingRow;
   /** Known tokens, the root included. */
   readonly numTokens: number;

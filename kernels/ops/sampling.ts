@@ -2,7 +2,7 @@ import type { Binding } from "../kernel.ts";
 import { type Op, type OpContext, threadsOp } from "../op.ts";
 
 /** Bytes of one row's sampling parameters (wgsl/sampling_params.wgsl). */
-export const SAMPLING_ROW_BYTES = 32;
+export const SAMPLING_ROW_BYTES = 40;
 /** What `tokens` holds where no token was left to choose from: every logit was NaN or −∞. */
 export const NO_TOKEN = 0xffffffff;
 
@@ -17,6 +17,10 @@ export interface SamplingRow {
   readonly topP: number;
   readonly minP: number;
   readonly topK: number;
+  /** Typical mass in (0, 1]; 1 is off. */
+  readonly typicalP: number;
+  /** Where the sequence's logits processor lies (ops/logits-processors.ts); absent where it needs none. */
+  readonly processor?: number;
 }
 
 /**
@@ -38,6 +42,8 @@ export function writeSamplingRow(view: DataView, index: number, row: SamplingRow
   view.setFloat32(at + 20, row.topP, true);
   view.setFloat32(at + 24, row.minP, true);
   view.setUint32(at + 28, row.topK, true);
+  view.setFloat32(at + 32, row.typicalP, true);
+  view.setUint32(at + 36, row.processor === undefined ? 0 : row.processor + 1, true);
 }
 
 export interface SamplerShape {
@@ -68,7 +74,7 @@ export interface SamplerBuffers {
   readonly logits: GPUBuffer;
   /** SamplingRow [numLogits] */
   readonly rows: Binding;
-  /** Scratch f32 [numLogits]. */
+  /** Scratch vec2f [numLogits]. */
   readonly threshold: GPUBuffer;
   /** Scratch, 8 bytes × numLogits · numChunks · topK. */
   readonly candidates: GPUBuffer;

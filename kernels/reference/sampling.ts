@@ -30,26 +30,65 @@ export function scaledLogits(logits: Float32Array, temperature: number): Float64
   });
 }
 
+/** Values of z from `low` to `high` are in play. */
+export interface InPlay {
+  readonly low: number;
+  readonly high: number;
+}
+
 /**
- * The lowest z in play: of the topK largest (ties stay) the smallest set of best ones with topP of their mass, and none
- * below minP of the best one's probability. Found by sorting; −∞ where nothing is filtered.
+ * The z in play: of the topK largest (ties stay) the smallest set of those nearest to the mean of z with typicalP of their mass,
+ * of those the smallest set of best ones with topP of their mass, and none below minP of the best one's probability. Found by
+ * sorting; everything where nothing is filtered.
+ * @param meanError added to the mean of z: what is in play whatever its sign does not hang on rounding
  */
-export function cutOff(z: Float64Array, { temperature, topK, topP, minP }: SamplingRow): number {
-  if (temperature === 0) return NEVER_DRAWN;
-  const sorted = [...z].sort((a, b) => b - a);
-  const best = sorted[0] ?? 0;
-  let cut = topK > 0 && topK < sorted.length ? (sorted[topK - 1] ?? 0) : NEVER_DRAWN;
-  if (topP < 1) {
-    const kept = sorted.filter((value) => value >= cut && value > NEVER_DRAWN);
-    const wanted = topP * kept.reduce((sum, value) => sum + Math.exp(value - best), 0);
-    let mass = 0;
-    for (const value of kept) {
-      cut = value;
-      mass += Math.exp(value - best);
-      if (mass >= wanted) break;
-    }
+export function inPlay(
+  z: Float64Array,
+  { temperature, topK, typicalP, topP, minP }: SamplingRow,
+  meanError = 0,
+): InPlay {
+  const all = { low: NEVER_DRAWN, high: Number.POSITIVE_INFINITY };
+  if (temperature === 0) return all;
+  let kept = [...z].filter((value) => value > NEVER_DRAWN).sort((a, b) => b - a);
+  if (kept.length === 0) return all;
+  if (topK > 0 && topK < z.length) {
+    const cut = kept[topK - 1] ?? NEVER_DRAWN;
+    kept = kept.filter((value) => value >= cut);
   }
-  return minP > 0 ? Math.max(cut, best + Math.log(minP)) : cut;
+  if (typicalP < 1) {
+    const [best = 0, mass] = [kept[0], massOf(kept)];
+    const mean =
+      meanError + best + kept.reduce((sum, value) => sum + (Math.exp(value - best) * (value - best)) / mass, 0);
+    const distance = (value: number) => Math.abs(value - mean);
+    const nearest = leastWithMass(
+      [...kept].sort((a, b) => distance(a) - distance(b)),
+      typicalP,
+      best,
+    );
+    const edge = distance(nearest.at(-1) ?? mean);
+    kept = kept.filter((value) => distance(value) <= edge);
+  }
+  if (topP < 1) kept = leastWithMass(kept, topP, kept[0] ?? 0);
+  const high = kept[0] ?? 0;
+  const low = kept.at(-1) ?? 0;
+  return { low: minP > 0 ? Math.max(low, high + Math.log(minP)) : low, high };
+}
+
+/** Σ exp(z − best), of values in descending order. */
+function massOf(values: readonly number[]): number {
+  return values.reduce((sum, value) => sum + Math.exp(value - (values[0] ?? 0)), 0);
+}
+
+/** The first of `values` that have `share` of the mass of all; what equals the last of them is the caller's to add. */
+function leastWithMass(values: readonly number[], share: number, best: number): number[] {
+  const weight = (value: number) => Math.exp(value - best);
+  const wanted = share * values.reduce((sum, value) => sum + weight(value), 0);
+  let mass = 0;
+  const end = values.findIndex((value) => {
+    mass += weight(value);
+    return mass >= wanted;
+  });
+  return end < 0 ? [...values] : values.slice(0, end + 1);
 }
 
 /** A token in play and score = z + noise (a greedy row's score is the logit). */
@@ -58,10 +97,10 @@ export interface ScoredToken {
   readonly score: number;
 }
 
-/** Tokens with z ≥ cut, best score first, lower ids first among equals. The first is the draw. */
-export function rankTokens(z: Float64Array, cut: number, row: SamplingRow): ScoredToken[] {
+/** Tokens whose z is in play, best score first, lower ids first among equals. The first is the draw. */
+export function rankTokens(z: Float64Array, { low, high }: InPlay, row: SamplingRow): ScoredToken[] {
   return Array.from(z, (value, token) => ({ token, value }))
-    .filter(({ value }) => value >= cut && value > NEVER_DRAWN)
+    .filter(({ value }) => value >= low && value <= high && value > NEVER_DRAWN)
     .map(({ token, value }) => ({ token, score: row.temperature === 0 ? value : value + gumbelNoise(row, token) }))
     .sort((a, b) => b.score - a.score || a.token - b.token);
 }

@@ -27,7 +27,7 @@ fn write_idle_row(row: u32, lane: u32) {
 // Logits of `row` are wanted, to draw the token at `position`.
 fn write_sample(index: u32, row: u32, lane: u32, position: u32) {
   batch[LOGIT_ROWS + index] = row;
-  let at = SAMPLING_ROWS + 8u * index;
+  let at = SAMPLING_ROWS + 10u * index;
   let sampling = lanes[lane].sampling;
   batch[at] = sampling.seed.x;
   batch[at + 1u] = sampling.seed.y;
@@ -37,4 +37,6 @@ fn write_sample(index: u32, row: u32, lane: u32, position: u32) {
   batch[at + 5u] = bitcast<u32>(sampling.top_p);
   batch[at + 6u] = bitcast<u32>(sampling.min_p);
   batch[at + 7u] = sampling.top_k;
+  batch[at + 8u] = bitcast<u32>(sampling.typical_p);
+  batch[at + 9u] = sampling.processor;
 }

@@ -7,6 +7,9 @@ struct SamplingRow {
   top_p: f32,
   min_p: f32,
   top_k: u32,
+  typical_p: f32,
+  // 1 + the place of the sequence's logits processor (processor.wgsl), 0 where it has none.
+  processor: u32,
 }
 
 const HIGHEST = 3.0e38;

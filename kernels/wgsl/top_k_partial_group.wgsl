@@ -2,17 +2,17 @@
 // the chunk. The i-th best is the best of those that come after the one before it. Reference: reference/sampling.ts
 @group(0) @binding(0) var<storage, read> logits: array<f32>;
 @group(0) @binding(1) var<storage, read> rows: array<SamplingRow>;
-@group(0) @binding(2) var<storage, read> threshold: array<f32>;
+@group(0) @binding(2) var<storage, read> threshold: array<vec2f>;
 @group(0) @binding(3) var<storage, read_write> candidates: array<Candidate>;
 @group(0) @binding(4) var<storage, read_write> sums: array<vec2f>;
 var<immediate> num_rows: u32;
 
 var<workgroup> group_totals: array<f32, WORKGROUP_SIZE>;
 
-fn candidate_at(row: SamplingRow, key: vec2u, base: u32, cut: f32, v: u32) -> Candidate {
+fn candidate_at(row: SamplingRow, key: vec2u, base: u32, range: vec2f, v: u32) -> Candidate {
   if (v >= VOCAB_SIZE) { return NONE; }
   let z = scaled(row, logits[base + v]);
-  if (!(z >= cut)) { return NONE; }
+  if (!(z >= range.x && z <= range.y)) { return NONE; }
   var score = z;
   if (row.inv_temperature != 0.0) { score += gumbel(key, v); }
   return Candidate(score, v);
@@ -33,14 +33,14 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) t:
   let row_at = item / NUM_CHUNKS;
   if (row_at >= num_rows) { return; }
   let row = rows[row_at];
-  let cut = threshold[row_at];
+  let range = threshold[row_at];
   let key = noise_key(row.seed, row.choice, row.position);
   let base = row_at * LOGITS_STRIDE;
   let first = item % NUM_CHUNKS * 4u * WORKGROUP_SIZE + t;
-  let a = candidate_at(row, key, base, cut, first);
-  let b = candidate_at(row, key, base, cut, first + WORKGROUP_SIZE);
-  let c = candidate_at(row, key, base, cut, first + 2u * WORKGROUP_SIZE);
-  let d = candidate_at(row, key, base, cut, first + 3u * WORKGROUP_SIZE);
+  let a = candidate_at(row, key, base, range, first);
+  let b = candidate_at(row, key, base, range, first + WORKGROUP_SIZE);
+  let c = candidate_at(row, key, base, range, first + 2u * WORKGROUP_SIZE);
+  let d = candidate_at(row, key, base, range, first + 3u * WORKGROUP_SIZE);
   var best = group_best(better(better(a, b), better(c, d)), t);
   if (t == 0u) { candidates[item * TOP_K] = best; }
   let top = best.score;

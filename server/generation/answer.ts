@@ -4,8 +4,10 @@ import type { AppContext } from "../context.ts";
 import { toApiError } from "../error-mapping.ts";
 import { ClientClosedError } from "../errors.ts";
 import { SseStream } from "../sse.ts";
+import type { TextService } from "../text-service.ts";
 import { Choice } from "./choice.ts";
 import { type AnswerFormat, withPieces } from "./format.ts";
+import type { AnswerToken } from "./logprobs.ts";
 import type { GenerationPlan } from "./plan.ts";
 import { timingsOf, usageOf } from "./tally.ts";
 
@@ -14,6 +16,7 @@ interface Answer {
   readonly plan: GenerationPlan;
   readonly format: AnswerFormat;
   readonly choices: readonly Choice[];
+  readonly text: TextService;
   /** Fields that every chunk and the whole answer have. */
   readonly head: {
     readonly id: string;
@@ -73,13 +76,14 @@ function begin(context: AppContext, plan: GenerationPlan, format: AnswerFormat, 
   const startMs = performance.now();
   const continuation = format.opening(0) === undefined;
   const choices = plan.choices.map((choice) => {
-    const text = context.text.createOutput(plan.stop, { continuation });
+    const { minTokens } = choice.params;
+    const text = context.text.createOutput(plan.stop, { continuation, minTokens });
     return new Choice(context, choice, { id, startMs, signal, text });
   });
   const { fingerprint } = context.client.info;
   const created = Math.floor(Date.now() / 1000);
   const head = { id, created, model: context.model.names[0], system_fingerprint: fingerprint };
-  return { plan, format, choices, head, startMs };
+  return { plan, format, choices, text: context.text, head, startMs };
 }
 
 async function answerWhole(made: Answer): Promise<object> {
@@ -88,11 +92,13 @@ async function answerWhole(made: Answer): Promise<object> {
     made.choices.map(async (choice) => {
       let text = "";
       let finishReason: "stop" | "length" = "length";
+      const tokens: AnswerToken[] = [];
       for await (const event of choice.events()) {
         text += event.text;
+        tokens.push(...event.tokens);
         finishReason = event.finishReason ?? finishReason;
       }
-      return format.whole(choice.plan.index, text, finishReason);
+      return format.whole(choice.plan.index, text, finishReason, logprobsOf(made, choice, tokens));
     }),
   );
   return { ...head, object: format.object, choices, ...figures(made) };
@@ -109,9 +115,9 @@ async function answerStream(made: Answer, stream: SseStream): Promise<void> {
       const { index } = choice.plan;
       const opening = format.opening(index);
       if (opening) await chunk(opening);
-      for await (const { text, pieces, finishReason } of choice.events()) {
-        const delta = format.delta(index, text);
-        if (text !== "") await chunk(plan.withPieces ? withPieces(delta, pieces) : delta);
+      for await (const { text, pieces, tokens, finishReason } of choice.events()) {
+        const delta = format.delta(index, text, logprobsOf(made, choice, tokens));
+        if (text !== "" || tokens.length > 0) await chunk(plan.withPieces ? withPieces(delta, pieces) : delta);
         if (finishReason === undefined) continue;
         numLeft -= 1;
         await chunk(format.closing(index, finishReason), numLeft === 0 ? { timings: figures(made).timings } : {});
@@ -122,6 +128,10 @@ async function answerStream(made: Answer, stream: SseStream): Promise<void> {
     await stream.send({ ...head, object: format.chunkObject, choices: [], usage: figures(made).usage });
   }
   stream.end();
+}
+
+function logprobsOf({ format, text }: Answer, { plan }: Choice, tokens: readonly AnswerToken[]): object | null {
+  return plan.params.logprobs === undefined ? null : format.logprobs(tokens, text);
 }
 
 function figures({ plan, choices, startMs }: Answer) {

@@ -2,6 +2,7 @@ import type { EngineOutput, FinishReason } from "../../engine/client.ts";
 import type { AppContext } from "../context.ts";
 import { ApiError, ClientClosedError } from "../errors.ts";
 import type { TextDelta, TextOutput } from "../text-service.ts";
+import type { AnswerToken } from "./logprobs.ts";
 import type { ChoicePlan } from "./plan.ts";
 import type { ChoiceTally } from "./tally.ts";
 
@@ -9,6 +10,8 @@ import type { ChoiceTally } from "./tally.ts";
 export interface ChoiceEvent {
   readonly text: string;
   readonly pieces: TextDelta["pieces"];
+  /** The tokens that are out with the text, where their log-probabilities were asked for. */
+  readonly tokens: readonly AnswerToken[];
   readonly finishReason?: "stop" | "length";
 }
 
@@ -20,6 +23,8 @@ export class Choice {
   readonly #text: TextOutput;
   readonly #signal: AbortSignal;
   readonly #startMs: number;
+  /** Tokens that are not out yet, where their log-probabilities were asked for. */
+  #held: Omit<AnswerToken, "start">[] = [];
   #tally: ChoiceTally = {
     numTokens: 0,
     numDraft: 0,
@@ -57,22 +62,42 @@ export class Choice {
     for await (const output of this.#outputs) {
       if (output.finishReason === "error") throw this.#failed(output.error);
       if (output.finishReason === "abort") throw this.#aborted();
-      const { text, pieces, numTokens, stopped } = this.#text.push(output.tokenIds, output.numAccepted);
-      this.#count(output, numTokens);
+      // The token that ends a sequence is not part of its text.
+      const tokenIds = output.finishReason === "stop" ? output.tokenIds.slice(0, -1) : output.tokenIds;
+      this.#hold(tokenIds, output.logprobs);
+      const delta = this.#text.push(tokenIds, output.numAccepted);
+      const { text, pieces, numTokens, stopped } = delta;
+      this.#count(output, stopped ? numTokens : output.tokenIds.length);
       if (stopped) {
         this.#finish("stop");
-        yield { text, pieces, finishReason: "stop" };
+        yield { text, pieces, tokens: this.#takeOut(delta), finishReason: "stop" };
         return;
       }
+      const tokens = this.#takeOut(delta);
       if (output.finishReason === undefined) {
-        if (text !== "") yield { text, pieces };
+        if (text !== "" || tokens.length > 0) yield { text, pieces, tokens };
         continue;
       }
       const rest = this.#text.flush();
       this.#finish(output.finishReason);
-      yield { text: text + rest.text, pieces: [...pieces, ...rest.pieces], finishReason: output.finishReason };
+      yield {
+        ...{ text: text + rest.text, pieces: [...pieces, ...rest.pieces], tokens: [...tokens, ...this.#takeOut(rest)] },
+        finishReason: output.finishReason,
+      };
       return;
     }
+  }
+
+  #hold(tokenIds: readonly number[], logprobs: EngineOutput["logprobs"]): void {
+    const tokens = tokenIds.flatMap((tokenId, i) => {
+      const one = logprobs?.[i];
+      return one ? { tokenId, ...one } : [];
+    });
+    this.#held.push(...tokens);
+  }
+
+  #takeOut({ tokenStarts }: TextDelta): AnswerToken[] {
+    return this.#held.splice(0, tokenStarts.length).map((token, i) => ({ ...token, start: tokenStarts[i] ?? 0 }));
   }
 
   #count(output: EngineOutput, numTokens: number): void {

@@ -1,4 +1,5 @@
-import type { TextDelta } from "../text-service.ts";
+import type { TextDelta, TextService } from "../text-service.ts";
+import { type AnswerToken, chatLogprobs, completionLogprobs } from "./logprobs.ts";
 
 type FinishReason = "stop" | "length";
 
@@ -9,10 +10,12 @@ export interface AnswerFormat {
   readonly chunkObject: string;
   /** What a streamed choice begins with, if anything. */
   opening(index: number): object | undefined;
-  delta(index: number, text: string): object;
+  delta(index: number, text: string, logprobs: object | null): object;
   /** What a streamed choice ends with. */
   closing(index: number, finishReason: FinishReason): object;
-  whole(index: number, text: string, finishReason: FinishReason): object;
+  whole(index: number, text: string, finishReason: FinishReason, logprobs: object | null): object;
+  /** What the others are given where log-probabilities were asked for. */
+  logprobs(tokens: readonly AnswerToken[], text: TextService): object;
 }
 
 export const COMPLETION_FORMAT: AnswerFormat = {
@@ -20,9 +23,10 @@ export const COMPLETION_FORMAT: AnswerFormat = {
   object: "text_completion",
   chunkObject: "text_completion",
   opening: () => undefined,
-  delta: (index, text) => ({ index, text, logprobs: null, finish_reason: null }),
+  delta: (index, text, logprobs) => ({ index, text, logprobs, finish_reason: null }),
   closing: (index, finish_reason) => ({ index, text: "", logprobs: null, finish_reason }),
-  whole: (index, text, finish_reason) => ({ index, text, logprobs: null, finish_reason }),
+  whole: (index, text, finish_reason, logprobs) => ({ index, text, logprobs, finish_reason }),
+  logprobs: completionLogprobs,
 };
 
 export const CHAT_FORMAT: AnswerFormat = {
@@ -30,12 +34,13 @@ export const CHAT_FORMAT: AnswerFormat = {
   object: "chat.completion",
   chunkObject: "chat.completion.chunk",
   opening: (index) => ({ index, delta: { role: "assistant", content: "" }, logprobs: null, finish_reason: null }),
-  delta: (index, content) => ({ index, delta: { content }, logprobs: null, finish_reason: null }),
+  delta: (index, content, logprobs) => ({ index, delta: { content }, logprobs, finish_reason: null }),
   closing: (index, finish_reason) => ({ index, delta: {}, logprobs: null, finish_reason }),
-  whole: (index, content, finish_reason) => ({
+  whole: (index, content, finish_reason, logprobs) => ({
     ...{ index, message: { role: "assistant", content, refusal: null } },
-    ...{ logprobs: null, finish_reason },
+    ...{ logprobs, finish_reason },
   }),
+  logprobs: chatLogprobs,
 };
 
 /** Adds our own extension to an entry of `choices`. */

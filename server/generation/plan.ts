@@ -1,8 +1,8 @@
-import { randomBytes } from "node:crypto";
 import type { SamplingParams } from "../../engine/sampling-params.ts";
 import type { AppContext } from "../context.ts";
 import { ApiError } from "../errors.ts";
 import type { CommonBody } from "../schemas/fields.ts";
+import type { Sampling } from "./sampling.ts";
 
 /** One choice of one prompt, ready for the engine. */
 export interface ChoicePlan {
@@ -32,9 +32,10 @@ const MAX_CHOICES = 128;
  * @throws ApiError context_length_exceeded naming the numbers, invalid_value where prompts × n are too many
  */
 export function planGeneration(
-  { client, model, text }: AppContext,
+  { client }: AppContext,
   body: CommonBody,
   prompts: readonly (readonly number[])[],
+  sampling: Sampling,
   maxTokens: number | undefined,
 ): GenerationPlan {
   const n = body.n ?? 1;
@@ -42,17 +43,13 @@ export function planGeneration(
     const message = `${prompts.length} prompts times n = ${n} are ${prompts.length * n} choices, at most ${MAX_CHOICES} a request`;
     throw new ApiError("invalid_value", message, { param: "n" });
   }
-  const defaults = model.generationDefaults;
-  const params = {
-    temperature: body.temperature ?? defaults.temperature ?? 1,
-    topP: body.top_p ?? defaults.topP ?? 1,
-    topK: Math.max(0, body.top_k ?? defaults.topK ?? 0),
-    minP: body.min_p ?? defaults.minP ?? 0,
-    seed: body.seed == null ? drawSeed() : seedWords(body.seed),
-    stopTokenIds: text.endTokenIds,
-  };
   const choices = prompts.flatMap((promptTokenIds, i) => {
-    const limited = { ...params, maxTokens: roomFor(promptTokenIds, maxTokens, client.info.maxModelLen) };
+    const room = roomFor(promptTokenIds, maxTokens, client.info.maxModelLen);
+    if (sampling.minTokens > room) {
+      const message = `min_tokens is ${sampling.minTokens}, but there will be at most ${room}; ask for fewer, or raise max_tokens`;
+      throw new ApiError("invalid_value", message, { param: "min_tokens" });
+    }
+    const limited = { ...sampling, maxTokens: room };
     return Array.from({ length: n }, (_, choice) => ({
       index: i * n + choice,
       choice,
@@ -78,15 +75,4 @@ function roomFor(prompt: readonly number[], maxTokens: number | undefined, maxMo
   const wayOut = room >= 1 ? `ask for at most ${room}, or shorten the prompt` : "shorten the prompt";
   const message = `the prompt has ${prompt.length} tokens${asked}, but the model's context holds ${maxModelLen}; ${wayOut}`;
   throw new ApiError("context_length_exceeded", message, { param: room >= 1 ? "max_tokens" : "prompt" });
-}
-
-function drawSeed(): readonly [number, number] {
-  const bytes = randomBytes(8);
-  return [bytes.readUInt32LE(0), bytes.readUInt32LE(4)];
-}
-
-/** The 64 bits of a seed, negative ones in two's complement. */
-function seedWords(seed: number): readonly [number, number] {
-  const bits = BigInt.asUintN(64, BigInt(seed));
-  return [Number(bits & 0xffffffffn), Number(bits >> 32n)];
 }

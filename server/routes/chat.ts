@@ -1,8 +1,10 @@
 import type { FastifyInstance } from "fastify";
 import type { AppContext } from "../context.ts";
+import { ApiError } from "../errors.ts";
 import { answer } from "../generation/answer.ts";
 import { CHAT_FORMAT } from "../generation/format.ts";
 import { planGeneration } from "../generation/plan.ts";
+import { samplingOf } from "../generation/sampling.ts";
 import { type ChatBody, chatSchema } from "../schemas/fields.ts";
 import { parseBody } from "../schemas/parse.ts";
 import type { ChatMessage } from "../text-service.ts";
@@ -14,8 +16,18 @@ export function registerChat(app: FastifyInstance, context: AppContext): void {
     checkModel(context.model, body.model);
     const prompt = await context.text.encodeChat(body.messages.map(flatten));
     const maxTokens = body.max_completion_tokens ?? body.max_tokens ?? undefined;
-    return answer(context, { request, reply }, planGeneration(context, body, [prompt], maxTokens), CHAT_FORMAT);
+    const sampling = await samplingOf(context, body, numLogprobs(body));
+    const plan = planGeneration(context, body, [prompt], sampling, maxTokens);
+    return answer(context, { request, reply }, plan, CHAT_FORMAT);
   });
+}
+
+/** Best tokens whose log-probabilities are asked for; undefined: none, not even the drawn ones'. @throws ApiError invalid_value */
+function numLogprobs({ logprobs, top_logprobs: numTop }: ChatBody): number | undefined {
+  if (logprobs) return numTop ?? 0;
+  if ((numTop ?? 0) === 0) return undefined;
+  const message = `top_logprobs is ${numTop}, but logprobs is not true; set it, or leave top_logprobs out`;
+  throw new ApiError("invalid_value", message, { param: "top_logprobs" });
 }
 
 /** Text parts are joined by line breaks; templates know "system", which OpenAI has renamed "developer". */

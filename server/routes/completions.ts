@@ -4,6 +4,7 @@ import { ApiError } from "../errors.ts";
 import { answer } from "../generation/answer.ts";
 import { COMPLETION_FORMAT } from "../generation/format.ts";
 import { planGeneration } from "../generation/plan.ts";
+import { samplingOf } from "../generation/sampling.ts";
 import { type CompletionBody, completionSchema } from "../schemas/fields.ts";
 import { parseBody } from "../schemas/parse.ts";
 import { checkModel } from "./models.ts";
@@ -16,7 +17,8 @@ export function registerCompletions(app: FastifyInstance, context: AppContext): 
     const body = parseBody(completionSchema, request.body, request.log);
     checkModel(context.model, body.model);
     const prompts = await promptsOf(context, body.prompt);
-    const plan = planGeneration(context, body, prompts, body.max_tokens ?? DEFAULT_MAX_TOKENS);
+    const sampling = await samplingOf(context, body, body.logprobs ?? undefined);
+    const plan = planGeneration(context, body, prompts, sampling, body.max_tokens ?? DEFAULT_MAX_TOKENS);
     return answer(context, { request, reply }, plan, COMPLETION_FORMAT);
   });
 }

@@ -4,21 +4,14 @@ import { ApiError } from "../errors.ts";
 
 /** Fields that would change the answer but are not built: refused, unless they hold the value that changes nothing. */
 const UNSUPPORTED: Readonly<Record<string, (value: unknown) => boolean>> = {
-  logprobs: (value) => value === false || value === 0,
   top_logprobs: (value) => value === 0,
-  logit_bias: isEmpty,
-  presence_penalty: (value) => value === 0,
-  frequency_penalty: (value) => value === 0,
-  repetition_penalty: (value) => value === 1,
+  repeat_penalty: (value) => value === 1,
   response_format: (value) => typeof value === "object" && value !== null && "type" in value && value.type === "text",
   tools: isEmpty,
   functions: isEmpty,
   tool_choice: (value) => value === "none" || value === "auto",
   echo: (value) => value === false,
   suffix: (value) => value === "",
-  min_tokens: (value) => value === 0,
-  ignore_eos: (value) => value === false,
-  stop_token_ids: isEmpty,
   chat_template: () => false,
 };
 

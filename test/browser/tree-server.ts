@@ -8,12 +8,14 @@ const text: TextService = {
   encodeChat: async (messages) => messages.map(() => 0),
   createOutput: wordOutput,
   decodeToken: wordOf,
+  tokenBytes: (id) => new TextEncoder().encode(wordOf(id)),
+  tokensContaining: async () => [],
 };
 
 function wordOutput(): TextOutput {
   const join = (pieces: readonly { readonly text: string; readonly accepted: boolean }[]) => ({
     ...{ text: pieces.map((piece) => piece.text).join(""), pieces },
-    ...{ numTokens: pieces.length, stopped: false },
+    ...{ numTokens: pieces.length, stopped: false, tokenStarts: pieces.map(() => 0) },
   });
   return {
     push: (ids, numAccepted) => join(ids.map((id, i) => ({ text: wordOf(id), accepted: i < numAccepted }))),

@@ -53,6 +53,8 @@ describe("engine", () => {
     expect(code(() => engine.generate(request("a", [])))).toMatch(/^empty_prompt/);
     expect(code(() => engine.generate(request("a", [1, 4096])))).toMatch(/^invalid_token_id: .*4096.*4095/);
     expect(code(() => engine.generate(request("a", [1, -1])))).toMatch(/^invalid_token_id: .*-1/);
+    const loud = { ...request("a", [1]), params: { ...GREEDY, logprobs: 21 } };
+    expect(code(() => engine.generate(loud))).toMatch(/^invalid_sampling_params: .*21.* 20/);
     expect(code(() => engine.generate(request("a", new Array(256).fill(1))))).toMatch(
       /^context_length_exceeded: 256.*256/,
     );

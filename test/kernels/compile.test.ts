@@ -16,9 +16,12 @@ import {
   type Gpu,
   type GpuContext,
   type KernelFamily,
+  laneHistory,
   laneRows,
   laneWalk,
+  logProbs,
   matmul,
+  processLogits,
   ropeKv,
   sample,
   siluMul,
@@ -99,6 +102,20 @@ async function everyOp(context: GpuContext, sizes: { headDim: number; size: numb
     draftTree(context, shape, topK, draft),
     laneRows(context, shape, lanes, batch),
     laneWalk(context, shape, walk),
+    laneHistory(context, shape, { vocabSize: size, maxHistory: 64 }, { lanes, processors: buffer() }),
+    processLogits(
+      context,
+      { vocabSize: size, maxHistory: 64 },
+      { batch, processors: buffer(), counts: buffer(), logits: buffer(), processed: buffer() },
+    ),
+    logProbs(
+      context,
+      { vocabSize: size, maxLogits: 8 },
+      {
+        ...{ logits: buffer(), drawn: buffer(), greedyRows: buffer(), threshold: buffer(), candidates: buffer() },
+        ...{ sums: buffer(), results: buffer() },
+      },
+    ),
     ...formats.map((format) => {
       const scales = format === "q8" || format === "q4" ? { scales: buffer() } : {};
       return matmul(context, { weights: { format, values: buffer(), ...scales }, x, y: product(size) });

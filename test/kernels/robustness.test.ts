@@ -5,6 +5,7 @@ import { firstDifferentBits, uniform } from "../support/arrays.ts";
 import { ADAPTER, FAMILIES, useGpu } from "../support/gpu.ts";
 import { Random } from "../support/random.ts";
 import { attend, randomCache, rowOver } from "./ops/attention-case.ts";
+import { MAX_HISTORY, processAll, randomCase } from "./ops/logits-processors-case.ts";
 import { multiply, randomProduct } from "./ops/matmul-case.ts";
 import { draw, PLAIN } from "./ops/sampling-case.ts";
 
@@ -68,6 +69,17 @@ describe.each(FAMILIES)("$name family, $storage: the same bits with bounds check
       const logits = rows.map(() => uniform(random, vocabSize, 4));
       const [unchecked, safe] = await both((gpu) => draw(gpu, { vocabSize, topK: 2, withShares: true }, logits, rows));
       expect(unchecked).toEqual(safe);
+    }
+  });
+
+  it("processed logits of vocabularies of odd sizes", async () => {
+    const random = new Random(4);
+    for (const vocabSize of [2, 33, 259]) {
+      const shape = { vocabSize, maxHistory: MAX_HISTORY };
+      const cases = Array.from({ length: 4 }, () => randomCase(random, vocabSize));
+      const logits = cases.flatMap(({ tree }) => tree.tokenIds.map(() => uniform(random, vocabSize, 4)));
+      const [unchecked, safe] = await both((gpu) => processAll(gpu, shape, cases, logits));
+      expect(unchecked.map((row, i) => firstDifferentBits(row, safe[i] ?? row))).toEqual(logits.map(() => -1));
     }
   });
 });

@@ -24,6 +24,22 @@ describe("the official openai client", () => {
     expect(answer.system_fingerprint).toBe("fake-1");
   });
 
+  it("reads log-probabilities, of chat and of completions", async () => {
+    const chat = await openai.chat.completions.create({ model: "fake", messages, logprobs: true, top_logprobs: 3 });
+    const tokens = chat.choices[0]?.logprobs?.content ?? [];
+    expect(
+      Buffer.from(tokens.flatMap(({ bytes }) => bytes ?? []))
+        .toString()
+        .trimStart(),
+    ).toBe(STORY);
+    expect(tokens.every(({ top_logprobs: top, logprob }) => top.length === 3 && top[0]?.logprob === logprob)).toBe(
+      true,
+    );
+    const text = await openai.completions.create({ model: "fake", prompt: "Once", max_tokens: 5, logprobs: 3 });
+    expect(text.choices[0]?.logprobs?.tokens?.join("")).toBe(text.choices[0]?.text);
+    expect(text.choices[0]?.logprobs?.token_logprobs).toHaveLength(5);
+  });
+
   it("streams a chat, with usage when asked", async () => {
     const stream = await openai.chat.completions.create({
       ...{ model: "alias", messages, stream: true, stream_options: { include_usage: true } },

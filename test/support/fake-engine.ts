@@ -99,6 +99,7 @@ export class FakeEngine implements EngineClient {
         tokenIds: tokenIds.slice(0, numEmitted),
         numAccepted: Math.min(numAccepted, numEmitted),
         numDraft: 7,
+        ...fakeLogprobs(request, tokenIds.slice(0, numEmitted)),
       };
       if (end >= 0 && end < numEmitted) yield { ...output, finishReason: "stop" };
       else if (numLeft === 0) yield { ...output, finishReason: "length" };
@@ -107,4 +108,13 @@ export class FakeEngine implements EngineClient {
     }
     throw new Error("the fake engine's answer is too short");
   }
+}
+
+/** Each token's log-probability is minus a hundredth of its id; the best are itself and the ids after it, ever less likely. */
+function fakeLogprobs({ params }: EngineRequest, tokenIds: readonly number[]): Pick<EngineOutput, "logprobs"> {
+  const { logprobs: numTop } = params;
+  if (numTop === undefined) return {};
+  const best = (tokenId: number) =>
+    Array.from({ length: numTop }, (_, i) => ({ tokenId: tokenId + i, logprob: -(tokenId + i) / 100 }));
+  return { logprobs: tokenIds.map((tokenId) => ({ logprob: -tokenId / 100, top: best(tokenId) })) };
 }

@@ -17,22 +17,28 @@ describe("generation_config.json", () => {
   const defaults = (contents: object) => generationDefaultsFromFolder(folderOf({ "generation_config.json": contents }));
 
   test("sampling defaults", () => {
-    const all = { do_sample: true, temperature: 0.6, top_p: 0.9, top_k: 20, min_p: 0.05 };
-    expect(defaults(all)).toEqual({ temperature: 0.6, topP: 0.9, topK: 20, minP: 0.05 });
+    const all = { do_sample: true, temperature: 0.6, top_p: 0.9, top_k: 20, min_p: 0.05, repetition_penalty: 1.1 };
+    expect(defaults(all)).toEqual({ temperature: 0.6, topP: 0.9, topK: 20, minP: 0.05, repetitionPenalty: 1.1 });
     expect(defaults({ temperature: null })).toEqual({});
     expect(generationDefaultsFromFolder(folderOf({}))).toEqual({});
   });
 
   test("do_sample false means greedy", () => {
     expect(defaults({ do_sample: false, temperature: 0.6 })).toEqual({ temperature: 0 });
+    const penalised = { do_sample: false, repetition_penalty: 1.1 };
+    expect(defaults(penalised)).toEqual({ temperature: 0, repetitionPenalty: 1.1 });
   });
 
-  test.each([{ temperature: -1 }, { top_p: 0 }, { top_p: 1.5 }, { top_k: 0.5 }, { min_p: 2 }])(
-    "%j is refused",
-    (bad) => {
-      expect(() => defaults(bad)).toThrow(malformed(new RegExp(Object.keys(bad)[0] ?? "")));
-    },
-  );
+  test.each([
+    { temperature: -1 },
+    { top_p: 0 },
+    { top_p: 1.5 },
+    { top_k: 0.5 },
+    { min_p: 2 },
+    { repetition_penalty: 0 },
+  ])("%j is refused", (bad) => {
+    expect(() => defaults(bad)).toThrow(malformed(new RegExp(Object.keys(bad)[0] ?? "")));
+  });
 });
 
 describe("GGUF metadata", () => {

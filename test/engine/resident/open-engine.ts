@@ -40,7 +40,7 @@ export async function openEngine(gpu: GpuContext, options: OpenOptions): Promise
   const { drafts, stepsInFlight, numBlocks = 80, maxModelLen = 256, maxNumSeqs = 8 } = options;
   const model = openModel(resolveModel("sapling-2m-draft"));
   const limits = { maxRows: 64, maxLogits: 64, maxModelLen, numBlocks, maxTableWords: 2048, topK: 1 };
-  const runner = await ModelRunner.create(gpu, model, limits);
+  const runner = await ModelRunner.create(gpu, model, { ...limits, maxRequests: maxNumSeqs });
   const draft = { ...model, config: { ...model.config, rmsNormEps: 0.02 } };
   const draftBlocks = new BlockManager(numBlocks);
   const proposer = drafts

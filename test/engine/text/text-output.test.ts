@@ -74,7 +74,7 @@ describe("StoppingTextOutput against a look at the whole text", () => {
         expect(emitted).toBe((texts.at(-1) ?? "").slice(0, match.end - match.length));
         const numTokens = deltas.reduce((sum, delta) => sum + delta.numTokens, 0);
         expect(numTokens).toBe(texts.findIndex((text) => text.length >= match.end) + 1);
-        expect(output.flush()).toEqual({ text: "", pieces: [], numTokens: 0, stopped: false });
+        expect(output.flush()).toEqual({ text: "", pieces: [], tokenStarts: [], numTokens: 0, stopped: false });
         expect(() => output.push([0], 0)).toThrow("invariant");
       }),
       { numRuns: 3000 },
@@ -105,6 +105,60 @@ describe("StoppingTextOutput against a look at the whole text", () => {
       }),
       { numRuns: 3000 },
     );
+  });
+
+  it("says which tokens are out with the text, and where each of them begins", () => {
+    let [numHeld, numCut] = [0, 0];
+    fc.assert(
+      fc.property(groups, stopStrings, (steps, stops) => {
+        const texts = textsAfter(steps.flatMap(([step]) => step));
+        const output = makeOutput(stops);
+        let [sent, numPushed, stopped] = ["", 0, false];
+        const starts: number[] = [];
+        for (const [step, numAccepted] of steps) {
+          const delta = output.push(step, numAccepted);
+          sent += delta.text;
+          numPushed += delta.numTokens;
+          stopped = delta.stopped;
+          starts.push(...delta.tokenStarts);
+          if (stopped) break;
+          expect(starts).toHaveLength(texts.slice(0, numPushed).filter((text) => text.length <= sent.length).length);
+          if (starts.length < numPushed) numHeld++;
+        }
+        const begin = (i: number) => texts[i - 1]?.length ?? 0;
+        if (stopped) {
+          const isOut = (i: number) => (texts[i] ?? "").length <= sent.length || begin(i) < sent.length;
+          expect(starts).toHaveLength(Array.from({ length: numPushed }, (_, i) => isOut(i)).filter(Boolean).length);
+          if (starts.length < numPushed) numCut++;
+        } else starts.push(...output.flush().tokenStarts);
+        if (!stopped) expect(starts).toHaveLength(numPushed);
+        expect(starts).toEqual(starts.map((_, i) => begin(i)));
+      }),
+      { numRuns: 2000 },
+    );
+    expect(numHeld).toBeGreaterThan(100);
+    expect(numCut).toBeGreaterThan(100);
+  });
+
+  it("looks for stops only in what comes after minTokens tokens", () => {
+    let numStopped = 0;
+    fc.assert(
+      fc.property(groups, stopStrings, fc.nat(6), (steps, stops, minTokens) => {
+        const ids = steps.flatMap(([step]) => step);
+        const output = new StoppingTextOutput(new Detokenizer(tokens), new StopMatcher(stops), minTokens);
+        const { text, stopped } = output.push(ids, 0);
+        const texts = textsAfter(ids);
+        const before = texts[Math.min(minTokens, ids.length) - 1]?.length ?? 0;
+        const whole = texts.at(-1) ?? "";
+        const match = firstStop(whole.slice(before), stops);
+        expect(stopped).toBe(match !== undefined);
+        if (!match) return;
+        numStopped++;
+        expect(text).toBe(whole.slice(0, before + match.end - match.length));
+      }),
+      { numRuns: 1000 },
+    );
+    expect(numStopped).toBeGreaterThan(100);
   });
 
   it("marks the text of accepted tokens, also where it was held back", () => {

@@ -1,7 +1,7 @@
 import { type BatchLayout, batchLayout } from "../../../engine/runner/batch.ts";
 import { GREEDY, type SamplingParams } from "../../../engine/sampling-params.ts";
 import type { DraftTree } from "../../../engine/speculative/draft-tree.ts";
-import type { GpuContext } from "../../../kernels/index.ts";
+import { type GpuContext, SAMPLING_ROW_BYTES } from "../../../kernels/index.ts";
 import type { LaneBatch } from "../../../kernels/ops/lane-steps.ts";
 import { type LaneShape, laneLayout, packLanes } from "../../../kernels/ops/lanes.ts";
 import { slotsOfRow } from "../../../kernels/reference/attention.ts";
@@ -106,7 +106,7 @@ export function seenRow(bytes: ArrayBuffer, layout: BatchLayout, row: number): S
 export function seenSample(bytes: ArrayBuffer, layout: BatchLayout, index: number) {
   return {
     row: new Uint32Array(bytes, layout.logitRows, index + 1)[index],
-    parameters: [...new Uint32Array(bytes, layout.samplingRows + 32 * index, 8)],
+    parameters: [...new Uint32Array(bytes, layout.samplingRows + SAMPLING_ROW_BYTES * index, SAMPLING_ROW_BYTES / 4)],
   };
 }
 

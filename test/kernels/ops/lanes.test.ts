@@ -298,7 +298,7 @@ describe("draft_grow and draft_tree", () => {
 describe("packed lanes", () => {
   it("must have at least one recent token, and no more than fit", () => {
     const lane = {
-      sampling: { seed: [0, 0], choice: 0, position: 0, temperature: 0, topP: 1, minP: 0, topK: 0 },
+      sampling: { seed: [0, 0], choice: 0, position: 0, temperature: 0, topP: 1, minP: 0, topK: 0, typicalP: 1 },
     } as const;
     const shape = { maxNodes: 2, maxRecent: 2 };
     expect(() => packLanes(shape, [{ ...lane, numTokens: 4, recent: [] }])).toThrow(/lane 0 has 0 recent/);

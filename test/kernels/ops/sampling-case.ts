@@ -15,6 +15,7 @@ export const PLAIN: SamplingRow = {
   topP: 1,
   minP: 0,
   topK: 0,
+  typicalP: 1,
 };
 
 export interface Drawn {
@@ -44,7 +45,7 @@ export async function draw(
   const buffers = {
     logits: gpu.pool.upload(padded, "logits"),
     rows: gpu.pool.upload(parameters, "rows"),
-    threshold: scratch(rows.length, "threshold"),
+    threshold: scratch(2 * rows.length, "threshold"),
     candidates: scratch(2 * count * numChunks(vocabSize), "candidates"),
     sums: scratch(2 * rows.length * numChunks(vocabSize), "sums"),
     tokens: scratch(count, "tokens"),

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { SamplingRow } from "../../../kernels/ops/sampling.ts";
-import { cutOff, scaledLogits } from "../../../kernels/reference/sampling.ts";
+import { inPlay, scaledLogits } from "../../../kernels/reference/sampling.ts";
 import { chiSquareP } from "../../support/chi-square.ts";
 import { FAMILIES, useGpu } from "../../support/gpu.ts";
 import { draw, PLAIN } from "./sampling-case.ts";
@@ -13,8 +13,8 @@ const LOGITS = Float32Array.from([2.1, 1.4, 1.3, 0.2, -0.5, -1, -2.2, -4]);
 /** Shares of the filtered, renormalised softmax. */
 function sharesOf(row: SamplingRow): number[] {
   const z = scaledLogits(LOGITS, row.temperature);
-  const cut = cutOff(z, row);
-  const masses = Array.from(z, (value) => (value >= cut ? Math.exp(value) : 0));
+  const { low, high } = inPlay(z, row);
+  const masses = Array.from(z, (value) => (value >= low && value <= high ? Math.exp(value) : 0));
   const total = masses.reduce((sum, mass) => sum + mass, 0);
   return masses.map((mass) => mass / total);
 }
@@ -52,7 +52,8 @@ describe("50,000 draws follow the filtered softmax", () => {
     ["top-k", { topK: 3 }, POSITIONS],
     ["top-p", { topP: 0.8 }, POSITIONS],
     ["min-p", { minP: 0.1 }, POSITIONS],
-    ["all filters", { topK: 6, topP: 0.97, minP: 0.04, temperature: 1.3 }, POSITIONS],
+    ["typical-p", { typicalP: 0.5 }, POSITIONS],
+    ["all filters", { topK: 6, typicalP: 0.9, topP: 0.97, minP: 0.04, temperature: 1.3 }, POSITIONS],
   ])("%s", async (_, params, vary) => {
     const row = { ...PLAIN, ...params };
     expect(chiSquareP(countsOf(await drawMany(row, vary)), sharesOf(row))).toBeGreaterThan(REJECT_BELOW);

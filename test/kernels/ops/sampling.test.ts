@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { NO_TOKEN } from "../../../kernels/index.ts";
 import type { SamplingRow } from "../../../kernels/ops/sampling.ts";
-import { cutOff, logShares, rankTokens, scaledLogits } from "../../../kernels/reference/sampling.ts";
+import { inPlay, logShares, rankTokens, scaledLogits } from "../../../kernels/reference/sampling.ts";
 import { uniform } from "../../support/arrays.ts";
 import { FAMILIES, useGpu } from "../../support/gpu.ts";
 import { Random } from "../../support/random.ts";
@@ -24,21 +24,26 @@ function randomRow(random: Random, vocabSize: number): SamplingRow {
     topP: random.pick([1, 1, 0.95, 0.5, 0.01, 1e-9]),
     minP: random.pick([0, 0, 0.02, 0.4, 1]),
     topK: random.pick([0, 0, 1, 2, 7, vocabSize, vocabSize + 3]),
+    typicalP: random.pick([1, 1, 1, 0.95, 0.5, 0.05]),
   };
 }
 
 /**
- * The reference's ranking, or undefined where rounding may decide what is in play: a cut that moves when top-p and min-p
- * change by 1e-5, which is more than f32 sums of 4,099 masses can err by.
+ * The reference's ranking, or undefined where rounding may decide what is in play: a cut that moves when typical-p, top-p and
+ * min-p change by 1e-5, which is more than f32 sums of 4,099 masses can err by.
  */
 function rankIfClear(logits: Float32Array, row: SamplingRow) {
   const z = scaledLogits(logits, row.temperature);
-  const [loose, exact, strict] = [1 - 1e-5, 1, 1 + 1e-5].map((factor) => {
-    const topP = row.topP < 1 ? Math.min(row.topP / factor, 1 - 1e-9) : 1;
-    return rankTokens(z, cutOff(z, { ...row, topP, minP: Math.min(1, row.minP * factor) }), row);
+  const furthest = z.reduce((most, value) => (value > NEVER ? Math.max(most, Math.abs(value)) : most), 0);
+  const [loose, exact, strict] = [-1e-5, 0, 1e-5].map((error) => {
+    const factor = 1 + error;
+    const share = (mass: number) => (mass < 1 ? Math.min(mass / factor, 1 - 1e-9) : 1);
+    const varied = { typicalP: share(row.typicalP), topP: share(row.topP), minP: Math.min(1, row.minP * factor) };
+    return rankTokens(z, inPlay(z, { ...row, ...varied }, (error * furthest) / 10), row);
   });
-  if (loose?.length !== exact?.length || strict?.length !== exact?.length) return undefined;
-  return exact;
+  const isExact = (other: typeof exact) => other?.every(({ token }, i) => token === exact?.[i]?.token);
+  const sameSize = loose?.length === exact?.length && strict?.length === exact?.length;
+  return sameSize && isExact(loose) && isExact(strict) ? exact : undefined;
 }
 
 describe.each(SAMPLERS)("draws of the %s family against the reference", (_, family, share) => {
@@ -67,8 +72,9 @@ describe.each(SAMPLERS)("draws of the %s family against the reference", (_, fami
         const same = token === expected[rank] || Math.abs(score - best) <= slack;
         expect(same, `row ${i} ${JSON.stringify(row)}: ${tokens}, expected ${expected}`).toBe(true);
         if (token === NO_TOKEN) return;
-        const tolerance = 1e-4 + Math.abs(best) * 2 ** -22;
-        expect(Math.abs((shares[rank] ?? Number.NaN) - (expectedShares[rank] ?? Number.NaN))).toBeLessThan(tolerance);
+        const tolerance = 1e-4 + (Math.abs(best) + Math.abs(expectedShares[rank] ?? 0)) * 2 ** -22;
+        const difference = Math.abs((shares[rank] ?? Number.NaN) - (expectedShares[rank] ?? Number.NaN));
+        expect(difference).toBeLessThan(tolerance);
       });
       expect(new Set(tokens.filter((token) => token !== NO_TOKEN)).size).toBe(Math.min(topK, ranked.length));
     }
@@ -183,5 +189,24 @@ describe.each(SAMPLERS)("edge cases in the %s family", (_, family, share) => {
     expect(await drawnOf({ topK: 3, topP: 0.49 })).toEqual([0]);
     expect(await drawnOf({ topK: 3, topP: 0.51 })).toEqual([0, 1, 2]);
     expect(await drawnOf({ topP: 0.81, minP: 0.49 })).toEqual([0, 1, 2]);
+  });
+
+  it("typical-p keeps what surprises as much as is expected, not what is likeliest", async () => {
+    const logits = new Float32Array(90).fill(-50);
+    logits.set(Array<number>(10).fill(Math.log(0.05)), 1);
+    const drawnOf = async (row: Partial<SamplingRow>) => {
+      const rows = Array.from({ length: 240 * share }, (_, position) => ({ ...PLAIN, ...row, position }));
+      return [...new Set((await tokensOf(logits, rows)).map(([token = NO_TOKEN]) => token))].sort((a, b) => a - b);
+    };
+    const ten = Array.from({ length: 10 }, (_, i) => i + 1);
+    // −log p is 0.61 of the first and 3.09 of the ten, the entropy 1.74.
+    logits[0] = Math.log(0.6);
+    expect(await drawnOf({ typicalP: 0.3 })).toEqual([0]);
+    // 0.98, 2.77 and 2.10: now the ten are nearer, and have 0.63 of the mass.
+    logits[0] = Math.log(0.3);
+    expect(await drawnOf({ typicalP: 0.3 })).toEqual(ten);
+    // Of the rest that typical-p leaves, top-p and min-p speak of the best one left.
+    expect(await drawnOf({ typicalP: 0.3, topP: 0.5, minP: 0.9 })).toEqual(ten);
+    expect(await drawnOf({ typicalP: 0.3, topK: 1 })).toEqual([0]);
   });
 });
