@@ -1,6 +1,7 @@
 import type { KernelChoice } from "../kernels/index.ts";
 import type { TokenLogprobs } from "./runner/token-logprobs.ts";
 import type { SamplingParams } from "./sampling-params.ts";
+import type { Hints } from "./speculative/proposer.ts";
 
 export type { TokenLogprobs } from "./runner/token-logprobs.ts";
 
@@ -11,6 +12,8 @@ export interface EngineRequest {
   readonly choice: number;
   readonly promptTokenIds: readonly number[];
   readonly params: SamplingParams;
+  /** For drafters. */
+  readonly hints?: Hints;
 }
 
 /** stop: an end token; length: maxTokens or the model's context; abort: the caller's; error: the engine failed. */

@@ -78,7 +78,7 @@ export class Engine implements EngineClient {
     this.#enqueue(request);
     const stream = new OutputStream(() => this.#abort(request.id));
     this.#entries.set(request.id, { request, stream, arrivalMs: performance.now() });
-    this.#parts.proposer.begin(request.id, request.promptTokenIds);
+    this.#parts.proposer.begin(request.id, request.promptTokenIds, request.hints);
     if (signal?.aborted) this.#abort(request.id);
     else signal?.addEventListener("abort", () => this.#abort(request.id), { once: true });
     this.#loop ??= this.#run();
@@ -235,12 +235,9 @@ export class Engine implements EngineClient {
       ...(logprobs ? { logprobs: logprobs.slice(0, tokenIds.length) } : {}),
       ...(queueMs === undefined ? {} : { queueMs }),
     };
-    if (finishReason !== undefined) {
-      this.#end(id, { ...output, finishReason });
-    } else {
-      this.#parts.proposer.observe(id, tokenIds);
-      this.#entries.get(id)?.stream.push(output);
-    }
+    this.#parts.proposer.observe(id, tokenIds);
+    if (finishReason !== undefined) this.#end(id, { ...output, finishReason });
+    else this.#entries.get(id)?.stream.push(output);
   }
 
   #abort(id: string): void {

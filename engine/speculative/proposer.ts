@@ -1,6 +1,14 @@
 import type { SamplingParams } from "../sampling-params.ts";
 import type { DraftTree } from "./draft-tree.ts";
 
+/** What a request says of its text beyond the prompt. Drafts may use it; the text never depends on it. */
+export interface Hints {
+  /** What the output may be for the most part, as token ids. */
+  readonly prediction?: readonly number[];
+  /** Texts are drafted from only by requests of the same salt. */
+  readonly cacheSalt?: string;
+}
+
 /** One sequence of a step for which candidates are wanted. */
 export interface ProposeRequest {
   readonly id: string;
@@ -31,7 +39,7 @@ export interface ProposeRequest {
  */
 export interface Proposer {
   readonly name: string;
-  begin(id: string, tokenIds: readonly number[]): void;
+  begin(id: string, tokenIds: readonly number[], hints?: Hints): void;
   propose(requests: readonly ProposeRequest[]): Promise<readonly DraftTree[]>;
   /** @param tokenIds emitted by this step: accepted tokens, then the bonus token */
   observe(id: string, tokenIds: readonly number[]): void;

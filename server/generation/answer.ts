@@ -137,7 +137,7 @@ function logprobsOf({ format, text }: Answer, { plan }: Choice, tokens: readonly
 function figures({ plan, choices, startMs }: Answer) {
   const tallies = choices.map(({ tally }) => tally);
   return {
-    usage: usageOf(plan.numPromptTokens, tallies),
+    usage: usageOf(plan, tallies),
     timings: timingsOf(plan.numPromptTokens, startMs, tallies),
   };
 }

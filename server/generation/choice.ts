@@ -48,9 +48,9 @@ export class Choice {
     this.#text = request.text;
     this.#signal = request.signal;
     this.#startMs = request.startMs;
-    const { choice, promptTokenIds, params } = plan;
+    const { choice, promptTokenIds, params, hints } = plan;
     const id = `${request.id}/${plan.index}`;
-    this.#outputs = context.client.generate({ id, choice, promptTokenIds, params }, request.signal);
+    this.#outputs = context.client.generate({ id, choice, promptTokenIds, params, hints }, request.signal);
   }
 
   get tally(): ChoiceTally {

@@ -1,4 +1,5 @@
 import type { SamplingParams } from "../../engine/sampling-params.ts";
+import type { Hints } from "../../engine/speculative/proposer.ts";
 import type { AppContext } from "../context.ts";
 import { ApiError } from "../errors.ts";
 import type { CommonBody } from "../schemas/fields.ts";
@@ -12,6 +13,7 @@ export interface ChoicePlan {
   readonly choice: number;
   readonly promptTokenIds: readonly number[];
   readonly params: SamplingParams;
+  readonly hints: Hints;
 }
 
 /** What a request asks for, checked and complete. */
@@ -21,6 +23,7 @@ export interface GenerationPlan {
   readonly stream: boolean;
   readonly includeUsage: boolean;
   readonly withPieces: boolean;
+  readonly hasPrediction: boolean;
   readonly numPromptTokens: number;
 }
 
@@ -37,6 +40,7 @@ export function planGeneration(
   prompts: readonly (readonly number[])[],
   sampling: Sampling,
   maxTokens: number | undefined,
+  hints: Hints,
 ): GenerationPlan {
   const n = body.n ?? 1;
   if (prompts.length * n > MAX_CHOICES) {
@@ -55,6 +59,7 @@ export function planGeneration(
       choice,
       promptTokenIds,
       params: limited,
+      hints,
     }));
   });
   return {
@@ -63,6 +68,7 @@ export function planGeneration(
     stream: body.stream ?? false,
     includeUsage: body.stream_options?.include_usage ?? false,
     withPieces: body.canopy?.pieces ?? false,
+    hasPrediction: hints.prediction !== undefined,
     numPromptTokens: prompts.reduce((sum, { length }) => sum + length, 0),
   };
 }

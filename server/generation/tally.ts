@@ -1,3 +1,5 @@
+import type { GenerationPlan } from "./plan.ts";
+
 /** What a choice used so far. Times are of performance.now(), in ms. */
 export interface ChoiceTally {
   readonly numTokens: number;
@@ -14,6 +16,11 @@ export interface Usage {
   readonly prompt_tokens: number;
   readonly completion_tokens: number;
   readonly total_tokens: number;
+  /** Of a request with a prediction: draft tokens, wherever they were taken from. */
+  readonly completion_tokens_details?: {
+    readonly accepted_prediction_tokens: number;
+    readonly rejected_prediction_tokens: number;
+  };
 }
 
 /** llama.cpp's `timings`, with what speculation did. */
@@ -28,12 +35,24 @@ export interface Timings {
   readonly draft_n_accepted: number;
 }
 
-export function usageOf(numPromptTokens: number, tallies: readonly ChoiceTally[]): Usage {
+export function usageOf(
+  { numPromptTokens, hasPrediction }: Pick<GenerationPlan, "numPromptTokens" | "hasPrediction">,
+  tallies: readonly ChoiceTally[],
+): Usage {
   const numTokens = sum(tallies, (tally) => tally.numTokens);
   return {
     prompt_tokens: numPromptTokens,
     completion_tokens: numTokens,
     total_tokens: numPromptTokens + numTokens,
+    ...(hasPrediction ? { completion_tokens_details: predictionDetails(tallies) } : {}),
+  };
+}
+
+function predictionDetails(tallies: readonly ChoiceTally[]) {
+  const numAccepted = sum(tallies, (tally) => tally.numAccepted);
+  return {
+    accepted_prediction_tokens: numAccepted,
+    rejected_prediction_tokens: sum(tallies, ({ numDraft }) => numDraft) - numAccepted,
   };
 }
 

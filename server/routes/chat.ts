@@ -3,6 +3,7 @@ import type { AppContext } from "../context.ts";
 import { ApiError } from "../errors.ts";
 import { answer } from "../generation/answer.ts";
 import { CHAT_FORMAT } from "../generation/format.ts";
+import { hintsOf, joinParts } from "../generation/hints.ts";
 import { planGeneration } from "../generation/plan.ts";
 import { samplingOf } from "../generation/sampling.ts";
 import { type ChatBody, chatSchema } from "../schemas/fields.ts";
@@ -17,7 +18,8 @@ export function registerChat(app: FastifyInstance, context: AppContext): void {
     const prompt = await context.text.encodeChat(body.messages.map(flatten));
     const maxTokens = body.max_completion_tokens ?? body.max_tokens ?? undefined;
     const sampling = await samplingOf(context, body, numLogprobs(body));
-    const plan = planGeneration(context, body, [prompt], sampling, maxTokens);
+    const hints = await hintsOf(context, request, body);
+    const plan = planGeneration(context, body, [prompt], sampling, maxTokens, hints);
     return answer(context, { request, reply }, plan, CHAT_FORMAT);
   });
 }
@@ -34,6 +36,6 @@ function numLogprobs({ logprobs, top_logprobs: numTop }: ChatBody): number | und
 function flatten({ role, content }: ChatBody["messages"][number]): ChatMessage {
   return {
     role: role === "developer" ? "system" : role,
-    content: typeof content === "string" ? content : content.map(({ text }) => text).join("\n"),
+    content: joinParts(content, "\n"),
   };
 }
