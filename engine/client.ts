@@ -45,6 +45,8 @@ export interface VerifiedTree {
   readonly accepted: readonly boolean[];
   /** The drafter's estimate of a node's conditional probability; 1 for the root. */
   readonly probs: readonly number[];
+  /** Names of the drafters that proposed a node, where there are several. */
+  readonly proposers?: readonly (readonly string[])[];
   /** Token that the target sampled where it left the tree. */
   readonly bonusTokenId: number;
 }

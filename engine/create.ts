@@ -10,7 +10,7 @@ import {
 import { BlockManager } from "../kvcache/block-manager.ts";
 import { BLOCK_SIZE, numBlocksFor } from "../kvcache/ids.ts";
 import { Engine } from "./engine.ts";
-import { type CreatedEngine, ENGINE_DEFAULTS, type EngineOptions } from "./engine-options.ts";
+import { type CreatedEngine, type DrafterKind, ENGINE_DEFAULTS, type EngineOptions } from "./engine-options.ts";
 import { EngineOptionsError, ModelFileError } from "./errors.ts";
 import { bundledDraftFor, resolveModel } from "./model/bundled.ts";
 import { checkKernelSizes } from "./model/llama.ts";
@@ -26,6 +26,7 @@ import { DraftModelProposer } from "./speculative/draft-model.ts";
 import type { Proposer } from "./speculative/proposer.ts";
 import { NoProposer } from "./speculative/root-only.ts";
 import { SuffixProposer } from "./speculative/suffix.ts";
+import { UnionProposer } from "./speculative/union.ts";
 
 type Options = Omit<EngineOptions, "model">;
 type Settings = Options & Required<Omit<Options, "maxModelLen" | "numKvBlocks" | "kernels">>;
@@ -141,21 +142,46 @@ async function loadModel(
 }
 
 /** @throws ModelFileError where a draft model is asked for and none belongs to the target. */
-function openDraft({ drafter }: Settings, model: OpenedModel): OpenedModel | undefined {
-  if (drafter === "suffix" || drafter === "none") return undefined;
+function openDraft(settings: Settings, model: OpenedModel): OpenedModel | undefined {
+  const kinds = drafterKinds(settings);
+  if (!kinds.includes("draft") && !kinds.includes("auto")) return undefined;
   const path = bundledDraftFor(model.path);
   if (path !== undefined) return openModel(path);
-  if (drafter === "auto") return undefined;
+  if (kinds.includes("auto")) return undefined;
   throw new ModelFileError("not_found", model.path, "has no draft model; use --drafter suffix or none");
 }
 
+/** @throws EngineOptionsError where they do not go together */
+function drafterKinds({ drafter }: Settings): readonly DrafterKind[] {
+  const kinds = typeof drafter === "string" ? [drafter] : drafter;
+  const alone = kinds.find((kind) => kind === "auto" || kind === "none");
+  refuseIf(kinds.length > 1 && alone !== undefined, `drafter is ${kinds.join()}, but ${alone} stands alone`);
+  refuseIf(new Set(kinds).size < kinds.length || kinds.length === 0, `drafter is ${kinds.join()}: name each once`);
+  return kinds;
+}
+
 async function createProposer(
-  { drafter, maxNumSeqs, treeDepth, treeTopK }: Settings,
+  settings: Settings,
   draft: LoadedModel | undefined,
   runner: Omit<RunnerOptions, "topK">,
 ): Promise<Proposer> {
-  if (drafter === "none") return new NoProposer();
-  if (draft === undefined) return new SuffixProposer();
+  const members = await Promise.all(
+    drafterKinds(settings).map((kind): Proposer | Promise<Proposer> => {
+      if (kind === "none") return new NoProposer();
+      return kind === "suffix" || draft === undefined
+        ? new SuffixProposer()
+        : createDraftModel(settings, draft, runner);
+    }),
+  );
+  const [only] = members;
+  return members.length === 1 && only !== undefined ? only : new UnionProposer(members);
+}
+
+async function createDraftModel(
+  { maxNumSeqs, treeDepth, treeTopK }: Settings,
+  draft: LoadedModel,
+  runner: Omit<RunnerOptions, "topK">,
+): Promise<DraftModelProposer> {
   // A level has a row for every frontier node of every sequence.
   const maxLogits = maxNumSeqs * treeTopK;
   const maxRows = Math.max(runner.maxRows, maxLogits);

@@ -2,7 +2,7 @@ import type { AdapterChoice } from "../kernels/index.ts";
 import type { EngineClient, EngineKernels } from "./client.ts";
 import type { GenerationDefaults, TextAssets } from "./model/types.ts";
 
-/** auto: the draft model that is bundled with the target, else suffix. */
+/** auto: the draft model that is bundled with the target, else suffix. auto and none stand alone. */
 export const DRAFTER_KINDS = ["auto", "draft", "suffix", "none"] as const;
 export type DrafterKind = (typeof DRAFTER_KINDS)[number];
 
@@ -10,7 +10,8 @@ export type DrafterKind = (typeof DRAFTER_KINDS)[number];
 export interface EngineOptions {
   /** A bundled name, or a local folder or .gguf file. */
   readonly model: string;
-  readonly drafter?: DrafterKind;
+  /** Several of them propose into one tree. */
+  readonly drafter?: DrafterKind | readonly DrafterKind[];
   readonly adapter?: AdapterChoice;
   /** Tokens of prompt + output that a sequence may hold; by default what the model was made for. */
   readonly maxModelLen?: number;

@@ -111,6 +111,7 @@ export function describe({ tree, result }: VerifiedSequence): StepSequence {
     ...{ id, numDraft, numAccepted },
     tree: {
       ...{ tokenIds: tree.tokenIds, parents: tree.parents, probs: tree.probs },
+      ...(tree.proposers ? { proposers: tree.proposers } : {}),
       accepted: tree.tokenIds.map((_, node) => accepted.has(node)),
       bonusTokenId: tokenIds.at(-1) ?? 0,
     },

@@ -133,10 +133,18 @@ export const configSchema = z.strictObject({
     placeholder: "N",
     description: "Sequences that may wait for a place; beyond them the answer is 429",
   }),
-  drafter: oneOf(DRAFTER_KINDS).default(ENGINE_DEFAULTS.drafter).register(settingInfos, {
-    group: "Speculation",
-    description: "Who drafts; auto takes the draft model that belongs to the model, else suffix. The text is the same",
-  }),
+  drafter: z
+    .array(oneOf(DRAFTER_KINDS))
+    .min(1)
+    .default([ENGINE_DEFAULTS.drafter])
+    .readonly()
+    .register(settingInfos, {
+      group: "Speculation",
+      placeholder: DRAFTER_KINDS.join("|"),
+      description:
+        "Who drafts, several into one tree; auto takes the draft model that belongs to the model, else suffix. The text is the same",
+      defaultText: ENGINE_DEFAULTS.drafter,
+    }),
   treeNodes: wholeNumber(1, 1024).default(ENGINE_DEFAULTS.treeNodes).register(settingInfos, {
     group: "Speculation",
     placeholder: "N",

@@ -21,6 +21,8 @@ async function infoOf(options: EngineOptions) {
 describe("createEngine refuses", () => {
   it.each<readonly [string, Partial<EngineOptions>, RegExp]>([
     ["a context that the model does not hold", { maxModelLen: 4096 }, /max-model-len is 4096, .* at most 2048/],
+    ["a drafter beside one that stands alone", { drafter: ["suffix", "none"] }, /none stands alone/],
+    ["a drafter that is named twice", { drafter: ["suffix", "suffix"] }, /name each once/],
     ["a budget without a row for each stream", { tokenBudget: 3, maxNumSeqs: 4 }, /token-budget is 3: .*\(4\)/],
   ])("%s", async (_, options, message) => {
     const error = await createEngine({ ...SMALL, ...options }).catch((thrown: unknown) => thrown);

@@ -39,7 +39,7 @@ const DEFAULTS = {
   maxNumSeqs: 8,
   tokenBudget: 128,
   maxQueue: 256,
-  drafter: "auto",
+  drafter: ["auto"],
   treeNodes: 8,
   treeDepth: 4,
   treeTopk: 3,
@@ -80,7 +80,7 @@ const CASES: readonly Case[] = [
   ["maxNumSeqs", "--max-num-seqs", "CANOPY_MAX_NUM_SEQS", "16", 16, "1", 1, "-3"],
   ["tokenBudget", "--token-budget", "CANOPY_TOKEN_BUDGET", "256", 256, "1", 1, "1e3"],
   ["maxQueue", "--max-queue", "CANOPY_MAX_QUEUE", "0", 0, "9", 9, "1.5"],
-  ["drafter", "--drafter", "CANOPY_DRAFTER", "none", "none", "suffix", "suffix", "eagle"],
+  ["drafter", "--drafter", "CANOPY_DRAFTER", "draft,suffix", ["draft", "suffix"], "none", ["none"], "draft,x"],
   ["treeNodes", "--tree-nodes", "CANOPY_TREE_NODES", "16", 16, "1", 1, "0x10"],
   ["treeDepth", "--tree-depth", "CANOPY_TREE_DEPTH", "3", 3, "1", 1, "65"],
   ["treeTopk", "--tree-topk", "CANOPY_TREE_TOPK", "5", 5, "1", 1, "many"],
@@ -245,7 +245,7 @@ describe("the result", () => {
 
   it("gives the engine its own defaults, and sizes only where they were set", () => {
     const { profile: _profile, stepsInFlight: _stepsInFlight, ...defaults } = ENGINE_DEFAULTS;
-    expect(toEngineOptions(load([]))).toEqual({ model: "sapling-14m", ...defaults });
+    expect(toEngineOptions(load([]))).toEqual({ model: "sapling-14m", ...defaults, drafter: [defaults.drafter] });
     const args = "m --max-model-len 64 --kv-blocks 9 --drafter none --adapter gpu --max-num-seqs 2 --token-budget 32";
     expect(
       toEngineOptions(load([...args.split(" "), ..."--tree-nodes 4 --tree-depth 2 --tree-topk 1".split(" ")])),
@@ -254,7 +254,7 @@ describe("the result", () => {
         model: "m",
         maxModelLen: 64,
         numKvBlocks: 9,
-        drafter: "none",
+        drafter: ["none"],
         adapter: "gpu",
         maxNumSeqs: 2,
         tokenBudget: 32,
