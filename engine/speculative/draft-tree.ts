@@ -32,6 +32,13 @@ export function childOf({ tokenIds, parents }: Pick<DraftTree, "tokenIds" | "par
   return (node, tokenId) => children[node]?.get(tokenId);
 }
 
+/** Of each node, the estimated probability that the walk gets to it: the product of `probs` along its path. */
+export function survivals({ parents, probs }: DraftTree): number[] {
+  const result: number[] = [];
+  for (const [node, prob] of probs.entries()) result.push(prob * (result[parents[node] ?? -1] ?? 1));
+  return result;
+}
+
 /** Indices of the nodes from the root's child down to `node`; empty for the root. */
 export function pathOf({ parents }: DraftTree, node: number): number[] {
   const path: number[] = [];
