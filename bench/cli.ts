@@ -4,6 +4,7 @@ import { attention } from "./suites/attention.ts";
 import { decode } from "./suites/decode.ts";
 import { dispatch } from "./suites/dispatch.ts";
 import { identity } from "./suites/identity.ts";
+import { load } from "./suites/load.ts";
 import { matmul } from "./suites/matmul.ts";
 import { reference } from "./suites/reference.ts";
 import { serve } from "./suites/serve.ts";
@@ -11,7 +12,7 @@ import { speculate } from "./suites/speculate.ts";
 import { throughput } from "./suites/throughput.ts";
 
 const SUITES: Readonly<Record<string, Suite>> = {
-  ...{ throughput, speculate, decode, identity, reference, dispatch, matmul, attention, serve },
+  ...{ throughput, speculate, load, decode, identity, reference, dispatch, matmul, attention, serve },
 };
 
 const args = process.argv.slice(2);

@@ -88,7 +88,7 @@ export async function* runPairs(
   const plain = await createEngine({ ...options, drafter: "none" });
   const expected = new Map<string, Promise<readonly (readonly number[])[]>>();
   for (const { drafter, treeNodes } of enginesOf(pairs)) {
-    const { client } = await createEngine({ ...options, drafter, treeNodes });
+    const { client } = await createEngine({ ...options, drafter, treeNodes, treeBudget: "fixed" });
     for (const pair of pairs.filter((other) => other.drafter === drafter && other.treeNodes === treeNodes)) {
       const requests = batchOf(pair, prompts, maxTokens);
       const key = `${pair.batchSize}/${pair.sampling.name}/${pair.seed}`;

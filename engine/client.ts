@@ -1,6 +1,7 @@
 import type { KernelChoice } from "../kernels/index.ts";
 import type { TokenLogprobs } from "./runner/token-logprobs.ts";
 import type { SamplingParams } from "./sampling-params.ts";
+import type { SpeculationState } from "./speculative/budget/tree-policy.ts";
 import type { Hints } from "./speculative/proposer.ts";
 
 export type { TokenLogprobs } from "./runner/token-logprobs.ts";
@@ -81,6 +82,8 @@ export interface StepStats {
   /** Parts of the verify pass, where the engine was asked to measure them and the adapter can. */
   readonly pass?: PassProfile;
   readonly sequences: readonly StepSequence[];
+  /** Where it adapts to what pays: what is estimated after this step. */
+  readonly speculation?: SpeculationState;
 }
 
 /** One sequence that emitted tokens in a step. */

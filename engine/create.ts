@@ -9,7 +9,7 @@ import {
 } from "../kernels/index.ts";
 import { BlockManager } from "../kvcache/block-manager.ts";
 import { BLOCK_SIZE, numBlocksFor } from "../kvcache/ids.ts";
-import { Engine } from "./engine.ts";
+import { Engine, type EngineParts } from "./engine.ts";
 import { type CreatedEngine, type DrafterKind, ENGINE_DEFAULTS, type EngineOptions } from "./engine-options.ts";
 import { EngineOptionsError, ModelFileError } from "./errors.ts";
 import { bundledDraftFor, resolveModel } from "./model/bundled.ts";
@@ -22,6 +22,9 @@ import { contextOfChoice } from "./runner/kernel-choice.ts";
 import { blockBytes } from "./runner/kv-storage.ts";
 import { ModelRunner, type RunnerOptions } from "./runner/model-runner.ts";
 import { type LlamaWeights, onDevice } from "./runner/weights.ts";
+import { AdaptiveTrees } from "./speculative/budget/adaptive-trees.ts";
+import { measurePasses } from "./speculative/budget/measure-passes.ts";
+import { FixedTrees, type TreePolicy } from "./speculative/budget/tree-policy.ts";
 import { DraftModelProposer } from "./speculative/draft-model.ts";
 import type { Proposer } from "./speculative/proposer.ts";
 import { NoProposer } from "./speculative/root-only.ts";
@@ -95,7 +98,8 @@ export async function assembleEngine(
     createProposer(settings, drafting, plan.runner),
   ]);
   const treeNodes = proposer instanceof NoProposer ? 1 : settings.treeNodes;
-  const resident = await createResident({ ...settings, treeNodes }, target.gpu, runner, proposer);
+  const residents = await createResidents({ ...settings, treeNodes }, target.gpu, runner, proposer);
+  const policy = await createPolicy({ ...settings, treeNodes }, runner, residents);
   const info = {
     modelName: model.name,
     drafter: proposer.name,
@@ -112,8 +116,8 @@ export async function assembleEngine(
   };
   return new Engine({
     ...{ info, runner, proposer, blocks: new BlockManager(plan.runner.numBlocks) },
-    ...{ tokenBudget: settings.tokenBudget, treeDepth: settings.treeDepth, treeNodes },
-    ...(resident ? { resident, stepsInFlight: settings.stepsInFlight } : { stepsInFlight: 1 }),
+    ...{ tokenBudget: settings.tokenBudget, treeNodes, policy, ...residents },
+    stepsInFlight: Math.max(1, settings.stepsInFlight),
     dispose: () => {
       gpu.pool.destroyAll();
       device.close();
@@ -197,24 +201,44 @@ async function createDraftModel(
   return new DraftModelProposer(draftRunner, new BlockManager(runner.numBlocks));
 }
 
+type Residents = Pick<EngineParts, "residentDrafting" | "residentPlain">;
+
 /**
- * Steady decoding on the device: undefined where it is not wanted, the proposer drafts on the host, or trees are so large
- * that the one thread which builds each of them would be what everything waits for.
+ * Steady decoding on the device: none where it is not wanted; with drafts only where the proposer is a draft model, and trees are
+ * not so large that the one thread which builds each of them would be what everything waits for.
  */
-async function createResident(
-  { stepsInFlight, maxNumSeqs, treeNodes, treeDepth, treeTopK, profile }: Settings,
+async function createResidents(
+  { stepsInFlight, maxNumSeqs, treeNodes, treeDepth, treeTopK, treeBudget, profile }: Settings,
   gpu: GpuContext,
   runner: ModelRunner,
   proposer: Proposer,
-): Promise<ResidentLoop | undefined> {
-  if (stepsInFlight === 0) return undefined;
+): Promise<Residents> {
+  if (stepsInFlight === 0) return {};
   const options = { maxLanes: maxNumSeqs, treeNodes, treeDepth, stepsInFlight, profile };
-  if (proposer instanceof DraftModelProposer) {
-    const numCandidates = treeTopK ** 2 * treeDepth;
-    const isLarge = treeNodes > MAX_RESIDENT_NODES || numCandidates > MAX_RESIDENT_CANDIDATES;
-    return isLarge ? undefined : ResidentLoop.create(gpu, runner, proposer, options);
+  const isLarge = treeNodes > MAX_RESIDENT_NODES || treeTopK ** 2 * treeDepth > MAX_RESIDENT_CANDIDATES;
+  const drafts = proposer instanceof DraftModelProposer && treeNodes > 1 && !isLarge;
+  const isEverPlain = treeNodes === 1 || treeBudget === "adaptive";
+  const [residentDrafting, residentPlain] = await Promise.all([
+    drafts ? ResidentLoop.create(gpu, runner, proposer, options) : undefined,
+    isEverPlain ? ResidentLoop.create(gpu, runner, undefined, { ...options, treeNodes: 1 }) : undefined,
+  ]);
+  return { ...(residentDrafting ? { residentDrafting } : {}), ...(residentPlain ? { residentPlain } : {}) };
+}
+
+/** Measures what passes cost, where what is speculated depends on it. */
+async function createPolicy(
+  { treeNodes, treeDepth, treeTopK, treeBudget, tokenBudget }: Settings,
+  runner: ModelRunner,
+  { residentDrafting, residentPlain }: Residents,
+): Promise<TreePolicy> {
+  if (treeNodes === 1 || treeBudget === "fixed") {
+    return new FixedTrees({ numLookaheadNodes: treeNodes - 1, maxDraftDepth: treeNodes === 1 ? 0 : treeDepth });
   }
-  return proposer instanceof NoProposer ? ResidentLoop.create(gpu, runner, undefined, options) : undefined;
+  return new AdaptiveTrees({
+    ...{ maxNodes: treeNodes, maxDepth: treeDepth, tokenBudget, passes: await measurePasses(runner) },
+    ...{ plainOnDevice: residentPlain !== undefined, draftsOnDevice: residentDrafting !== undefined },
+    draftRows: treeTopK,
+  });
 }
 
 /** Sizes that follow from the options and the model. @throws EngineOptionsError naming value, limit and way out. */

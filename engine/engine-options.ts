@@ -6,6 +6,9 @@ import type { GenerationDefaults, TextAssets } from "./model/types.ts";
 export const DRAFTER_KINDS = ["auto", "draft", "suffix", "none"] as const;
 export type DrafterKind = (typeof DRAFTER_KINDS)[number];
 
+export const TREE_BUDGETS = ["adaptive", "fixed"] as const;
+export type TreeBudget = (typeof TREE_BUDGETS)[number];
+
 /** What to serve and how; every field but `model` has a default (`ENGINE_DEFAULTS`). */
 export interface EngineOptions {
   /** A bundled name, or a local folder or .gguf file. */
@@ -26,6 +29,8 @@ export interface EngineOptions {
   readonly treeDepth?: number;
   /** Children that a node may have, and nodes that a level expands. */
   readonly treeTopK?: number;
+  /** adaptive: as much is speculated as pays, within these sizes, or nothing. fixed: trees of full size, whatever they bring. */
+  readonly treeBudget?: TreeBudget;
   /**
    * Steps of steady decoding that the device may be given before the first one's tokens are read; it then drafts, walks
    * and commits by itself. 0: the host does that, step by step.
@@ -48,6 +53,7 @@ export const ENGINE_DEFAULTS = {
   treeNodes: 8,
   treeDepth: 4,
   treeTopK: 3,
+  treeBudget: "adaptive",
   stepsInFlight: 2,
   profile: false,
 } as const satisfies Partial<EngineOptions>;

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { DRAFTER_KINDS, ENGINE_DEFAULTS, type EngineOptions } from "../engine/engine-options.ts";
+import { DRAFTER_KINDS, ENGINE_DEFAULTS, type EngineOptions, TREE_BUDGETS } from "../engine/engine-options.ts";
 
 const LOG_LEVELS = ["fatal", "error", "warn", "info", "debug", "trace", "silent"] as const;
 
@@ -145,6 +145,10 @@ export const configSchema = z.strictObject({
         "Who drafts, several into one tree; auto takes the draft model that belongs to the model, else suffix. The text is the same",
       defaultText: ENGINE_DEFAULTS.drafter,
     }),
+  treeBudget: oneOf(TREE_BUDGETS).default(ENGINE_DEFAULTS.treeBudget).register(settingInfos, {
+    group: "Speculation",
+    description: "adaptive speculates as much as pays, or not at all; fixed always has trees of full size",
+  }),
   treeNodes: wholeNumber(1, 1024).default(ENGINE_DEFAULTS.treeNodes).register(settingInfos, {
     group: "Speculation",
     placeholder: "N",
@@ -174,6 +178,7 @@ export function toEngineOptions(config: Config): EngineOptions {
   return {
     ...{ model, drafter, adapter, maxNumSeqs, tokenBudget, treeNodes, treeDepth },
     treeTopK: config.treeTopk,
+    treeBudget: config.treeBudget,
     ...(maxModelLen === undefined ? {} : { maxModelLen }),
     ...(kvBlocks === undefined ? {} : { numKvBlocks: kvBlocks }),
   };

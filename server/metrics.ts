@@ -73,6 +73,16 @@ export class Metrics {
     "Draft tokens accepted, by drafter. A token that several drafters proposed counts for each.",
     ["proposer"],
   );
+  readonly #calibrationError = new Gauge({
+    name: "canopy_spec_decode_calibration_error",
+    help: "Mean distance of predicted survival of draft tokens from what is observed, 0 to 1.",
+    registers: [this.#registry],
+  });
+  readonly #treeLimit = new Gauge({
+    name: "canopy_spec_decode_tree_limit",
+    help: "Draft tokens that a tree of the next step may have; 0 while nothing is speculated.",
+    registers: [this.#registry],
+  });
   readonly #firstToken = this.#histogram("time_to_first_token_seconds", "Arrival to first output.", FIRST_BUCKETS);
   readonly #interToken = this.#histogram(
     "inter_token_latency_seconds",
@@ -150,6 +160,10 @@ export class Metrics {
     this.#stepTimes.verify.observe(stats.verifyMs / 1000);
     this.#stepTimes.commit.observe(stats.commitMs / 1000);
     this.#stepTimes.total.observe(stats.stepMs / 1000);
+    if (stats.speculation) {
+      this.#calibrationError.set(stats.speculation.calibrationError);
+      this.#treeLimit.set(stats.speculation.limits.numLookaheadNodes);
+    }
     for (const { numDraft, numAccepted, tree } of stats.sequences) {
       if (numDraft === 0) continue;
       this.#drafts.inc();

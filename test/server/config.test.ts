@@ -40,6 +40,7 @@ const DEFAULTS = {
   tokenBudget: 128,
   maxQueue: 256,
   drafter: ["auto"],
+  treeBudget: "adaptive",
   treeNodes: 8,
   treeDepth: 4,
   treeTopk: 3,
@@ -81,6 +82,7 @@ const CASES: readonly Case[] = [
   ["tokenBudget", "--token-budget", "CANOPY_TOKEN_BUDGET", "256", 256, "1", 1, "1e3"],
   ["maxQueue", "--max-queue", "CANOPY_MAX_QUEUE", "0", 0, "9", 9, "1.5"],
   ["drafter", "--drafter", "CANOPY_DRAFTER", "draft,suffix", ["draft", "suffix"], "none", ["none"], "draft,x"],
+  ["treeBudget", "--tree-budget", "CANOPY_TREE_BUDGET", "fixed", "fixed", "adaptive", "adaptive", "none"],
   ["treeNodes", "--tree-nodes", "CANOPY_TREE_NODES", "16", 16, "1", 1, "0x10"],
   ["treeDepth", "--tree-depth", "CANOPY_TREE_DEPTH", "3", 3, "1", 1, "65"],
   ["treeTopk", "--tree-topk", "CANOPY_TREE_TOPK", "5", 5, "1", 1, "many"],
@@ -259,7 +261,7 @@ describe("the result", () => {
         maxNumSeqs: 2,
         tokenBudget: 32,
       },
-      ...{ treeNodes: 4, treeDepth: 2, treeTopK: 1 },
+      ...{ treeBudget: "adaptive", treeNodes: 4, treeDepth: 2, treeTopK: 1 },
     });
   });
 });

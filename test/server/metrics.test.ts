@@ -77,6 +77,16 @@ describe("metrics", () => {
     expect(counted.map(([name]) => [name, readValue(text, name)])).toEqual(counted);
   });
 
+  it("show what the adaptive budget estimates, once it does", async () => {
+    const engine = new FakeEngine({ answer: () => [] });
+    const metrics = new Metrics(engine, "m");
+    const limits = { numLookaheadNodes: 5, maxDraftDepth: 3 };
+    engine.tell({ ...STEP, speculation: { limits, calibrationError: 0.07, reliability: [] } });
+    const text = await metrics.render();
+    expect(readValue(text, "spec_decode_calibration_error")).toBe(0.07);
+    expect(readValue(text, "spec_decode_tree_limit")).toBe(5);
+  });
+
   it("credit every proposer of a node, or the one drafter there is", async () => {
     const engine = new FakeEngine({ answer: () => [] });
     const metrics = new Metrics(engine, "m");

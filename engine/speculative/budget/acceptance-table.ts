@@ -1,10 +1,13 @@
 import { survivals } from "../draft-tree.ts";
 import { outcomes, type VerifiedDraft } from "./verified-draft.ts";
 
+/** Before anything was seen: a good drafter's chain, and little from its branches. */
+const CHAIN_PRIOR = 0.8;
+const BRANCH_PRIOR = 0.05;
 /** Trees that an estimate looks back on. */
-const WINDOW = 256;
+const WINDOW = 512;
 /** Weight of what is known from long ago, in trees. */
-const AGED = 12;
+const AGED = 24;
 
 /**
  * How many draft tokens trees of any size and depth get accepted. The nodes of a tree that are no deeper than d, by falling
@@ -66,7 +69,7 @@ export class AcceptanceTable {
       const at = limit * this.#maxNodes + rank;
       if ((this.#counts[at] ?? 0) > 0) return this.#means[at] ?? 0;
     }
-    return 0;
+    return rank <= depth ? CHAIN_PRIOR ** rank : BRANCH_PRIOR;
   }
 
   #add(depth: number, rank: number, outcome: number): void {

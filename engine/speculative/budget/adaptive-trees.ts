@@ -35,18 +35,27 @@ const PLAIN: TreeLimits = { numLookaheadNodes: 0, maxDraftDepth: 0 };
 const NUM_TO_LEARN = 16;
 /** So much better another size must be to be worth the change. */
 const BETTER = 1.01;
-/** Trees of a size that was hardly tried may be so much better than they are thought to be. */
-const HOPE = 1.06;
+/** Trees of a size may be so much better than they are thought to be; half as much after so many steps with them. */
+const HOPE = 0.06;
+const NUM_TRIED = 8;
 /** Drafting steps between two with trees of another size, at least. */
 const EXPLORE_EVERY = 48;
 /** Steps of a kind, with about as many sequences, that must have been seen before they are ruled out. */
 const NUM_SEEN = 4;
 /** Plain steps are looked at again after so many others at most, sooner as long as few were seen. */
-const PLAIN_EVERY = 512;
-/** Steps of a probe. */
+const PLAIN_EVERY = 1024;
+/** Steps that the gain of cutting is taken from, and tokens by which it is thought to be none. */
+const CUT_WINDOW = 128;
+const CUT_PRIOR = 16;
+/** A level of a draft on the device takes about this share of a pass, before one was seen. */
+const DRAFT_PRIOR = 0.3;
+/** Steps and trees of a probe, at least. */
 const PROBE_STEPS = 4;
+const PROBE_TREES = 8;
 /** Share of the time that may be lost to probes. */
 const PROBE_SHARE = 0.004;
+/** Of the first probe; later ones have less, as more is known. */
+const FIRST_SHARE = 0.04;
 /** A probe is thought to lose so many plain steps before one was made. */
 const PROBE_LOSS = 12;
 /** Drafting that takes less than this share of a plain step is taken for free. */
@@ -74,6 +83,7 @@ export class AdaptiveTrees implements TreePolicy {
   /** Steps since the latest plain one, and plain ones that are to come whatever pays. */
   #numSincePlain = 0;
   #plainLeft = 0;
+  #numProbes = 1;
   /** Steps that the probe under way has left. */
   #probeLeft = 0;
   /** What the probe under way has lost so far, and what the latest lost in all, in ms. */
@@ -83,6 +93,9 @@ export class AdaptiveTrees implements TreePolicy {
   #numDrafting = 0;
   #draftingMs = 0;
   #numExplored = 0;
+  /** Sums over the latest drafting steps, a sequence. */
+  #cutTokens = 0;
+  #cutExpected = 0;
   /** Time in plain steps since the latest probe. */
   #plainMs = 0;
   /** Plain steps to come while drafting is free, and how many they were the last time. */
@@ -91,7 +104,7 @@ export class AdaptiveTrees implements TreePolicy {
 
   constructor(options: AdaptiveOptions) {
     this.#options = options;
-    this.#costs = new CostModel(options);
+    this.#costs = new CostModel({ ...options, draftPrior: options.draftsOnDevice ? DRAFT_PRIOR : 0 });
     this.#acceptance = new AcceptanceTable(options.maxNodes, options.maxDepth);
     this.#limits = this.#largest;
     this.#inUse = this.#largest;
@@ -103,8 +116,8 @@ export class AdaptiveTrees implements TreePolicy {
   }
 
   limits(numSequences: number): TreeLimits {
-    if (numSequences !== this.#numSequences) {
-      this.#numSequences = Math.max(1, numSequences);
+    if (numSequences > 0 && numSequences !== this.#numSequences) {
+      this.#numSequences = numSequences;
       this.#decide();
     }
     return this.#limits;
@@ -142,7 +155,8 @@ export class AdaptiveTrees implements TreePolicy {
     return Math.max(1, Math.min(this.#options.maxNodes, Math.floor(this.#options.tokenBudget / this.#numSequences)));
   }
 
-  #learnCosts({ numSequences, numRows, limits, onDevice, isSteady, stepMs, draftMs, drafts }: ObservedStep): void {
+  #learnCosts(step: ObservedStep): void {
+    const { numSequences, numRows, limits, onDevice, isSteady, stepMs, draftMs, drafts } = step;
     const { plainOnDevice, draftsOnDevice } = this.#options;
     if (!isSteady || numSequences === 0) return;
     if (limits.numLookaheadNodes === 0) {
@@ -151,9 +165,19 @@ export class AdaptiveTrees implements TreePolicy {
       const numNodes = Math.round(numRows / numSequences);
       if (onDevice) this.#costs.observeWhole({ numSequences, numNodes, depth: limits.maxDraftDepth }, stepMs);
     } else {
+      this.#learnCut(step);
       this.#costs.observeVerify(numRows, stepMs - draftMs);
       if (drafts.length > 0) this.#costs.observeDraft(numSequences, limits.maxDraftDepth, draftMs);
     }
+  }
+
+  /** What cutting gains: tokens that were emitted, against what the best uncut trees would have in the same time. */
+  #learnCut({ numEmitted, limits, stepMs }: ObservedStep): void {
+    const gain = (this.#cutTokens + CUT_PRIOR) / (this.#cutExpected + CUT_PRIOR);
+    const expected = (stepMs * this.#rateOf(limits)) / gain;
+    const kept = 1 - 1 / CUT_WINDOW;
+    this.#cutTokens = kept * this.#cutTokens + numEmitted / this.#numSequences;
+    this.#cutExpected = kept * this.#cutExpected + expected / this.#numSequences;
   }
 
   /** Time and losses of probes, and the lengths of bursts. */
@@ -202,15 +226,15 @@ export class AdaptiveTrees implements TreePolicy {
 
   #chosen(): TreeLimits {
     if (this.#costs.numPlainObserved(this.#numSequences) < NUM_SEEN) return PLAIN;
-    const plainEvery = Math.min(PLAIN_EVERY, 8 * this.#costs.numPlainObserved(this.#numSequences));
+    const plainEvery = Math.min(PLAIN_EVERY, 2 ** (1 + this.#costs.numPlainObserved(this.#numSequences)));
     if (this.#numSincePlain > plainEvery) this.#plainLeft = NUM_SEEN;
     if (this.#plainLeft > 0) return PLAIN;
-    if (this.#acceptance.numTrees < NUM_TO_LEARN || this.#probeLeft > 0) return this.#largest;
     const wanted = this.#worthwhile();
+    if (this.#acceptance.numTrees < NUM_TO_LEARN || this.#probeLeft > 0) return wanted;
     const rate = this.#rateOf(wanted);
     const isPlain = this.#limits.numLookaheadNodes === 0;
     if (rate > this.#plainRate() * (isPlain ? BETTER : 1)) return this.#exploration(rate) ?? wanted;
-    return this.#isProbeDue() ? this.#probe() : PLAIN;
+    return this.#isProbeDue() ? this.#probe(wanted) : PLAIN;
   }
 
   /** The best size, or the one in use where that is about as good. */
@@ -258,14 +282,15 @@ export class AdaptiveTrees implements TreePolicy {
   #isProbeDue(): boolean {
     if (this.#costs.numDraftObserved(this.#numSequences) < NUM_SEEN) return true;
     const lossMs = this.#lastProbeLossMs ?? PROBE_LOSS * this.#costs.plainMs(this.#numSequences);
-    return this.#plainMs * PROBE_SHARE > lossMs;
+    return this.#plainMs * Math.max(PROBE_SHARE, FIRST_SHARE / this.#numProbes) > lossMs;
   }
 
-  #probe(): TreeLimits {
-    this.#probeLeft = PROBE_STEPS;
+  #probe(wanted: TreeLimits): TreeLimits {
+    this.#numProbes++;
+    this.#probeLeft = Math.max(PROBE_STEPS, Math.ceil(PROBE_TREES / this.#numSequences));
     this.#probeLossMs = 0;
     this.#acceptance.age();
-    return this.#largest;
+    return wanted;
   }
 
   #plainRate(): number {
@@ -273,23 +298,24 @@ export class AdaptiveTrees implements TreePolicy {
   }
 
   /** Of trees with these bounds: where trees are cut before they are verified, of the best part of them. */
-  #rateOf({ numLookaheadNodes, maxDraftDepth: depth }: TreeLimits, hope = 1): number {
+  #rateOf({ numLookaheadNodes, maxDraftDepth: depth }: TreeLimits, hope = 0): number {
     const most = Math.min(numLookaheadNodes + 1, this.#mostNodes);
     if (this.#options.draftsOnDevice) return this.#rate(most, depth, hope);
-    return Math.max(...sizes(most).map((numNodes) => this.#rate(numNodes, depth, hope)));
+    const best = Math.max(...sizes(most).map((numNodes) => this.#rate(numNodes, depth, hope)));
+    return best * ((this.#cutTokens + CUT_PRIOR) / (this.#cutExpected + CUT_PRIOR));
   }
 
   /** @param hope how much better a size may be than it is thought to be, as long as it was hardly tried */
-  #rate(numNodes: number, depth: number, hope = 1): number {
+  #rate(numNodes: number, depth: number, hope = 0): number {
     const numSequences = this.#numSequences;
     const shape = { numSequences, numNodes, depth };
-    const isUntried = this.#options.draftsOnDevice && this.#costs.numWholeObserved(shape) < NUM_SEEN;
-    const ms = this.#costs.wholeMs(shape) / (isUntried ? hope : 1);
+    const doubt = hope / (1 + this.#costs.numWholeObserved(shape) / NUM_TRIED);
+    const ms = this.#costs.wholeMs(shape) / (1 + doubt);
     return (numSequences * (1 + this.#acceptance.expected(numNodes, depth))) / ms;
   }
 
   /** Where trees are cut later, only their depth is chosen here: it is what drafting costs. */
-  #bestArm(hope = 1): Arm {
+  #bestArm(hope = 0): Arm {
     const { maxDepth, draftsOnDevice, maxNodes } = this.#options;
     let best: Arm = { numNodes: 2, depth: 1, rate: 0 };
     for (let depth = 1; depth <= maxDepth; depth++) {

@@ -13,6 +13,8 @@ export interface CostOptions {
   readonly plainOnDevice: boolean;
   /** Rows that a sequence has in a draft pass. */
   readonly draftRows: number;
+  /** What a level of a draft is thought to take, of a pass of the target's, before one was seen; may be 0. */
+  readonly draftPrior: number;
 }
 
 /** A step in which all trees have one size. */
@@ -31,6 +33,8 @@ const NUM_KNOWN = 8;
 const MAX_STEP = 0.4;
 /** A draft that seems to cost less of a step was not measured right. */
 const MIN_DRAFT_SHARE = 0.02;
+/** Least time that is told from none. */
+const MIN_MS = 1e-3;
 /** Observations after which a draft's cost is thought to be known. */
 const NUM_TO_SPLIT = 8;
 
@@ -77,7 +81,8 @@ export class CostModel {
 
   /** Drafting trees of this depth for so many sequences. */
   draftMs(numSequences: number, depth: number): number {
-    return this.#hasDraft ? this.#drift * depth * this.#draft.at(numSequences) * this.#levelMs(numSequences) : 0;
+    const factor = this.#hasDraft ? this.#draft.at(numSequences) : this.#options.draftPrior;
+    return this.#drift * depth * factor * this.#levelMs(numSequences);
   }
 
   /** How often such steps were observed, with about as many sequences. */
@@ -103,7 +108,7 @@ export class CostModel {
 
   observeDraft(numSequences: number, depth: number, ms: number): void {
     this.#hasDraft = true;
-    this.#learn(this.#draft, numSequences, Math.max(ms, 1e-3) / this.draftMs(numSequences, depth));
+    this.#learn(this.#draft, numSequences, Math.max(ms, MIN_MS) / this.draftMs(numSequences, depth));
   }
 
   /** A step on the device, whose parts are not known. */

@@ -43,7 +43,7 @@ export interface SpeculationState {
 
 /** Decides how much is speculated in each step. The text never depends on it, only how long it takes. */
 export interface TreePolicy {
-  /** Bounds of each tree of the next step, in which so many sequences may draft. No nodes: a plain decode. */
+  /** Bounds of each tree of the next step, in which so many sequences sample. No nodes: a plain decode. */
   limits(numSequences: number): TreeLimits;
   /**
    * What is to be verified of the trees of a step.

@@ -1,7 +1,6 @@
 import { AdaptiveTrees } from "../../../../engine/speculative/budget/adaptive-trees.ts";
-import { keepNodes } from "../../../../engine/speculative/budget/cut-trees.ts";
 import type { VerifiedDraft } from "../../../../engine/speculative/budget/verified-draft.ts";
-import { type DraftTree, survivals } from "../../../../engine/speculative/draft-tree.ts";
+import { childOf, type DraftTree, survivals } from "../../../../engine/speculative/draft-tree.ts";
 import { walkTree } from "../../../../engine/speculative/walk.ts";
 import { Random } from "../../../support/random.ts";
 
@@ -73,54 +72,44 @@ function draft(world: World, quality: number, maxNodes: number, maxDepth: number
 }
 
 /** What the target emits when only some nodes are verified: the way ends where a node is missing. */
-function emitted({ tree, tokenIds }: Drafted, kept: ReadonlySet<number> | undefined): readonly number[] {
-  if (kept === undefined) return tokenIds;
-  const places = [...kept].sort((a, b) => a - b);
-  const cut = keepNodes(tree, kept);
+function emitted({ tree, tokenIds }: Drafted, kept: ReadonlySet<number>): readonly number[] {
+  const child = childOf(tree);
   let node = 0;
   for (const [i, tokenId] of tokenIds.entries()) {
-    const next = cut.tokenIds.findIndex(
-      (token, child) => child > 0 && cut.parents[child] === node && token === tokenId,
-    );
-    if (next < 0) return tokenIds.slice(0, i + 1);
+    const next = child(node, tokenId);
+    if (next === undefined || !kept.has(next)) return tokenIds.slice(0, i + 1);
     node = next;
   }
-  void places;
   return tokenIds;
 }
 
-/** Tokens a ms of plain decoding, and of the best trees of one size, by their true costs. */
-export function fixedRates(world: World, numSequences: number, step: number): { plain: number; best: number } {
-  const rates = fixedTable(world, numSequences, step);
-  return { plain: numSequences / (world.plainShare * world.passMs(numSequences)), best: Math.max(...rates.values()) };
-}
+const SIZES = [2, 3, 4, 6, 8, 12, 16];
 
-/** Tokens a ms by size and depth of the trees, such as "8 4". */
-export function fixedTable(world: World, numSequences: number, step: number): ReadonlyMap<string, number> {
-  const random = new Random(99);
-  const numTrees = 1500;
-  const accepted = new Map<string, number>();
-  const sizes = [2, 3, 4, 6, 8, 12, 16];
+/** Mean tokens a step by size and depth of the trees, such as "8 4". */
+export function meanLengths(world: World, step: number, seed: number, numTrees: number): ReadonlyMap<string, number> {
+  const random = new Random(seed);
+  const lengths = new Map<string, number>();
   for (let i = 0; i < numTrees; i++) {
     for (let depth = 1; depth <= MAX_DEPTH; depth++) {
       const drafted = draft(world, world.quality(step), MAX_NODES, depth, random);
-      const { tree } = drafted;
-      const survival = survivals(tree);
-      const order = [...tree.tokenIds.keys()].sort((a, b) => (survival[b] ?? 0) - (survival[a] ?? 0) || a - b);
-      for (const size of sizes) {
-        const length = emitted(drafted, new Set(order.slice(0, size))).length;
-        const key = `${size} ${depth}`;
-        accepted.set(key, (accepted.get(key) ?? 0) + length / numTrees);
+      const survival = survivals(drafted.tree);
+      const order = [...survival.keys()].sort((a, b) => (survival[b] ?? 0) - (survival[a] ?? 0) || a - b);
+      for (const size of SIZES) {
+        const { length } = emitted(drafted, new Set(order.slice(0, size)));
+        lengths.set(`${size} ${depth}`, (lengths.get(`${size} ${depth}`) ?? 0) + length / numTrees);
       }
     }
   }
-  return new Map(
-    [...accepted].map(([key, length]) => {
-      const [size = 0, depth = 0] = key.split(" ").map(Number);
-      const ms = world.passMs(numSequences * size) + depth * world.levelMs(numSequences);
-      return [key, (numSequences * length) / ms];
-    }),
-  );
+  return lengths;
+}
+
+/** Tokens a ms of plain decoding, and of trees of each fixed size that `lengths` has. */
+export function fixedRates(world: World, lengths: ReadonlyMap<string, number>, numSequences: number) {
+  const rates = [...lengths].map(([key, length]) => {
+    const [size = 0, depth = 0] = key.split(" ").map(Number);
+    return (numSequences * length) / (world.passMs(numSequences * size) + depth * world.levelMs(numSequences));
+  });
+  return { plain: numSequences / (world.plainShare * world.passMs(numSequences)), best: Math.max(...rates) };
 }
 
 export interface Outcome {
@@ -131,14 +120,22 @@ export interface Outcome {
   readonly calibrationError: number;
 }
 
-/** Lets the policy run, on a machine whose times are noisy, and whose start-up measurement was off. */
+/**
+ * Lets the policy run, on a machine whose times are noisy, and whose start-up measurement was off. Time counts as it would be
+ * without noise; where trees are not cut, tokens count by `lengths`, so that luck does not.
+ */
 export function simulate(
   world: World,
-  load: (step: number) => number,
-  numSteps: number,
-  warmUp = 0,
-  seed = 1,
+  lengths: ReadonlyMap<string, number>,
+  run: {
+    readonly load: (step: number) => number;
+    readonly numSteps: number;
+    /** Steps at the beginning that do not count. */
+    readonly warmUp: number;
+    readonly seed: number;
+  },
 ): Outcome {
+  const { load, numSteps, warmUp, seed } = run;
   const random = new Random(seed);
   const noise = () => Math.exp(0.2 * (random.next() + random.next() - 1)) * (random.next() < 0.01 ? 3 : 1);
   const sizes = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512].filter((numRows) => world.passMs(numRows) < 90);
@@ -175,7 +172,7 @@ export function simulate(
       const cut = draftsOnDevice ? undefined : policy.cut(trees, numSequences);
       for (const [i, drafted] of all.entries()) {
         const kept = cut?.[i]?.kept;
-        const tokenIds = emitted(drafted, kept);
+        const tokenIds = kept === undefined ? drafted.tokenIds : emitted(drafted, kept);
         numEmitted += tokenIds.length;
         numRows += (kept?.size ?? mostNodes) - 1;
         const bounds = { maxNodes: mostNodes, maxDepth: depth };
@@ -190,7 +187,8 @@ export function simulate(
       onDevice: isPlain ? world.plainShare < 1 : draftsOnDevice,
     });
     if (step < warmUp) continue;
-    tokens += numEmitted;
+    const mean = draftsOnDevice && !isPlain ? lengths.get(`${mostNodes} ${limits.maxDraftDepth}`) : undefined;
+    tokens += mean === undefined ? numEmitted : numSequences * mean;
     ms += stepMs + draftMs;
     if (!isPlain) numDrafting++;
   }
