@@ -6,6 +6,9 @@ import type { GenerationDefaults, TextAssets } from "./model/types.ts";
 export const DRAFTER_KINDS = ["auto", "draft", "suffix", "none"] as const;
 export type DrafterKind = (typeof DRAFTER_KINDS)[number];
 
+/** One drafter, or several that propose into one tree. */
+export type DrafterChoice = DrafterKind | readonly DrafterKind[];
+
 export const TREE_BUDGETS = ["adaptive", "fixed"] as const;
 export type TreeBudget = (typeof TREE_BUDGETS)[number];
 
@@ -13,8 +16,7 @@ export type TreeBudget = (typeof TREE_BUDGETS)[number];
 export interface EngineOptions {
   /** A bundled name, or a local folder or .gguf file. */
   readonly model: string;
-  /** Several of them propose into one tree. */
-  readonly drafter?: DrafterKind | readonly DrafterKind[];
+  readonly drafter?: DrafterChoice;
   readonly adapter?: AdapterChoice;
   /** Tokens of prompt + output that a sequence may hold; by default what the model was made for. */
   readonly maxModelLen?: number;

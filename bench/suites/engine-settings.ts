@@ -1,4 +1,4 @@
-import { DRAFTER_KINDS, type DrafterKind, type EngineOptions } from "../../engine/engine-options.ts";
+import { DRAFTER_KINDS, type DrafterChoice, type EngineOptions, TREE_BUDGETS } from "../../engine/engine-options.ts";
 import { bundledDraftFor, resolveModel } from "../../engine/model/bundled.ts";
 import { openModel } from "../../engine/model/open.ts";
 import { ModelText } from "../../engine/text/model-text.ts";
@@ -12,17 +12,21 @@ export const ENGINE_OPTIONS = {
   tokens: { type: "string", value: "N", default: "128", help: "most tokens of a text" },
   drafters: {
     ...{ type: "string", value: "A,B" },
-    help: "the first is the base; none and all that the model has where it is not given",
+    help: "the first is the base; a+b drafts with both; none and all that the model has where it is not given",
   },
   "steps-in-flight": {
     ...{ type: "string", value: "N", default: "2" },
     help: "steps that the device may be given ahead; 0 lets the host plan and walk each",
   },
+  "tree-budget": {
+    ...{ type: "string", value: "adaptive|fixed", default: "fixed" },
+    help: "fixed: trees of full size, whatever they bring",
+  },
 } as const satisfies Options;
 
 export interface EngineSettings {
   readonly engine: EngineOptions;
-  readonly drafters: readonly DrafterKind[];
+  readonly drafters: readonly DrafterChoice[];
   /** Token ids. */
   readonly prompts: readonly (readonly number[])[];
   readonly maxTokens: number;
@@ -41,8 +45,9 @@ export function engineSettings(values: Values<typeof ENGINE_OPTIONS> & { readonl
       model,
       adapter: oneOf(["auto", "gpu", "software"], values.adapter),
       stepsInFlight: Number(values["steps-in-flight"]),
+      treeBudget: oneOf(TREE_BUDGETS, values["tree-budget"]),
     },
-    drafters: values.drafters?.split(",").map((drafter) => oneOf(DRAFTER_KINDS, drafter)) ?? [
+    drafters: values.drafters?.split(",").map(drafterChoice) ?? [
       "none",
       ...(bundledDraftFor(opened.path) === undefined ? [] : (["draft"] as const)),
       "suffix",
@@ -50,4 +55,10 @@ export function engineSettings(values: Values<typeof ENGINE_OPTIONS> & { readonl
     prompts: prompts.map(({ prompt }) => text.encodeChat([{ role: "user", content: prompt }])),
     maxTokens: positiveInteger(values.tokens),
   };
+}
+
+/** "draft", or several such as "draft+suffix". @throws RangeError naming the choices */
+function drafterChoice(text: string): DrafterChoice {
+  const [first, ...others] = text.split("+").map((one) => oneOf(DRAFTER_KINDS, one));
+  return others.length === 0 ? (first ?? "auto") : [first ?? "auto", ...others];
 }

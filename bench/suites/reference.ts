@@ -4,14 +4,18 @@ import { ENGINE_OPTIONS, engineSettings } from "./engine-settings.ts";
 
 export const reference = defineSuite(
   "greedy texts of the bundled model against its reference, with each drafter; exits with 1 if one leaves it where the best two logits were not close",
-  { drafters: ENGINE_OPTIONS.drafters, "steps-in-flight": ENGINE_OPTIONS["steps-in-flight"] },
+  {
+    drafters: ENGINE_OPTIONS.drafters,
+    "steps-in-flight": ENGINE_OPTIONS["steps-in-flight"],
+    "tree-budget": ENGINE_OPTIONS["tree-budget"],
+  },
   async (values, print) => {
     const { engine, drafters } = engineSettings({ ...values, model: "sapling-14m", prompts: "16", tokens: "128" });
     const results: { readonly drafter: string; readonly differences: readonly Difference[] }[] = [];
     for (const drafter of drafters) {
       const differences = await compareWithReference({ ...engine, drafter });
       const unexplained = differences.filter(({ margin }) => margin >= MARGINS.f16);
-      results.push({ drafter, differences });
+      results.push({ drafter: String(drafter), differences });
       print(
         `${drafter}: ${differences.length} of 16 texts leave the reference, ${unexplained.length} of them unexplained`,
       );
