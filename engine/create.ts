@@ -24,15 +24,17 @@ import { ModelRunner, type RunnerOptions } from "./runner/model-runner.ts";
 import { type LlamaWeights, onDevice } from "./runner/weights.ts";
 import { AdaptiveTrees } from "./speculative/budget/adaptive-trees.ts";
 import { measurePasses } from "./speculative/budget/measure-passes.ts";
+import { SequoiaTrees, ShapedTrees } from "./speculative/budget/static-trees.ts";
 import { FixedTrees, type TreePolicy } from "./speculative/budget/tree-policy.ts";
 import { DraftModelProposer } from "./speculative/draft-model.ts";
 import type { Proposer } from "./speculative/proposer.ts";
 import { NoProposer } from "./speculative/root-only.ts";
 import { SuffixProposer } from "./speculative/suffix.ts";
+import { regularShape, shapeDepth, shapeTopK } from "./speculative/tree-shape.ts";
 import { UnionProposer } from "./speculative/union.ts";
 
 type Options = Omit<EngineOptions, "model">;
-type Settings = Options & Required<Omit<Options, "maxModelLen" | "numKvBlocks" | "kernels">>;
+type Settings = Options & Required<Omit<Options, "maxModelLen" | "numKvBlocks" | "kernels" | "tree">>;
 
 /** Memory that the KV cache takes at most where `numKvBlocks` is not given. */
 const DEFAULT_KV_BYTES = 2 ** 30;
@@ -45,7 +47,7 @@ const MAX_RESIDENT_CANDIDATES = 1024;
  * @throws ModelFileError, EngineOptionsError, GpuError (no_adapter, out_of_memory, shader_invalid)
  */
 export async function createEngine(options: EngineOptions): Promise<CreatedEngine> {
-  const settings: Settings = { ...ENGINE_DEFAULTS, ...options };
+  const settings = settingsOf(options);
   const model = openModel(resolveModel(options.model));
   let draft: OpenedModel | undefined;
   let device: Gpu | undefined;
@@ -84,7 +86,7 @@ export async function assembleEngine(
   model: EngineModel,
   draft?: OpenedModel,
 ): Promise<Engine> {
-  const settings: Settings = { ...ENGINE_DEFAULTS, ...options };
+  const settings = settingsOf(options);
   const plan = planEngine(settings, gpu, model.config, draft?.config ?? model.config);
   const target = await loadModel(device, gpu, model, plan.maxModelLen, settings.kernels?.target);
   const drafting = draft && (await loadModel(device, gpu, draft, plan.maxModelLen, settings.kernels?.draft));
@@ -123,6 +125,14 @@ export async function assembleEngine(
       device.close();
     },
   });
+}
+
+/** A tree whose shape is given brings its own sizes. */
+function settingsOf(options: Options): Settings {
+  const settings = { ...ENGINE_DEFAULTS, ...options };
+  if (settings.tree === undefined || settings.tree === "sequoia") return settings;
+  const shape = regularShape(settings.tree);
+  return { ...settings, treeNodes: shape.parents.length, treeDepth: shapeDepth(shape), treeTopK: shapeTopK(shape) };
 }
 
 /** A model on the device, and the context in which its kernels run. */
@@ -182,14 +192,15 @@ async function createProposer(
 }
 
 async function createDraftModel(
-  { maxNumSeqs, treeDepth, treeTopK }: Settings,
+  { maxNumSeqs, treeNodes, treeDepth, treeTopK, tree }: Settings,
   draft: LoadedModel,
   runner: Omit<RunnerOptions, "topK">,
 ): Promise<DraftModelProposer> {
   // A level has a row for every frontier node of every sequence.
-  const maxLogits = maxNumSeqs * treeTopK;
+  const maxLogits = maxNumSeqs * (tree === undefined ? treeTopK : treeNodes);
   const maxRows = Math.max(runner.maxRows, maxLogits);
-  const longest = numBlocksFor(runner.maxModelLen + numLookahead(treeTopK, treeDepth));
+  const numSlots = tree === undefined ? numLookahead(treeTopK, treeDepth) : treeNodes;
+  const longest = numBlocksFor(runner.maxModelLen + numSlots);
   const maxTableWords = maxNumSeqs * Math.min(longest, runner.numBlocks) + maxLogits * treeDepth;
   const draftRunner = await ModelRunner.create(draft.gpu, draft, {
     ...runner,
@@ -208,7 +219,7 @@ type Residents = Pick<EngineParts, "residentDrafting" | "residentPlain">;
  * not so large that the one thread which builds each of them would be what everything waits for.
  */
 async function createResidents(
-  { stepsInFlight, maxNumSeqs, treeNodes, treeDepth, treeTopK, treeBudget, profile }: Settings,
+  { stepsInFlight, maxNumSeqs, treeNodes, treeDepth, treeTopK, tree, treeBudget, profile }: Settings,
   gpu: GpuContext,
   runner: ModelRunner,
   proposer: Proposer,
@@ -216,8 +227,8 @@ async function createResidents(
   if (stepsInFlight === 0) return {};
   const options = { maxLanes: maxNumSeqs, treeNodes, treeDepth, stepsInFlight, profile };
   const isLarge = treeNodes > MAX_RESIDENT_NODES || treeTopK ** 2 * treeDepth > MAX_RESIDENT_CANDIDATES;
-  const drafts = proposer instanceof DraftModelProposer && treeNodes > 1 && !isLarge;
-  const isEverPlain = treeNodes === 1 || treeBudget === "adaptive";
+  const drafts = proposer instanceof DraftModelProposer && treeNodes > 1 && tree === undefined && !isLarge;
+  const isEverPlain = treeNodes === 1 || (treeBudget === "adaptive" && tree === undefined);
   const [residentDrafting, residentPlain] = await Promise.all([
     drafts ? ResidentLoop.create(gpu, runner, proposer, options) : undefined,
     isEverPlain ? ResidentLoop.create(gpu, runner, undefined, { ...options, treeNodes: 1 }) : undefined,
@@ -227,15 +238,18 @@ async function createResidents(
 
 /** Measures what passes cost, where what is speculated depends on it. */
 async function createPolicy(
-  { treeNodes, treeDepth, treeTopK, treeBudget, tokenBudget }: Settings,
+  { treeNodes, treeDepth, treeTopK, tree, treeBudget, tokenBudget }: Settings,
   runner: ModelRunner,
   { residentDrafting, residentPlain }: Residents,
 ): Promise<TreePolicy> {
-  if (treeNodes === 1 || treeBudget === "fixed") {
+  if (treeNodes > 1 && Array.isArray(tree)) return new ShapedTrees(regularShape(tree));
+  if (treeNodes === 1 || (treeBudget === "fixed" && tree === undefined)) {
     return new FixedTrees({ numLookaheadNodes: treeNodes - 1, maxDraftDepth: treeNodes === 1 ? 0 : treeDepth });
   }
+  const sizes = { maxNodes: treeNodes, maxDepth: treeDepth, passes: await measurePasses(runner) };
+  if (tree === "sequoia") return new SequoiaTrees({ ...sizes, topK: treeTopK });
   return new AdaptiveTrees({
-    ...{ maxNodes: treeNodes, maxDepth: treeDepth, tokenBudget, passes: await measurePasses(runner) },
+    ...{ ...sizes, tokenBudget },
     ...{ plainOnDevice: residentPlain !== undefined, draftsOnDevice: residentDrafting !== undefined },
     draftRows: treeTopK,
   });

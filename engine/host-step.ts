@@ -54,6 +54,7 @@ async function propose(
       ...{ id, tokenIds, choice, params },
       maxNodes: 1 + scheduled.numLookaheadNodes,
       maxDepth: scheduled.maxDraftDepth,
+      ...(policy.shape ? { shape: policy.shape } : {}),
     })),
   );
   const cut = policy.cut(trees, numTokens);

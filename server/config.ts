@@ -35,6 +35,19 @@ function listOf(item: z.ZodType<string>) {
   return z.array(item).default([]).readonly();
 }
 
+const MAX_TREE_NODES = 1024;
+
+/** Nodes of a tree whose nodes have so many children by depth, root included; infinite where the text says nothing like that. */
+function numShapeNodes(text: string): number {
+  if (!/^[1-9]\d*(,[1-9]\d*){0,63}$/.test(text)) return Number.POSITIVE_INFINITY;
+  let [total, width] = [1, 1];
+  for (const numChildren of text.split(",").map(Number)) {
+    width *= numChildren;
+    total += width;
+  }
+  return total;
+}
+
 const filledText = z.string().trim().min(1, { error: "must not be empty" });
 
 /** Keys travel in an Authorization header, and in lists that commas separate. */
@@ -149,7 +162,21 @@ export const configSchema = z.strictObject({
     group: "Speculation",
     description: "adaptive speculates as much as pays, or not at all; fixed always has trees of full size",
   }),
-  treeNodes: wholeNumber(1, 1024).default(ENGINE_DEFAULTS.treeNodes).register(settingInfos, {
+  tree: z
+    .string()
+    .refine((text) => text === "sequoia" || numShapeNodes(text) <= MAX_TREE_NODES, {
+      error: `must be sequoia, or children of each node by depth such as 4,2,2,1, for ${MAX_TREE_NODES} nodes at most`,
+    })
+    .transform((text) => (text === "sequoia" ? text : text.split(",").map(Number)))
+    .optional()
+    .register(settingInfos, {
+      group: "Speculation",
+      placeholder: "SHAPE",
+      description:
+        "One shape for all trees: children of each node by depth, such as 4,2,2,1; or sequoia, the best one by live acceptance",
+      defaultText: "dynamic trees",
+    }),
+  treeNodes: wholeNumber(1, MAX_TREE_NODES).default(ENGINE_DEFAULTS.treeNodes).register(settingInfos, {
     group: "Speculation",
     placeholder: "N",
     description: "Nodes of a draft tree, its root included",
@@ -179,6 +206,7 @@ export function toEngineOptions(config: Config): EngineOptions {
     ...{ model, drafter, adapter, maxNumSeqs, tokenBudget, treeNodes, treeDepth },
     treeTopK: config.treeTopk,
     treeBudget: config.treeBudget,
+    ...(config.tree === undefined ? {} : { tree: config.tree }),
     ...(maxModelLen === undefined ? {} : { maxModelLen }),
     ...(kvBlocks === undefined ? {} : { numKvBlocks: kvBlocks }),
   };

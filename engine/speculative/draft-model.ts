@@ -6,12 +6,13 @@ import { DraftTables } from "./draft-tables.ts";
 import { type DraftTree, rootOnly } from "./draft-tree.ts";
 import type { ProposeRequest, Proposer } from "./proposer.ts";
 import { type Candidate, DynamicTreeBuilder } from "./tree-builder.ts";
+import { StaticTreeBuilder } from "./tree-shape.ts";
 
 /** A tree that is being built, and the name of the block table that its sequence has here. */
 interface Drafting {
   readonly request: ProposeRequest;
   readonly table: string;
-  readonly builder: DynamicTreeBuilder;
+  readonly builder: DynamicTreeBuilder | StaticTreeBuilder;
 }
 
 /**
@@ -73,11 +74,12 @@ export class DraftModelProposer implements Proposer {
       const table = this.tables.tableOf(request.id);
       const numTokens = Math.min(numPending, numRowsLeft);
       if (table === undefined || numTokens === 0) continue;
-      const { tokenIds, params, choice, maxNodes, maxDepth } = request;
+      const { tokenIds, params, choice, maxNodes, maxDepth, shape } = request;
       const startPosition = tokenIds.length - numPending;
       const end = startPosition + numTokens;
       const drafts = end === tokenIds.length && maxNodes > 1 && maxDepth > 0;
-      const numNodes = drafts ? this.runner.options.topK * (maxDepth - 1) : 0;
+      const numExpanded = shape ? shape.parents.length : this.runner.options.topK * (maxDepth - 1);
+      const numNodes = drafts ? numExpanded : 0;
       if (!this.#blocks.ensure(table, end + numNodes)) continue;
       numRowsLeft -= numTokens;
       const sampling = drafts ? { sampling: { params, choice } } : {};
@@ -127,9 +129,12 @@ export class DraftModelProposer implements Proposer {
     })).filter(({ tokenId }) => tokenId !== NO_TOKEN);
   }
 
-  #builder({ tokenIds, maxNodes, maxDepth }: ProposeRequest): DynamicTreeBuilder {
+  #builder({ tokenIds, maxNodes, maxDepth, shape }: ProposeRequest): DynamicTreeBuilder | StaticTreeBuilder {
     const { topK } = this.runner.options;
-    return new DynamicTreeBuilder({ rootTokenId: tokenIds.at(-1) ?? 0, maxNodes, maxDepth, topK });
+    const rootTokenId = tokenIds.at(-1) ?? 0;
+    return shape
+      ? new StaticTreeBuilder(shape, { rootTokenId, maxNodes, maxDepth })
+      : new DynamicTreeBuilder({ rootTokenId, maxNodes, maxDepth, topK });
   }
 
   /**

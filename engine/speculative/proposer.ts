@@ -1,5 +1,6 @@
 import type { SamplingParams } from "../sampling-params.ts";
 import type { DraftTree } from "./draft-tree.ts";
+import type { TreeShape } from "./tree-shape.ts";
 
 /** What a request says of its text beyond the prompt. Drafts may use it; the text never depends on it. */
 export interface Hints {
@@ -21,6 +22,8 @@ export interface ProposeRequest {
   readonly maxNodes: number;
   /** Deepest that a node may be; 0 asks for the root alone. */
   readonly maxDepth: number;
+  /** Drafters that build trees level by level build this one; what others give is cut to it. */
+  readonly shape?: TreeShape;
 }
 
 /**

@@ -83,6 +83,7 @@ const CASES: readonly Case[] = [
   ["maxQueue", "--max-queue", "CANOPY_MAX_QUEUE", "0", 0, "9", 9, "1.5"],
   ["drafter", "--drafter", "CANOPY_DRAFTER", "draft,suffix", ["draft", "suffix"], "none", ["none"], "draft,x"],
   ["treeBudget", "--tree-budget", "CANOPY_TREE_BUDGET", "fixed", "fixed", "adaptive", "adaptive", "none"],
+  ["tree", "--tree", "CANOPY_TREE", "4,2,1", [4, 2, 1], "sequoia", "sequoia", "64,64"],
   ["treeNodes", "--tree-nodes", "CANOPY_TREE_NODES", "16", 16, "1", 1, "0x10"],
   ["treeDepth", "--tree-depth", "CANOPY_TREE_DEPTH", "3", 3, "1", 1, "65"],
   ["treeTopk", "--tree-topk", "CANOPY_TREE_TOPK", "5", 5, "1", 1, "many"],

@@ -1,5 +1,6 @@
 import type { TreeLimits } from "../../../scheduler/output.ts";
 import type { DraftTree } from "../draft-tree.ts";
+import type { TreeShape } from "../tree-shape.ts";
 import type { ReliabilityBin } from "./calibration.ts";
 import type { VerifiedDraft } from "./verified-draft.ts";
 
@@ -51,6 +52,8 @@ export interface TreePolicy {
    */
   cut(trees: readonly DraftTree[], numRows: number): readonly CutTree[];
   observe(step: ObservedStep): void;
+  /** The shape that all trees are to have, where there is one. */
+  readonly shape?: TreeShape;
   /** Absent where nothing is estimated. */
   readonly state?: SpeculationState;
 }
