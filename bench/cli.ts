@@ -9,10 +9,11 @@ import { matmul } from "./suites/matmul.ts";
 import { reference } from "./suites/reference.ts";
 import { serve } from "./suites/serve.ts";
 import { speculate } from "./suites/speculate.ts";
+import { suffix } from "./suites/suffix.ts";
 import { throughput } from "./suites/throughput.ts";
 
 const SUITES: Readonly<Record<string, Suite>> = {
-  ...{ throughput, speculate, load, decode, identity, reference, dispatch, matmul, attention, serve },
+  ...{ throughput, speculate, load, decode, identity, reference, dispatch, matmul, attention, serve, suffix },
 };
 
 const args = process.argv.slice(2);
