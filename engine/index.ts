@@ -14,10 +14,13 @@ export { createEngine } from "./create.ts";
 export {
   type CreatedEngine,
   DRAFTER_KINDS,
+  type DrafterChoice,
   type DrafterKind,
   ENGINE_DEFAULTS,
   type EngineOptions,
   type ServedAssets,
+  TREE_BUDGETS,
+  type TreeBudget,
 } from "./engine-options.ts";
 export {
   ChatTemplateError,
@@ -27,4 +30,5 @@ export {
   ModelFileError,
 } from "./errors.ts";
 export { GREEDY, type SamplingParams } from "./sampling-params.ts";
+export type { Hints } from "./speculative/proposer.ts";
 export { type ChatMessage, ModelText, type TextDelta, type TextOutput } from "./text/model-text.ts";
