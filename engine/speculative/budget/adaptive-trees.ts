@@ -5,6 +5,7 @@ import { Calibration } from "./calibration.ts";
 import { CostModel, type PassCost } from "./cost-model.ts";
 import { cutTrees, keepNodes } from "./cut-trees.ts";
 import type { CutTree, ObservedStep, SpeculationState, TreePolicy } from "./tree-policy.ts";
+import type { VerifiedDraft } from "./verified-draft.ts";
 
 export interface AdaptiveOptions {
   /** Nodes of one tree at most, root included; at least 2. */
@@ -49,6 +50,9 @@ const CUT_WINDOW = 128;
 const CUT_PRIOR = 16;
 /** A level of a draft on the device takes about this share of a pass, before one was seen. */
 const DRAFT_PRIOR = 0.3;
+/** Trees of a step that are learned from at most, and steps between two searches for the best size. */
+const SAMPLED_TREES = 6;
+const SEARCH_EVERY = 6;
 /** Steps and trees of a probe, at least. */
 const PROBE_STEPS = 4;
 const PROBE_TREES = 8;
@@ -93,6 +97,10 @@ export class AdaptiveTrees implements TreePolicy {
   #numDrafting = 0;
   #draftingMs = 0;
   #numExplored = 0;
+  #firstSampled = 0;
+  /** The best size, and for how many more steps it is taken for that. */
+  #best: { readonly numSequences: number; readonly arm: Arm } | undefined;
+  #bestLeft = 0;
   /** Sums over the latest drafting steps, a sequence. */
   #cutTokens = 0;
   #cutExpected = 0;
@@ -136,7 +144,7 @@ export class AdaptiveTrees implements TreePolicy {
   }
 
   observe(step: ObservedStep): void {
-    for (const draft of step.drafts) {
+    for (const draft of this.#sample(step.drafts)) {
       this.#calibration.observe(draft);
       this.#acceptance.observe({ ...draft, tree: this.#calibration.calibrate(draft.tree) });
     }
@@ -144,6 +152,13 @@ export class AdaptiveTrees implements TreePolicy {
     this.#learnCosts(step);
     this.#account(step);
     this.#decide();
+  }
+
+  /** A few trees of a step say enough: the host has better things to do. Others come first in each. */
+  #sample(drafts: readonly VerifiedDraft[]): readonly VerifiedDraft[] {
+    if (drafts.length <= SAMPLED_TREES) return drafts;
+    this.#firstSampled = (this.#firstSampled + SAMPLED_TREES) % drafts.length;
+    return [...drafts.slice(this.#firstSampled), ...drafts].slice(0, SAMPLED_TREES);
   }
 
   get #largest(): TreeLimits {
@@ -239,7 +254,7 @@ export class AdaptiveTrees implements TreePolicy {
 
   /** The best size, or the one in use where that is about as good. */
   #worthwhile(): TreeLimits {
-    const best = this.#bestArm(HOPE);
+    const best = this.#hopefulArm();
     const isGood =
       this.#inUse.numLookaheadNodes < this.#mostNodes && this.#rateOf(this.#inUse, HOPE) * BETTER >= best.rate;
     if (!isGood) this.#inUse = { numLookaheadNodes: best.numNodes - 1, maxDraftDepth: best.depth };
@@ -312,6 +327,20 @@ export class AdaptiveTrees implements TreePolicy {
     const doubt = hope / (1 + this.#costs.numWholeObserved(shape) / NUM_TRIED);
     const ms = this.#costs.wholeMs(shape) / (1 + doubt);
     return (numSequences * (1 + this.#acceptance.expected(numNodes, depth))) / ms;
+  }
+
+  /** The best size with the benefit of the doubt; searched for every few steps, and when the load changes or it is new. */
+  #hopefulArm(): Arm {
+    const numSequences = this.#numSequences;
+    this.#bestLeft--;
+    if (this.#best === undefined || this.#best.numSequences !== numSequences || this.#bestLeft <= 0) {
+      this.#best = { numSequences, arm: this.#bestArm(HOPE) };
+      const isTried = this.#costs.numWholeObserved({ numSequences, ...this.#best.arm }) >= NUM_TRIED;
+      this.#bestLeft = isTried ? SEARCH_EVERY : 1;
+    }
+    const { numNodes, depth } = this.#best.arm;
+    const limits = { numLookaheadNodes: numNodes - 1, maxDraftDepth: depth };
+    return { numNodes, depth, rate: this.#rateOf(limits, HOPE) };
   }
 
   /** Where trees are cut later, only their depth is chosen here: it is what drafting costs. */

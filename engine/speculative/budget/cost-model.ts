@@ -33,6 +33,8 @@ const NUM_KNOWN = 8;
 const MAX_STEP = 0.4;
 /** A draft that seems to cost less of a step was not measured right. */
 const MIN_DRAFT_SHARE = 0.02;
+/** Whole steps after which one that was observed counts half. */
+const HALF_LIFE = 256;
 /** Least time that is told from none. */
 const MIN_MS = 1e-3;
 /** Observations after which a draft's cost is thought to be known. */
@@ -52,6 +54,9 @@ export class CostModel {
   readonly #draft = new RatioCurve();
   /** By size of the trees, then by sequences: what whole steps take, against the sum of their parts. */
   readonly #sizes = new Map<string, RatioCurve>();
+  /** By size and load: whole steps that were observed, the latest at which of them. */
+  readonly #recent = new Map<string, { readonly count: number; readonly at: number }>();
+  #numWhole = 0;
   #hasDraft = false;
   #drift = 1;
 
@@ -85,9 +90,10 @@ export class CostModel {
     return this.#drift * depth * factor * this.#levelMs(numSequences);
   }
 
-  /** How often such steps were observed, with about as many sequences. */
+  /** How often such steps were observed lately, with about as many sequences: older ones count less. */
   numWholeObserved(size: StepShape): number {
-    return this.#sizes.get(sizeKey(size))?.numObserved(size.numSequences) ?? 0;
+    const { count, at } = this.#recent.get(loadKey(size)) ?? { count: 0, at: 0 };
+    return count * 0.5 ** ((this.#numWhole - at) / HALF_LIFE);
   }
 
   /** A step that drafts trees of one size for all sequences and verifies them. */
@@ -118,6 +124,8 @@ export class CostModel {
       const draftMs = ms - this.verifyMs(numSequences * numNodes);
       this.observeDraft(numSequences, depth, Math.max(draftMs, MIN_DRAFT_SHARE * ms));
     }
+    this.#recent.set(loadKey(size), { count: this.numWholeObserved(size) + 1, at: this.#numWhole });
+    this.#numWhole++;
     const key = sizeKey(size);
     const curve = this.#sizes.get(key) ?? new RatioCurve();
     this.#sizes.set(key, curve);
@@ -152,4 +160,8 @@ export class CostModel {
 
 function sizeKey({ numNodes, depth }: StepShape): string {
   return `${numNodes} ${depth}`;
+}
+
+function loadKey(size: StepShape): string {
+  return `${Math.round(Math.log2(size.numSequences))} ${sizeKey(size)}`;
 }

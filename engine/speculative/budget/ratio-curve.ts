@@ -36,14 +36,14 @@ export class RatioCurve {
   }
 
   #logAt(position: number): number {
-    const positions = [...this.#knots.keys()];
-    const value = (at: number) => this.#knots.get(at)?.value ?? 0;
-    const low = Math.max(...positions.filter((at) => at <= position));
-    const high = Math.min(...positions.filter((at) => at >= position));
-    if (positions.length === 0) return 0;
-    if (!Number.isFinite(low)) return value(high);
-    if (!Number.isFinite(high) || low === high) return value(low);
-    return value(low) + ((position - low) / (high - low)) * (value(high) - value(low));
+    let [low, high] = [Number.NEGATIVE_INFINITY, Number.POSITIVE_INFINITY];
+    for (const at of this.#knots.keys()) {
+      if (at <= position) low = Math.max(low, at);
+      if (at >= position) high = Math.min(high, at);
+    }
+    const [below, above] = [this.#knots.get(low)?.value, this.#knots.get(high)?.value];
+    if (below === undefined || above === undefined) return below ?? above ?? 0;
+    return low === high ? below : below + ((position - low) / (high - low)) * (above - below);
   }
 }
 
