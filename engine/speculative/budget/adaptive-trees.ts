@@ -4,55 +4,36 @@ import { AcceptanceTable } from "./acceptance-table.ts";
 import { Calibration } from "./calibration.ts";
 import { CostModel, type PassCost } from "./cost-model.ts";
 import { cutTrees, keepNodes } from "./cut-trees.ts";
+import { SizeChoice, type SizeOptions } from "./size-choice.ts";
 import type { CutTree, ObservedStep, SpeculationState, TreePolicy } from "./tree-policy.ts";
 import type { VerifiedDraft } from "./verified-draft.ts";
 
-export interface AdaptiveOptions {
-  /** Nodes of one tree at most, root included; at least 2. */
-  readonly maxNodes: number;
-  readonly maxDepth: number;
-  /** Rows of a step. */
-  readonly tokenBudget: number;
+export interface AdaptiveOptions extends SizeOptions {
   /** T(M) as measured at start-up. */
   readonly passes: readonly PassCost[];
   /** Plain steps can run on the device without the host between them. */
   readonly plainOnDevice: boolean;
-  /** So can steps that draft: then no tree is seen before it is verified, and all of a step have one size. */
-  readonly draftsOnDevice: boolean;
   /** Rows that a sequence has in a draft pass. */
   readonly draftRows: number;
-}
-
-/** Size of the trees of a step, root included, and what is expected of it. */
-interface Arm {
-  readonly numNodes: number;
-  readonly depth: number;
-  /** Tokens a ms of the whole batch. */
-  readonly rate: number;
 }
 
 const PLAIN: TreeLimits = { numLookaheadNodes: 0, maxDraftDepth: 0 };
 /** Trees to learn from before anything is decided. */
 const NUM_TO_LEARN = 16;
-/** So much better another size must be to be worth the change. */
+/** So much better than plain decoding trees must be for drafting to begin again. */
 const BETTER = 1.01;
-/** Trees of a size may be so much better than they are thought to be; half as much after so many steps with them. */
-const HOPE = 0.06;
-const NUM_TRIED = 8;
 /** Drafting steps between two with trees of another size, at least. */
 const EXPLORE_EVERY = 48;
 /** Steps of a kind, with about as many sequences, that must have been seen before they are ruled out. */
 const NUM_SEEN = 4;
 /** Plain steps are looked at again after so many others at most, sooner as long as few were seen. */
 const PLAIN_EVERY = 1024;
-/** Steps that the gain of cutting is taken from, and tokens by which it is thought to be none. */
-const CUT_WINDOW = 128;
-const CUT_PRIOR = 16;
 /** A level of a draft on the device takes about this share of a pass, before one was seen. */
 const DRAFT_PRIOR = 0.3;
-/** Trees of a step that are learned from at most, and steps between two searches for the best size. */
+/** Trees of a step that are learned from at most. */
 const SAMPLED_TREES = 6;
-const SEARCH_EVERY = 6;
+/** Probes at a load at which drafting was not seen yet, whatever they lose. */
+const NUM_FIRST_PROBES = 3;
 /** Steps and trees of a probe, at least. */
 const PROBE_STEPS = 4;
 const PROBE_TREES = 8;
@@ -79,11 +60,10 @@ export class AdaptiveTrees implements TreePolicy {
   readonly #options: AdaptiveOptions;
   readonly #costs: CostModel;
   readonly #acceptance: AcceptanceTable;
+  readonly #sizes: SizeChoice;
   readonly #calibration = new Calibration();
   #numSequences = 1;
   #limits: TreeLimits;
-  /** Bounds that are thought best for drafting. */
-  #inUse: TreeLimits;
   /** Steps since the latest plain one, and plain ones that are to come whatever pays. */
   #numSincePlain = 0;
   #plainLeft = 0;
@@ -93,17 +73,12 @@ export class AdaptiveTrees implements TreePolicy {
   /** What the probe under way has lost so far, and what the latest lost in all, in ms. */
   #probeLossMs = 0;
   #lastProbeLossMs: number | undefined;
-  /** Steps that drafted since another size was tried, and their time; and how often that was. */
+  /** Steps that drafted since another size was tried, and their time. */
   #numDrafting = 0;
   #draftingMs = 0;
-  #numExplored = 0;
   #firstSampled = 0;
-  /** The best size, and for how many more steps it is taken for that. */
-  #best: { readonly numSequences: number; readonly arm: Arm } | undefined;
-  #bestLeft = 0;
-  /** Sums over the latest drafting steps, a sequence. */
-  #cutTokens = 0;
-  #cutExpected = 0;
+  /** By log₂ of the load. */
+  readonly #probesByLoad = new Map<number, number>();
   /** Time in plain steps since the latest probe. */
   #plainMs = 0;
   /** Plain steps to come while drafting is free, and how many they were the last time. */
@@ -114,8 +89,8 @@ export class AdaptiveTrees implements TreePolicy {
     this.#options = options;
     this.#costs = new CostModel({ ...options, draftPrior: options.draftsOnDevice ? DRAFT_PRIOR : 0 });
     this.#acceptance = new AcceptanceTable(options.maxNodes, options.maxDepth);
-    this.#limits = this.#largest;
-    this.#inUse = this.#largest;
+    this.#sizes = new SizeChoice(options, this.#costs, this.#acceptance);
+    this.#limits = this.#sizes.largest;
   }
 
   get state(): SpeculationState {
@@ -134,7 +109,7 @@ export class AdaptiveTrees implements TreePolicy {
   cut(trees: readonly DraftTree[], numRows: number): readonly CutTree[] {
     const calibrated = trees.map((tree) => this.#calibration.calibrate(tree));
     const costs = this.#costs;
-    const rate = Math.max(this.#plainRate(), this.#isFree() ? 0 : this.#bestArm().rate);
+    const rate = Math.max(this.#plainRate, this.#isFree() ? 0 : this.#sizes.bestRate(this.#numSequences));
     const { kept, gain } = cutTrees(calibrated, (numNodes) => costs.verifyMs(numRows + numNodes), rate);
     this.#judge(gain, rate);
     return trees.map((drafted, i) => {
@@ -161,13 +136,8 @@ export class AdaptiveTrees implements TreePolicy {
     return [...drafts.slice(this.#firstSampled), ...drafts].slice(0, SAMPLED_TREES);
   }
 
-  get #largest(): TreeLimits {
-    return { numLookaheadNodes: this.#options.maxNodes - 1, maxDraftDepth: this.#options.maxDepth };
-  }
-
-  /** Nodes of a tree for which the step has rows, root included. */
-  get #mostNodes(): number {
-    return Math.max(1, Math.min(this.#options.maxNodes, Math.floor(this.#options.tokenBudget / this.#numSequences)));
+  get #plainRate(): number {
+    return this.#sizes.plainRate(this.#numSequences);
   }
 
   #learnCosts(step: ObservedStep): void {
@@ -180,19 +150,10 @@ export class AdaptiveTrees implements TreePolicy {
       const numNodes = Math.round(numRows / numSequences);
       if (onDevice) this.#costs.observeWhole({ numSequences, numNodes, depth: limits.maxDraftDepth }, stepMs);
     } else {
-      this.#learnCut(step);
+      this.#sizes.learnCut(step);
       this.#costs.observeVerify(numRows, stepMs - draftMs);
       if (drafts.length > 0) this.#costs.observeDraft(numSequences, limits.maxDraftDepth, draftMs);
     }
-  }
-
-  /** What cutting gains: tokens that were emitted, against what the best uncut trees would have in the same time. */
-  #learnCut({ numEmitted, limits, stepMs }: ObservedStep): void {
-    const gain = (this.#cutTokens + CUT_PRIOR) / (this.#cutExpected + CUT_PRIOR);
-    const expected = (stepMs * this.#rateOf(limits)) / gain;
-    const kept = 1 - 1 / CUT_WINDOW;
-    this.#cutTokens = kept * this.#cutTokens + numEmitted / this.#numSequences;
-    this.#cutExpected = kept * this.#cutExpected + expected / this.#numSequences;
   }
 
   /** Time and losses of probes, and the lengths of bursts. */
@@ -206,7 +167,7 @@ export class AdaptiveTrees implements TreePolicy {
       this.#plainLeft = Math.max(0, this.#plainLeft - 1);
       this.#burstLeft = Math.max(0, this.#burstLeft - 1);
     } else if (this.#probeLeft > 0) {
-      this.#probeLossMs += stepMs - numEmitted / this.#plainRate();
+      this.#probeLossMs += stepMs - numEmitted / this.#plainRate;
       this.#probeLeft--;
       if (this.#probeLeft === 0) {
         this.#lastProbeLossMs = Math.max(0, this.#probeLossMs);
@@ -227,7 +188,7 @@ export class AdaptiveTrees implements TreePolicy {
   }
 
   #afterBurst(): TreeLimits {
-    return this.#burstLeft > 0 ? PLAIN : this.#largest;
+    return this.#burstLeft > 0 ? PLAIN : this.#sizes.largest;
   }
 
   /** Plain steps on the device are faster than the host's: trees must make up for that, or the next steps are plain. */
@@ -244,124 +205,39 @@ export class AdaptiveTrees implements TreePolicy {
     const plainEvery = Math.min(PLAIN_EVERY, 2 ** (1 + this.#costs.numPlainObserved(this.#numSequences)));
     if (this.#numSincePlain > plainEvery) this.#plainLeft = NUM_SEEN;
     if (this.#plainLeft > 0) return PLAIN;
-    const wanted = this.#worthwhile();
+    const wanted = this.#sizes.choose(this.#numSequences);
     if (this.#acceptance.numTrees < NUM_TO_LEARN || this.#probeLeft > 0) return wanted;
-    const rate = this.#rateOf(wanted);
+    const rate = this.#sizes.rateOf(this.#numSequences, wanted);
     const isPlain = this.#limits.numLookaheadNodes === 0;
-    if (rate > this.#plainRate() * (isPlain ? BETTER : 1)) return this.#exploration(rate) ?? wanted;
+    if (rate > this.#plainRate * (isPlain ? BETTER : 1)) return this.#exploration() ?? wanted;
     return this.#isProbeDue() ? this.#probe(wanted) : PLAIN;
   }
 
-  /** The best size, or the one in use where that is about as good. */
-  #worthwhile(): TreeLimits {
-    const best = this.#hopefulArm();
-    const isGood =
-      this.#inUse.numLookaheadNodes < this.#mostNodes && this.#rateOf(this.#inUse, HOPE) * BETTER >= best.rate;
-    if (!isGood) this.#inUse = { numLookaheadNodes: best.numNodes - 1, maxDraftDepth: best.depth };
-    return this.#inUse;
-  }
-
-  /**
-   * One step with trees of another size, lest its worth is forgotten or never known: the largest and the neighbours of the size in
-   * use take turns, as often as the time that is lost allows.
-   */
-  #exploration(rate: number): TreeLimits | undefined {
+  /** One step with trees of another size, lest its worth is forgotten or never known, as often as the time it loses allows. */
+  #exploration(): TreeLimits | undefined {
     if (this.#numDrafting < EXPLORE_EVERY) return undefined;
-    const others = this.#neighbours();
-    const other = others[this.#numExplored % others.length] ?? this.#largest;
-    const { numLookaheadNodes, maxDraftDepth } = other;
-    const lossRate = 1 - this.#rateOf(other) / rate;
-    const shape = { numSequences: this.#numSequences, numNodes: numLookaheadNodes + 1, depth: maxDraftDepth };
-    if (this.#costs.wholeMs(shape) * lossRate > PROBE_SHARE * this.#draftingMs) return undefined;
-    [this.#numDrafting, this.#draftingMs, this.#numExplored] = [0, 0, this.#numExplored + 1];
+    const other = this.#sizes.explore(this.#numSequences, PROBE_SHARE * this.#draftingMs);
+    if (other !== undefined) [this.#numDrafting, this.#draftingMs] = [0, 0];
     return other;
   }
 
-  #neighbours(): TreeLimits[] {
-    const { numLookaheadNodes, maxDraftDepth: depth } = this.#inUse;
-    const { draftsOnDevice, maxDepth, maxNodes } = this.#options;
-    const all = sizes(this.#mostNodes);
-    const at = all.indexOf(Math.min(numLookaheadNodes + 1, this.#mostNodes));
-    const beside = draftsOnDevice ? [all[at + 1], all[at - 1]] : [];
-    const numNodes = draftsOnDevice ? numLookaheadNodes + 1 : maxNodes;
-    const bounds = [
-      ...beside.map((size) => ({ numLookaheadNodes: (size ?? 0) - 1, maxDraftDepth: depth })),
-      ...[depth + 1, depth - 1].map((maxDraftDepth) => ({ numLookaheadNodes: numNodes - 1, maxDraftDepth })),
-    ];
-    const possible = bounds.filter(
-      ({ numLookaheadNodes: most, maxDraftDepth }) => maxDraftDepth >= 1 && maxDraftDepth <= Math.min(maxDepth, most),
-    );
-    return [this.#largest, ...possible];
+  get #loadClass(): number {
+    return Math.round(Math.log2(this.#numSequences));
   }
 
   #isProbeDue(): boolean {
-    if (this.#costs.numDraftObserved(this.#numSequences) < NUM_SEEN) return true;
+    const isUnseen = this.#costs.numDraftObserved(this.#numSequences) < NUM_SEEN;
+    if (isUnseen && (this.#probesByLoad.get(this.#loadClass) ?? 0) < NUM_FIRST_PROBES) return true;
     const lossMs = this.#lastProbeLossMs ?? PROBE_LOSS * this.#costs.plainMs(this.#numSequences);
     return this.#plainMs * Math.max(PROBE_SHARE, FIRST_SHARE / this.#numProbes) > lossMs;
   }
 
   #probe(wanted: TreeLimits): TreeLimits {
     this.#numProbes++;
+    this.#probesByLoad.set(this.#loadClass, (this.#probesByLoad.get(this.#loadClass) ?? 0) + 1);
     this.#probeLeft = Math.max(PROBE_STEPS, Math.ceil(PROBE_TREES / this.#numSequences));
     this.#probeLossMs = 0;
     this.#acceptance.age();
     return wanted;
   }
-
-  #plainRate(): number {
-    return this.#numSequences / this.#costs.plainMs(this.#numSequences);
-  }
-
-  /** Of trees with these bounds: where trees are cut before they are verified, of the best part of them. */
-  #rateOf({ numLookaheadNodes, maxDraftDepth: depth }: TreeLimits, hope = 0): number {
-    const most = Math.min(numLookaheadNodes + 1, this.#mostNodes);
-    if (this.#options.draftsOnDevice) return this.#rate(most, depth, hope);
-    const best = Math.max(...sizes(most).map((numNodes) => this.#rate(numNodes, depth, hope)));
-    return best * ((this.#cutTokens + CUT_PRIOR) / (this.#cutExpected + CUT_PRIOR));
-  }
-
-  /** @param hope how much better a size may be than it is thought to be, as long as it was hardly tried */
-  #rate(numNodes: number, depth: number, hope = 0): number {
-    const numSequences = this.#numSequences;
-    const shape = { numSequences, numNodes, depth };
-    const doubt = hope / (1 + this.#costs.numWholeObserved(shape) / NUM_TRIED);
-    const ms = this.#costs.wholeMs(shape) / (1 + doubt);
-    return (numSequences * (1 + this.#acceptance.expected(numNodes, depth))) / ms;
-  }
-
-  /** The best size with the benefit of the doubt; searched for every few steps, and when the load changes or it is new. */
-  #hopefulArm(): Arm {
-    const numSequences = this.#numSequences;
-    this.#bestLeft--;
-    if (this.#best === undefined || this.#best.numSequences !== numSequences || this.#bestLeft <= 0) {
-      this.#best = { numSequences, arm: this.#bestArm(HOPE) };
-      const isTried = this.#costs.numWholeObserved({ numSequences, ...this.#best.arm }) >= NUM_TRIED;
-      this.#bestLeft = isTried ? SEARCH_EVERY : 1;
-    }
-    const { numNodes, depth } = this.#best.arm;
-    const limits = { numLookaheadNodes: numNodes - 1, maxDraftDepth: depth };
-    return { numNodes, depth, rate: this.#rateOf(limits, HOPE) };
-  }
-
-  /** Where trees are cut later, only their depth is chosen here: it is what drafting costs. */
-  #bestArm(hope = 0): Arm {
-    const { maxDepth, draftsOnDevice, maxNodes } = this.#options;
-    let best: Arm = { numNodes: 2, depth: 1, rate: 0 };
-    for (let depth = 1; depth <= maxDepth; depth++) {
-      for (const numNodes of sizes(this.#mostNodes)) {
-        if (depth >= numNodes) continue;
-        const rate = this.#rate(numNodes, depth, hope);
-        if (rate > best.rate) best = { numNodes: draftsOnDevice ? numNodes : maxNodes, depth, rate };
-      }
-    }
-    return best;
-  }
-}
-
-/** Numbers of nodes that are considered: 2, 3, 4, 6, 8, 12, 16, … and the largest. */
-function sizes(most: number): number[] {
-  const result: number[] = [];
-  for (let size = 2; size < most; size *= 2)
-    result.push(...[size, 1.5 * size].filter((one) => one < most && Number.isInteger(one)));
-  return most < 2 ? [] : [...result, most];
 }
