@@ -8,6 +8,12 @@ export const MATRIX_SPLIT_UNIT = 128;
 /** 8 subgroups of 32 threads; a family is a matrix family only where subgroups are so large. */
 const WORKGROUP_SIZE = 256;
 
+/**
+ * Workgroups that keep a GPU busy. Tall tiles load keys and values half as often, but a pass that cannot fill the device with small
+ * ones is done sooner by more workgroups with fewer rows, and so fewer paths, each.
+ */
+const BUSY_GROUPS = 256;
+
 type TileRows = NonNullable<MatrixTile["tileRows"]>;
 
 /** The parts of attention by subgroup matrices (wgsl/attention_matrix.wgsl), in tiles as tall as the pass makes worthwhile. */
@@ -31,7 +37,8 @@ export async function matrixOp(
   const words = new Uint32Array(spec.numImmediates);
   return (pass, size) => {
     const numItems = size.numRows * (numHeads / numKvHeads);
-    const tile = kernels.find(({ rows }) => numItems <= rows) ?? kernels.at(-1);
+    const numGroups = (rows: TileRows) => Math.ceil(numItems / rows) * numKvHeads * size.numSplits;
+    const tile = kernels.find(({ rows }) => numItems <= rows || numGroups(rows) < BUSY_GROUPS) ?? kernels.at(-1);
     words.set(immediates(size));
     tile?.kernel.dispatch(pass, [Math.ceil(numItems / tile.rows), numKvHeads, size.numSplits], words);
   };

@@ -4,8 +4,9 @@
 //   S = Q Kᵀ   a subgroup has 16 positions; dimensions ascending, 16 at a time
 //   P = f16(exp(scale · S + bias − max)), 0 for keys that a row does not have; total = Σ P, sixteen lanes a row
 //   O = P V    a subgroup has 16 dimensions and one of PARTS ranges of the positions, ascending, 16 at a time; parts are then added
-// and folded in ascending order as attention_merge folds splits. Keys and values go from storage straight into matrices where 16
-// positions lie one after another; others (paths of trees, a row's last ones) through workgroup memory. attention_matrix_entries
+// and folded in ascending order as attention_merge folds splits. Keys go from storage straight into matrices where 16 of them lie one
+// after another, others (paths of trees) through workgroup memory, and so do values: what a matrix wants side by side of them does
+// not lie so. attention_matrix_entries
 // says which keys are for which rows: entry by entry, rows that an entry is not for are zeros in Q and in P.
 //
 // Why a row's bits depend on its own keys alone. (1) An element of a matrix product depends on its row and its column only. (2) A
@@ -23,6 +24,8 @@ const STEPS = HEAD_DIM / 16u;
 /** Ranges of a segment's positions that are summed apart, so that small heads have work for more subgroups. */
 const PARTS = max(1u, select(0u, 8u, STEPS == 1u) + select(0u, 4u, STEPS == 2u) + select(0u, 2u, STEPS == 3u || STEPS == 4u));
 const PART_TILES = 8u / PARTS;
+/** Tiles of a part that are staged together. */
+const ROUND_TILES = min(STAGED_TILES, PART_TILES);
 
 /** Rows of `scores` (f32), and of their halves (vectors): a little longer than they must be, or rows would meet in one bank. */
 const SCORE_STRIDE = SEGMENT + 4u;
@@ -38,7 +41,7 @@ const OWN_QUADS = (ROWS * QUADS + WORKGROUP_SIZE - 1u) / WORKGROUP_SIZE;
 var<workgroup> halves: array<vec4u, LEFT + ROWS * max(STAGE_STRIDE, WEIGHT_STRIDE)>;
 /** Scores [ROWS, SEGMENT], then outputs [ROWS, PARTS, HEAD_DIM]. */
 var<workgroup> scores: array<f32, ROWS * max(SCORE_STRIDE, OUTPUT_STRIDE)>;
-/** Keys or values that do not lie as matrices want them. */
+/** Values, and keys that do not lie as matrices want them. */
 var<workgroup> staged: array<vec4u, STAGED_KEYS * STAGE_STRIDE>;
 /** (keep, add) of each row's fold; at the end its maximum and total. */
 var<workgroup> factors: array<vec2f, ROWS>;
@@ -49,11 +52,11 @@ alias Left = subgroup_matrix_left<f16, 16, 16>;
 alias Right = subgroup_matrix_right<f16, 16, 16>;
 alias Result = subgroup_matrix_result<f32, 16, 16>;
 
-/** Of a key tile 8 · 16 dimensions; of a segment's values 16 dimensions of 8 tiles. All are on their way at once. */
+/** 8 · 16 dimensions of 16 keys, or 16 dimensions of 8 · 16 values. All are on their way at once. */
 struct Matrices { m0: Right, m1: Right, m2: Right, m3: Right, m4: Right, m5: Right, m6: Right, m7: Right }
 
-/** What a thread fetches of STAGED_KEYS keys. */
-struct Fetched { a: vec4u, b: vec4u }
+/** A thread's share of STAGED_KEYS keys. */
+struct Fetched { a: vec4u, b: vec4u, c: vec4u, d: vec4u }
 
 /** A row's state, (max, total), and the lane's 8 weights of the segment. */
 struct Weighed { state: vec2f, weights: vec4u }
@@ -89,47 +92,51 @@ fn main(
     let start = select(split_start + s * SEGMENT, (s - num_cached) * SEGMENT, in_tree);
     var near = Result();
     var far = Result();
-    var values = no_matrices();
+    var values = Fetched(vec4u(), vec4u(), vec4u(), vec4u());
+    var staged_is_read = false;
     for (var e = 0u; e < num_entries; e++) {
       let entry = entry_at(plan, e);
       let span = span_of(plan, entry, start, in_tree);
       if (span.end <= span.first) { continue; }
-      let places = tile_places(tile, entry, span, start, lane);
       let own = start + 16u * warp;
       let direct = own >= span.first && own < span.k_direct;
-      let place = subgroupShuffle(places, warp);
+      let place = place_of(tile, entry, span, select(span.first, own, direct));
       let keys = load_keys(place, 0u, direct);
-      if (e == 0u) { values = load_values(places, span, start, part, block); }
-      if (plan.simple == 0u) {
-        fill_queries(entry.mask, t);
-        workgroupBarrier();
-      }
+      if (e == 0u) { values = fetch_values(tile, entry, span, first_round(start, span.first), t); }
+      let staged_first = max(span.first, span.k_direct);
+      var round = first_round(start, staged_first);
+      if (staged_first < span.end) { stage(fetch_keys(tile, entry, span, round, t), t); }
+      if (plan.simple == 0u) { fill_queries(entry.mask, t); }
+      if (plan.simple == 0u || staged_first < span.end) { workgroupBarrier(); }
       let left = select(LEFT, 0u, plan.simple == 1u);
       if (direct) {
         near = product(left, STAGE_STRIDE, keys, min(STEPS, 8u), near);
         if (ROWS == 32u) { far = product(left + 16u * STAGE_STRIDE, STAGE_STRIDE, keys, min(STEPS, 8u), far); }
         if (STEPS > 8u) { near = product(left + 16u, STAGE_STRIDE, load_keys(place, 8u, true), max(STEPS, 8u) - 8u, near); }
       }
-      for (var first = max(span.first, span.k_direct); first < span.end; first += STAGED_KEYS) {
-        stage(fetch_keys(tile, entry, span, first, t), t);
-        workgroupBarrier();
-        if (own >= first && own < min(span.end, first + STAGED_KEYS)) {
-          let at = (own - first) * STAGE_STRIDE;
+      while (staged_first < span.end && round < span.end) {
+        if (own >= max(round, staged_first) && own < min(span.end, round + STAGED_KEYS)) {
+          let at = (own - round) * STAGE_STRIDE;
           for (var step = 0u; step < STEPS; step++) {
             let key = subgroupMatrixLoad<Right, col_major>(&staged, at + 2u * step, STAGE_STRIDE);
             near = multiply(left + 2u * step, STAGE_STRIDE, key, near);
             if (ROWS == 32u) { far = multiply(left + 16u * STAGE_STRIDE + 2u * step, STAGE_STRIDE, key, far); }
           }
         }
-        workgroupBarrier();
+        staged_is_read = true;
+        round += STAGED_KEYS;
+        if (round < span.end) {
+          workgroupBarrier();
+          stage(fetch_keys(tile, entry, span, round, t), t);
+          workgroupBarrier();
+        }
       }
-      // Nobody reads what is staged until the weights are there: the values that end a simple tile can be on their way now.
-      let first_staged = max(span.first, span.v_direct);
-      if (plan.simple == 1u && first_staged < span.end) { stage(fetch_values(tile, entry, span, first_staged, t), t); }
     }
     subgroupMatrixStore<row_major>(&scores, 16u * warp, near, SCORE_STRIDE);
     if (ROWS == 32u) { subgroupMatrixStore<row_major>(&scores, 16u * SCORE_STRIDE + 16u * warp, far, SCORE_STRIDE); }
     if (TREE_BUFFERS == 1 && t < 4u * ROWS) { atomicStore(&named[t], 0u); }
+    if (staged_is_read) { workgroupBarrier(); }
+    stage(values, t);
     workgroupBarrier();
     if (in_tree) {
       read_lists(tile, start, t);
@@ -149,36 +156,29 @@ fn main(
       let entry = entry_at(plan, e);
       let span = span_of(plan, entry, start, in_tree);
       if (span.end <= span.first) { continue; }
-      let places = tile_places(tile, entry, span, start, lane);
-      if (e > 0u) { values = load_values(places, span, start, part, block); }
+      var round = first_round(start, span.first);
+      if (e > 0u) { stage(fetch_values(tile, entry, span, round, t), t); }
       fill_weights(entry.mask, near_weights.weights, far_weights.weights, t);
-      var first = max(span.first, span.v_direct);
-      if (plan.simple == 0u && first < span.end) { stage(fetch_values(tile, entry, span, first, t), t); }
       workgroupBarrier();
-      let left = LEFT + part * PART_TILES * 2u;
-      near = product(left, WEIGHT_STRIDE, values, PART_TILES, near);
-      if (ROWS == 32u) { far = product(left + 16u * WEIGHT_STRIDE, WEIGHT_STRIDE, values, PART_TILES, far); }
-      if (STEPS > 8u) { far = product(left, WEIGHT_STRIDE, load_values(places, span, start, part, block + 8u), PART_TILES, far); }
-      while (first < span.end) {
-        for (var at = first; at < min(span.end, first + STAGED_KEYS); at += 16u) {
-          let column = (at - start) / 16u;
-          if (column / PART_TILES == part) {
-            let slot = (at - first) * STAGE_STRIDE;
-            let value = subgroupMatrixLoad<Right, row_major>(&staged, slot + 2u * block, STAGE_STRIDE);
-            near = multiply(LEFT + 2u * column, WEIGHT_STRIDE, value, near);
-            if (ROWS == 32u) { far = multiply(LEFT + 16u * WEIGHT_STRIDE + 2u * column, WEIGHT_STRIDE, value, far); }
-            if (STEPS > 8u + block) {
-              let more = subgroupMatrixLoad<Right, row_major>(&staged, slot + 2u * block + 16u, STAGE_STRIDE);
-              far = multiply(LEFT + 2u * column, WEIGHT_STRIDE, more, far);
-            }
-          }
+      while (round < span.end) {
+        let next = round + STAGED_KEYS;
+        if (next < span.end) { values = fetch_values(tile, entry, span, next, t); }
+        let part_start = start + part * PART_TILES * 16u;
+        let own = max(round, part_start);
+        if (part < PARTS && own < min(next, part_start + PART_TILES * 16u)) {
+          let at = (own - round) * STAGE_STRIDE + 2u * block;
+          let left = LEFT + (own - start) / 8u;
+          let right = staged_values(at);
+          near = product(left, WEIGHT_STRIDE, right, ROUND_TILES, near);
+          if (ROWS == 32u) { far = product(left + 16u * WEIGHT_STRIDE, WEIGHT_STRIDE, right, ROUND_TILES, far); }
+          if (STEPS > 8u + block) { far = product(left, WEIGHT_STRIDE, staged_values(at + 16u), ROUND_TILES, far); }
         }
-        first += STAGED_KEYS;
-        if (first < span.end) {
+        if (next < span.end) {
           workgroupBarrier();
-          stage(fetch_values(tile, entry, span, first, t), t);
+          stage(values, t);
           workgroupBarrier();
         }
+        round = next;
       }
     }
     if (part < PARTS) {
@@ -240,12 +240,6 @@ fn fill_weights(mask: u32, near: vec4u, far: vec4u, t: u32) {
   if (ROWS == 32u) { halves[at + 16u * WEIGHT_STRIDE] = select(vec4u(), far, has_bit(mask, 16u + row)); }
 }
 
-/** Lane n's is the place of tile n % 8 of the segment, if that one is direct. */
-fn tile_places(tile: Tile, entry: Entry, span: Span, start: u32, lane: u32) -> u32 {
-  let at = start + 16u * (lane % 8u);
-  return place_of(tile, entry, span, select(span.first, at, at >= span.first && at < span.k_direct));
-}
-
 fn no_matrices() -> Matrices {
   return Matrices(Right(), Right(), Right(), Right(), Right(), Right(), Right(), Right());
 }
@@ -267,27 +261,18 @@ fn load_keys(place: u32, first: u32, exist: bool) -> Matrices {
   return keys;
 }
 
-/** Dimensions 16 · block … of the part's tile n, zeros where it is not direct. */
-fn value_block(places: u32, span: Span, start: u32, part: u32, block: u32, n: u32) -> Right {
-  let column = part * PART_TILES + n;
-  let at = start + 16u * column;
-  let place = subgroupShuffle(places, column % 8u);
+fn staged_value(at: u32, n: u32) -> Right {
   var values = Right();
-  if (part < PARTS && block < STEPS && at >= span.first && at < span.v_direct) { values = v_matrix(place, block); }
+  if (n < ROUND_TILES) { values = subgroupMatrixLoad<Right, row_major>(&staged, at + n * 16u * STAGE_STRIDE, STAGE_STRIDE); }
   return values;
 }
 
-fn load_values(places: u32, span: Span, start: u32, part: u32, block: u32) -> Matrices {
-  var values = no_matrices();
-  values.m0 = value_block(places, span, start, part, block, 0u);
-  if (PART_TILES > 1u) { values.m1 = value_block(places, span, start, part, block, 1u); }
-  if (PART_TILES > 2u) { values.m2 = value_block(places, span, start, part, block, 2u); }
-  if (PART_TILES > 3u) { values.m3 = value_block(places, span, start, part, block, 3u); }
-  if (PART_TILES > 4u) { values.m4 = value_block(places, span, start, part, block, 4u); }
-  if (PART_TILES > 5u) { values.m5 = value_block(places, span, start, part, block, 5u); }
-  if (PART_TILES > 6u) { values.m6 = value_block(places, span, start, part, block, 6u); }
-  if (PART_TILES > 7u) { values.m7 = value_block(places, span, start, part, block, 7u); }
-  return values;
+/** 16 dimensions of the staged tiles from vector `at` on. */
+fn staged_values(at: u32) -> Matrices {
+  return Matrices(
+    staged_value(at, 0u), staged_value(at, 1u), staged_value(at, 2u), staged_value(at, 3u),
+    staged_value(at, 4u), staged_value(at, 5u), staged_value(at, 6u), staged_value(at, 7u),
+  );
 }
 
 /** sum + left · right, where the left one is 16 rows in `halves`. */
@@ -309,31 +294,49 @@ fn product(left: u32, stride: u32, right: Matrices, used: u32, start: Result) ->
   return sum;
 }
 
-/** The place of the key whose vector number `vector` of the STAGED_KEYS from `first` on is. */
-fn staged_place(tile: Tile, entry: Entry, span: Span, first: u32, vector: u32) -> u32 {
-  let at = first + vector / KEY_VECTORS;
-  if (vector >= STAGED_KEYS * KEY_VECTORS || at >= span.end) { return NO_KEY; }
+/** Where the STAGED_KEYS positions begin, counted from the segment's first, that `position` is one of. */
+fn first_round(start: u32, position: u32) -> u32 { return start + (position - start) / STAGED_KEYS * STAGED_KEYS; }
+
+/** The place of the key that vector `vector` of a round belongs to. */
+fn staged_place(tile: Tile, entry: Entry, span: Span, first: u32, round: u32, vector: u32) -> u32 {
+  let at = round + vector / KEY_VECTORS;
+  if (vector >= STAGED_KEYS * KEY_VECTORS || at < first || at >= span.end) { return NO_KEY; }
   return place_of(tile, entry, span, at);
 }
 
-fn fetch_keys(tile: Tile, entry: Entry, span: Span, first: u32, t: u32) -> Fetched {
-  let a = k_vector(staged_place(tile, entry, span, first, t), t % KEY_VECTORS);
-  if (STAGED_KEYS * KEY_VECTORS <= WORKGROUP_SIZE) { return Fetched(a, a); }
-  let next = t + WORKGROUP_SIZE;
-  return Fetched(a, k_vector(staged_place(tile, entry, span, first, next), next % KEY_VECTORS));
+fn key_vector(tile: Tile, entry: Entry, span: Span, round: u32, vector: u32) -> vec4u {
+  return k_vector(staged_place(tile, entry, span, max(span.first, span.k_direct), round, vector), vector % KEY_VECTORS);
 }
 
-fn fetch_values(tile: Tile, entry: Entry, span: Span, first: u32, t: u32) -> Fetched {
-  let a = v_vector(staged_place(tile, entry, span, first, t), t % KEY_VECTORS);
-  if (STAGED_KEYS * KEY_VECTORS <= WORKGROUP_SIZE) { return Fetched(a, a); }
-  let next = t + WORKGROUP_SIZE;
-  return Fetched(a, v_vector(staged_place(tile, entry, span, first, next), next % KEY_VECTORS));
+fn fetch_keys(tile: Tile, entry: Entry, span: Span, round: u32, t: u32) -> Fetched {
+  var keys = Fetched(key_vector(tile, entry, span, round, t), vec4u(), vec4u(), vec4u());
+  if (LOADS > 1u) { keys.b = key_vector(tile, entry, span, round, t + WORKGROUP_SIZE); }
+  if (LOADS > 2u) { keys.c = key_vector(tile, entry, span, round, t + 2u * WORKGROUP_SIZE); }
+  if (LOADS > 3u) { keys.d = key_vector(tile, entry, span, round, t + 3u * WORKGROUP_SIZE); }
+  return keys;
+}
+
+fn value_vector(tile: Tile, entry: Entry, span: Span, round: u32, vector: u32) -> vec4u {
+  return v_vector(staged_place(tile, entry, span, span.first, round, vector), vector % KEY_VECTORS);
+}
+
+fn fetch_values(tile: Tile, entry: Entry, span: Span, round: u32, t: u32) -> Fetched {
+  var values = Fetched(value_vector(tile, entry, span, round, t), vec4u(), vec4u(), vec4u());
+  if (LOADS > 1u) { values.b = value_vector(tile, entry, span, round, t + WORKGROUP_SIZE); }
+  if (LOADS > 2u) { values.c = value_vector(tile, entry, span, round, t + 2u * WORKGROUP_SIZE); }
+  if (LOADS > 3u) { values.d = value_vector(tile, entry, span, round, t + 3u * WORKGROUP_SIZE); }
+  return values;
 }
 
 fn stage(fetched: Fetched, t: u32) {
-  if (t < STAGED_KEYS * KEY_VECTORS) { staged[t / KEY_VECTORS * STAGE_STRIDE + t % KEY_VECTORS] = fetched.a; }
-  let next = t + WORKGROUP_SIZE;
-  if (next < STAGED_KEYS * KEY_VECTORS) { staged[next / KEY_VECTORS * STAGE_STRIDE + next % KEY_VECTORS] = fetched.b; }
+  stage_vector(fetched.a, t);
+  if (LOADS > 1u) { stage_vector(fetched.b, t + WORKGROUP_SIZE); }
+  if (LOADS > 2u) { stage_vector(fetched.c, t + 2u * WORKGROUP_SIZE); }
+  if (LOADS > 3u) { stage_vector(fetched.d, t + 3u * WORKGROUP_SIZE); }
+}
+
+fn stage_vector(fetched: vec4u, vector: u32) {
+  if (vector < STAGED_KEYS * KEY_VECTORS) { staged[vector / KEY_VECTORS * STAGE_STRIDE + vector % KEY_VECTORS] = fetched; }
 }
 
 /** Marks the tree keys from `start` on that each row's list names, and completes their scores. */

@@ -12,7 +12,10 @@ const GROUP = NUM_HEADS / NUM_KV_HEADS;
 const KEY_VECTORS = HEAD_DIM / 8u;
 const KEY_STRIDE = select(NUM_KV_HEADS * KEY_VECTORS, KEY_VECTORS, HEAD_MAJOR == 1);
 const STAGE_STRIDE = KEY_VECTORS + 1u;
-const STAGED_KEYS = select(32u, 16u, HEAD_DIM > 128);
+/** Tiles that workgroup memory has room for at once, and vectors of them that a thread fetches, at most 4. */
+const STAGED_TILES = select(select(select(8u, 4u, HEAD_DIM > 64), 2u, HEAD_DIM > 128), 1u, HEAD_DIM > 192) / (ROWS / 16u);
+const STAGED_KEYS = 16u * STAGED_TILES;
+const LOADS = (STAGED_KEYS * KEY_VECTORS + WORKGROUP_SIZE - 1u) / WORKGROUP_SIZE;
 
 struct Tile { first_item: u32, num_rows: u32, kv_head: u32, split: u32 }
 
@@ -37,8 +40,7 @@ struct Span {
   in_tree: bool,
   first: u32,
   end: u32,
-  k_direct: u32, // tiles below this lie in storage as matrices want them
-  v_direct: u32, // the same, and all of their keys exist
+  k_direct: u32, // keys of tiles below this lie in storage as matrices want them
 }
 
 var<workgroup> infos: array<vec4u, ROWS>;
@@ -78,7 +80,8 @@ fn last_tree_key(info: vec4u) -> u32 {
 fn plan_tile(tile: Tile, info: vec4u, t: u32) -> Plan {
   let lane = t % SUBGROUP;
   let exists = lane < tile.num_rows;
-  let last_key = last_tree_key(info);
+  var last_key = 0u;
+  if (subgroupBallot(path_len(info) > 0u).x != 0u) { last_key = last_tree_key(info); }
   // A path of tree keys 0, 1, 2, … is where the table says.
   let branches = TREE_BUFFERS == 0 && path_len(info) > 0u && last_key + 1u != path_len(info);
   let first_table = subgroupShuffle(info.x, 0u);
@@ -167,16 +170,15 @@ fn entry_at(plan: Plan, e: u32) -> Entry {
 fn span_of(plan: Plan, entry: Entry, start: u32, in_tree: bool) -> Span {
   if (in_tree) {
     let end = min(plan.tree_end, start + SEGMENT);
-    let direct = min((end + 15u) / 16u, params.rows_per_batch / 16u) * 16u;
-    return Span(true, start, end, direct, direct);
+    return Span(true, start, end, min((end + 15u) / 16u, params.rows_per_batch / 16u) * 16u);
   }
   let end = min(entry.end, start + SEGMENT);
   // Keys of a tile are neighbours in pages that are whole tiles, and in the first page of others.
   let in_pages = select(params.page_size, 0xffffffffu, params.page_size % 16u == 0u);
-  let v_direct = min(min(end, entry.linear), in_pages) / 16u * 16u;
-  let k_direct = min((end + 15u) / 16u, in_pages / 16u) * 16u;
   // What follows the last key gives scores that no row of a simple tile has; elsewhere it would meet rows of other entries.
-  return Span(false, max(entry.first, start), end, select(v_direct, k_direct, plan.simple == 1u), v_direct);
+  let whole = min(end, entry.linear) / 16u;
+  let tiles = select(whole, (end + 15u) / 16u, plan.simple == 1u);
+  return Span(false, max(entry.first, start), end, min(tiles, in_pages / 16u) * 16u);
 }
 
 /** Where the key at `at` of an entry lies. */
