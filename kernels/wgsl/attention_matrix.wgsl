@@ -43,6 +43,8 @@ var<workgroup> halves: array<vec4u, LEFT + ROWS * max(STAGE_STRIDE, WEIGHT_STRID
 var<workgroup> scores: array<f32, ROWS * max(SCORE_STRIDE, OUTPUT_STRIDE)>;
 /** Values, and keys that do not lie as matrices want them. */
 var<workgroup> staged: array<vec4u, STAGED_KEYS * STAGE_STRIDE>;
+/** Of each position of a segment, as an entry has it. */
+var<workgroup> places: array<u32, SEGMENT>;
 /** (keep, add) of each row's fold; at the end its maximum and total. */
 var<workgroup> factors: array<vec2f, ROWS>;
 /** Tree keys of a segment that each row's list names. */
@@ -98,25 +100,29 @@ fn main(
       let entry = entry_at(plan, e);
       let span = span_of(plan, entry, start, in_tree);
       if (span.end <= span.first) { continue; }
+      find_places(tile, entry, span, start, t);
+      if (plan.simple == 0u) { fill_queries(entry.mask, t); }
+      workgroupBarrier();
       let own = start + 16u * warp;
       let direct = own >= span.first && own < span.k_direct;
-      let place = place_of(tile, entry, span, select(span.first, own, direct));
+      let place = places[16u * warp];
       let keys = load_keys(place, 0u, direct);
-      if (e == 0u) { values = fetch_values(tile, entry, span, first_round(start, span.first), t); }
+      if (e == 0u) { values = fetch_values(first_round(span.first - start), t); }
       let staged_first = max(span.first, span.k_direct);
-      var round = first_round(start, staged_first);
-      if (staged_first < span.end) { stage(fetch_keys(tile, entry, span, round, t), t); }
-      if (plan.simple == 0u) { fill_queries(entry.mask, t); }
-      if (plan.simple == 0u || staged_first < span.end) { workgroupBarrier(); }
+      var round = first_round(staged_first - start);
+      if (staged_first < span.end) {
+        stage(fetch_keys(round, t), t);
+        workgroupBarrier();
+      }
       let left = select(LEFT, 0u, plan.simple == 1u);
       if (direct) {
         near = product(left, STAGE_STRIDE, keys, min(STEPS, 8u), near);
         if (ROWS == 32u) { far = product(left + 16u * STAGE_STRIDE, STAGE_STRIDE, keys, min(STEPS, 8u), far); }
         if (STEPS > 8u) { near = product(left + 16u, STAGE_STRIDE, load_keys(place, 8u, true), max(STEPS, 8u) - 8u, near); }
       }
-      while (staged_first < span.end && round < span.end) {
-        if (own >= max(round, staged_first) && own < min(span.end, round + STAGED_KEYS)) {
-          let at = (own - round) * STAGE_STRIDE;
+      while (staged_first < span.end && start + round < span.end) {
+        if (own >= staged_first && own < span.end && 16u * warp / STAGED_KEYS == round / STAGED_KEYS) {
+          let at = (16u * warp - round) * STAGE_STRIDE;
           for (var step = 0u; step < STEPS; step++) {
             let key = subgroupMatrixLoad<Right, col_major>(&staged, at + 2u * step, STAGE_STRIDE);
             near = multiply(left + 2u * step, STAGE_STRIDE, key, near);
@@ -125,9 +131,9 @@ fn main(
         }
         staged_is_read = true;
         round += STAGED_KEYS;
-        if (round < span.end) {
+        if (start + round < span.end) {
           workgroupBarrier();
-          stage(fetch_keys(tile, entry, span, round, t), t);
+          stage(fetch_keys(round, t), t);
           workgroupBarrier();
         }
       }
@@ -156,24 +162,27 @@ fn main(
       let entry = entry_at(plan, e);
       let span = span_of(plan, entry, start, in_tree);
       if (span.end <= span.first) { continue; }
-      var round = first_round(start, span.first);
-      if (e > 0u) { stage(fetch_values(tile, entry, span, round, t), t); }
+      if (plan.simple == 0u) { find_places(tile, entry, span, start, t); }
       fill_weights(entry.mask, near_weights.weights, far_weights.weights, t);
       workgroupBarrier();
-      while (round < span.end) {
+      var round = first_round(span.first - start);
+      if (e > 0u) {
+        stage(fetch_values(round, t), t);
+        workgroupBarrier();
+      }
+      while (start + round < span.end) {
         let next = round + STAGED_KEYS;
-        if (next < span.end) { values = fetch_values(tile, entry, span, next, t); }
-        let part_start = start + part * PART_TILES * 16u;
-        let own = max(round, part_start);
-        if (part < PARTS && own < min(next, part_start + PART_TILES * 16u)) {
+        if (start + next < span.end) { values = fetch_values(next, t); }
+        let own = max(round, part * PART_TILES * 16u);
+        if (part < PARTS && own < min(next, (part + 1u) * PART_TILES * 16u)) {
           let at = (own - round) * STAGE_STRIDE + 2u * block;
-          let left = LEFT + (own - start) / 8u;
+          let left = LEFT + own / 8u;
           let right = staged_values(at);
           near = product(left, WEIGHT_STRIDE, right, ROUND_TILES, near);
           if (ROWS == 32u) { far = product(left + 16u * WEIGHT_STRIDE, WEIGHT_STRIDE, right, ROUND_TILES, far); }
           if (STEPS > 8u + block) { far = product(left, WEIGHT_STRIDE, staged_values(at + 16u), ROUND_TILES, far); }
         }
-        if (next < span.end) {
+        if (start + next < span.end) {
           workgroupBarrier();
           stage(values, t);
           workgroupBarrier();
@@ -294,37 +303,38 @@ fn product(left: u32, stride: u32, right: Matrices, used: u32, start: Result) ->
   return sum;
 }
 
-/** Where the STAGED_KEYS positions begin, counted from the segment's first, that `position` is one of. */
-fn first_round(start: u32, position: u32) -> u32 { return start + (position - start) / STAGED_KEYS * STAGED_KEYS; }
-
-/** The place of the key that vector `vector` of a round belongs to. */
-fn staged_place(tile: Tile, entry: Entry, span: Span, first: u32, round: u32, vector: u32) -> u32 {
-  let at = round + vector / KEY_VECTORS;
-  if (vector >= STAGED_KEYS * KEY_VECTORS || at < first || at >= span.end) { return NO_KEY; }
-  return place_of(tile, entry, span, at);
+/** Where the keys and values of a segment lie that an entry has. */
+fn find_places(tile: Tile, entry: Entry, span: Span, start: u32, t: u32) {
+  let at = start + t;
+  if (t >= SEGMENT) { return; }
+  places[t] = NO_KEY;
+  if (at >= span.first && at < span.end) { places[t] = place_of(tile, entry, span, at); }
 }
 
-fn key_vector(tile: Tile, entry: Entry, span: Span, round: u32, vector: u32) -> vec4u {
-  return k_vector(staged_place(tile, entry, span, max(span.first, span.k_direct), round, vector), vector % KEY_VECTORS);
+/** The first column of the STAGED_KEYS that are staged together with this one. */
+fn first_round(column: u32) -> u32 { return column / STAGED_KEYS * STAGED_KEYS; }
+
+fn place_in(round: u32, vector: u32) -> u32 {
+  if (STAGED_KEYS * KEY_VECTORS % WORKGROUP_SIZE != 0u && vector >= STAGED_KEYS * KEY_VECTORS) { return NO_KEY; }
+  return places[round + vector / KEY_VECTORS];
 }
 
-fn fetch_keys(tile: Tile, entry: Entry, span: Span, round: u32, t: u32) -> Fetched {
-  var keys = Fetched(key_vector(tile, entry, span, round, t), vec4u(), vec4u(), vec4u());
-  if (LOADS > 1u) { keys.b = key_vector(tile, entry, span, round, t + WORKGROUP_SIZE); }
-  if (LOADS > 2u) { keys.c = key_vector(tile, entry, span, round, t + 2u * WORKGROUP_SIZE); }
-  if (LOADS > 3u) { keys.d = key_vector(tile, entry, span, round, t + 3u * WORKGROUP_SIZE); }
+fn key_vector(round: u32, vector: u32) -> vec4u { return k_vector(place_in(round, vector), vector % KEY_VECTORS); }
+fn value_vector(round: u32, vector: u32) -> vec4u { return v_vector(place_in(round, vector), vector % KEY_VECTORS); }
+
+fn fetch_keys(round: u32, t: u32) -> Fetched {
+  var keys = Fetched(key_vector(round, t), vec4u(), vec4u(), vec4u());
+  if (LOADS > 1u) { keys.b = key_vector(round, t + WORKGROUP_SIZE); }
+  if (LOADS > 2u) { keys.c = key_vector(round, t + 2u * WORKGROUP_SIZE); }
+  if (LOADS > 3u) { keys.d = key_vector(round, t + 3u * WORKGROUP_SIZE); }
   return keys;
 }
 
-fn value_vector(tile: Tile, entry: Entry, span: Span, round: u32, vector: u32) -> vec4u {
-  return v_vector(staged_place(tile, entry, span, span.first, round, vector), vector % KEY_VECTORS);
-}
-
-fn fetch_values(tile: Tile, entry: Entry, span: Span, round: u32, t: u32) -> Fetched {
-  var values = Fetched(value_vector(tile, entry, span, round, t), vec4u(), vec4u(), vec4u());
-  if (LOADS > 1u) { values.b = value_vector(tile, entry, span, round, t + WORKGROUP_SIZE); }
-  if (LOADS > 2u) { values.c = value_vector(tile, entry, span, round, t + 2u * WORKGROUP_SIZE); }
-  if (LOADS > 3u) { values.d = value_vector(tile, entry, span, round, t + 3u * WORKGROUP_SIZE); }
+fn fetch_values(round: u32, t: u32) -> Fetched {
+  var values = Fetched(value_vector(round, t), vec4u(), vec4u(), vec4u());
+  if (LOADS > 1u) { values.b = value_vector(round, t + WORKGROUP_SIZE); }
+  if (LOADS > 2u) { values.c = value_vector(round, t + 2u * WORKGROUP_SIZE); }
+  if (LOADS > 3u) { values.d = value_vector(round, t + 3u * WORKGROUP_SIZE); }
   return values;
 }
 

@@ -49,7 +49,7 @@ const REPLACEMENTS: readonly (readonly [RegExp, string | ((...parts: string[]) =
   [/subgroupMax\(/g, "largest("],
   [/subgroupBallot\(/g, "ballot("],
   // Software adapters have less workgroup memory than GPUs. How much is staged at once does not show in a result.
-  [/const STAGED_TILES = .*;/, "const STAGED_TILES = 2u;"],
+  [/const STAGED_TILES = .*;/, "const STAGED_TILES = 2u / (ROWS / 16u);"],
   [/alias x_t = f16;/, ""],
   [/array<vec4<x_t>>/g, "array<vec2u>"],
   [/vec4<f16>\(clamp/g, "packed(clamp"],
