@@ -51,6 +51,7 @@ function tileSpec(spec: KernelSpec, { treeBuffers }: AttentionTensors, rows: Til
       ...spec.shader,
       treeBuffers ? "attention_keys_matrix_tree" : "attention_keys_matrix",
       "attention_matrix_entries",
+      "attention_matrix_operands",
       "attention_matrix",
     ],
     constants: { ...spec.constants, ROWS: rows, WORKGROUP_SIZE },

@@ -5,7 +5,7 @@
 //   its tree; each leader has one from there on. The leader of a row is the row of its run with most keys that it can have
 // Trees in buffers of their own (the operator) are no part of this: every entry is multiplied with its batch's tree as well.
 const SUBGROUP = 32u;
-/** Positions that are done at once, and 16-position tiles of them. */
+/** Positions that are done at once. */
 const SEGMENT = 128u;
 const GROUP = NUM_HEADS / NUM_KV_HEADS;
 /** 16-byte vectors of a key, from key to key in storage, and in workgroup memory, where they must not meet in one bank. */
@@ -35,9 +35,11 @@ struct Plan {
   tree_end: u32, // tree keys (in buffers of their own) that rows name whose tree belongs to this split
 }
 
-/** What an entry has of a segment, or of a segment of its batch's tree. */
+/** SEGMENT positions from `start` on, or as many keys of a tree in buffers of its own. */
+struct Segment { start: u32, in_tree: bool }
+
+/** What an entry has of a segment. */
 struct Span {
-  in_tree: bool,
   first: u32,
   end: u32,
   k_direct: u32, // keys of tiles below this lie in storage as matrices want them
@@ -166,26 +168,26 @@ fn entry_at(plan: Plan, e: u32) -> Entry {
   return entry;
 }
 
-/** What the entry has of the segment from `start` on; `end` is not after `first` where that is nothing. */
-fn span_of(plan: Plan, entry: Entry, start: u32, in_tree: bool) -> Span {
-  if (in_tree) {
-    let end = min(plan.tree_end, start + SEGMENT);
-    return Span(true, start, end, min((end + 15u) / 16u, params.rows_per_batch / 16u) * 16u);
+/** What the entry has of the segment; `end` is not after `first` where that is nothing. */
+fn span_of(plan: Plan, entry: Entry, segment: Segment) -> Span {
+  if (segment.in_tree) {
+    let end = min(plan.tree_end, segment.start + SEGMENT);
+    return Span(segment.start, end, min((end + 15u) / 16u, params.rows_per_batch / 16u) * 16u);
   }
-  let end = min(entry.end, start + SEGMENT);
+  let end = min(entry.end, segment.start + SEGMENT);
   // Keys of a tile are neighbours in pages that are whole tiles, and in the first page of others.
   let in_pages = select(params.page_size, 0xffffffffu, params.page_size % 16u == 0u);
   // What follows the last key gives scores that no row of a simple tile has; elsewhere it would meet rows of other entries.
   let whole = min(end, entry.linear) / 16u;
   let tiles = select(whole, (end + 15u) / 16u, plan.simple == 1u);
-  return Span(false, max(entry.first, start), end, min(tiles, in_pages / 16u) * 16u);
+  return Span(max(entry.first, segment.start), end, min(tiles, in_pages / 16u) * 16u);
 }
 
 /** Where the key at `at` of an entry lies. */
-fn place_of(tile: Tile, entry: Entry, span: Span, at: u32) -> u32 {
+fn place_of(tile: Tile, entry: Entry, in_tree: bool, at: u32) -> u32 {
   let row = (tile.first_item + entry.leader) / GROUP;
   let info = infos[entry.leader];
-  if (span.in_tree) { return tree_quad(row, info.x, 0u, at, tile.kv_head); }
+  if (in_tree) { return tree_quad(row, info.x, 0u, at, tile.kv_head); }
   if (at < entry.linear) { return cache_quad(info.x, at, tile.kv_head); }
   return key_quad(row, info, at, tile.kv_head);
 }
