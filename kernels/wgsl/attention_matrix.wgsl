@@ -1,6 +1,6 @@
 // As attention_portable, with subgroup matrices (f16 × f16 → f32, 16 × 16 × 16). One workgroup of 8 subgroups a (tile, KV head,
-// split): a tile is ROWS (16 or 32) consecutive items, item = row · GROUP + head in the KV head's group, so that all rows of a tree
-// and all heads of a group use each key and value that is loaded. Positions are done in segments of SEGMENT, from fresh state each:
+// split): a tile is at most ROWS (16 or 32) consecutive items, item = row · GROUP + head in the KV head's group, as many as the grid
+// leaves to each, so that rows of a tree and heads of a group use each key and value that is loaded. Positions are done in segments of SEGMENT, from fresh state each:
 //   S = Q Kᵀ   a subgroup has 16 positions; dimensions ascending, 16 at a time
 //   P = f16(exp(scale · S + bias − max)), 0 for keys that a row does not have; total = Σ P, sixteen lanes a row
 //   O = P V    a subgroup has 16 dimensions and one of PARTS ranges of the positions, ascending, 16 at a time; parts are then added
@@ -39,11 +39,14 @@ struct Weighed { state: vec2f, weights: vec4u }
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn main(
   @builtin(workgroup_id) group: vec3u,
+  @builtin(num_workgroups) num_groups: vec3u,
   @builtin(subgroup_id) warp: u32,
   @builtin(subgroup_invocation_id) lane: u32,
 ) {
   let t = warp * SUBGROUP + lane;
-  let tile = Tile(group.x * ROWS, min(ROWS, params.num_rows * GROUP - group.x * ROWS), group.y, group.z);
+  let num_items = params.num_rows * GROUP;
+  let tile_items = (num_items + num_groups.x - 1u) / num_groups.x;
+  let tile = Tile(group.x * tile_items, min(tile_items, num_items - group.x * tile_items), group.y, group.z);
   let info = own_info(tile, lane);
   load_queries(tile, t);
   let plan = plan_tile(tile, info, t);

@@ -64,11 +64,13 @@ describe("the kernel with subgroup matrices, emulated on the software adapter", 
     }
   });
 
-  it("tall tiles: the bits of small ones", async () => {
+  it("tall tiles, and rows spread over as many tiles as the device would have: the bits of small tiles", async () => {
     const others = Array.from({ length: 30 }, (_, i) => rowOver(random, heads, i < 20 ? otherTable : table, i + 50, 0));
     const rows = tree(61, 8);
     const few = await expectRight(rows);
     const many = await expectRight([...others, ...rows], 32);
+    const spread = await attend(context(), heads, 16, cache, rows);
+    for (const [i, values] of few.entries()) expect(firstDifferentBits(values, spread[i] ?? values)).toBe(-1);
     for (const [i, values] of few.entries())
       expect(firstDifferentBits(values, many[others.length + i] ?? values)).toBe(-1);
   });
