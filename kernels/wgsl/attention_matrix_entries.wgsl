@@ -1,6 +1,7 @@
 // Which keys a workgroup of attention_matrix multiplies for which of its rows. An entry is a range of positions, a set of rows and
 // their leader, the row whose keys they are: the keys of a row of the set are the first ones of its leader's.
-//   simple tiles: all rows have one table, and no path leaves the order of the table. One entry, led by the row with most keys
+//   simple tiles: one entry, led by the row with most keys, for all rows: either no path leaves the order of the table, or all
+//   rows are on the leader's
 //   others: rows of one table, one after another, are a run. A run that has paths has an entry for the tiles of 16 positions below
 //   its tree; each leader has one from there on. The leader of a row is the row of its run with most keys that it can have
 // Trees in buffers of their own (the operator) are no part of this: every entry is multiplied with its batch's tree as well.
@@ -85,10 +86,16 @@ fn plan_tile(tile: Tile, info: vec4u, t: u32) -> Plan {
   var last_key = 0u;
   if (subgroupBallot(path_len(info) > 0u).x != 0u) { last_key = last_tree_key(info); }
   // A path of tree keys 0, 1, 2, … is where the table says.
-  let branches = TREE_BUFFERS == 0 && path_len(info) > 0u && last_key + 1u != path_len(info);
-  let first_table = subgroupShuffle(info.x, 0u);
-  let strange = subgroupBallot(exists && (branches || info.x != first_table)).x;
+  let leaves = TREE_BUFFERS == 0 && path_len(info) > 0u && last_key + 1u != path_len(info);
+  let any_leaves = subgroupBallot(exists && leaves).x != 0u;
   let longest = subgroupMax(select(0u, split_keys(info) * 64u + 63u - lane, exists));
+  let row = 63u - longest % 64u;
+  let leader = vec4u(
+    subgroupShuffle(info.x, row), subgroupShuffle(info.y, row), subgroupShuffle(info.z, row), subgroupShuffle(info.w, row),
+  );
+  var strays = info.x != leader.x;
+  if (any_leaves) { strays = strays || !follows(info, leader); }
+  let strange = subgroupBallot(exists && strays).x;
   let last = subgroupMax(own_end(info, tile.split));
   let tree_end = subgroupMax(select(0u, last_key + 1u, has_tree(info, tile.split)));
   if (t < ROWS) {
@@ -97,7 +104,8 @@ fn plan_tile(tile: Tile, info: vec4u, t: u32) -> Plan {
     atomicStore(&followers[t], 0u);
   }
   if (t == 0u) {
-    let entry = Entry(0xffffffffu, 63u - longest % 64u, tile.split * params.split_size, last, last);
+    let linear = select(last, leader.z, any_leaves);
+    let entry = Entry(0xffffffffu, row, tile.split * params.split_size, last, linear);
     shared_plan = Plan(select(0u, 1u, strange == 0u), entry, last, tree_end);
   }
   return workgroupUniformLoad(&shared_plan);
@@ -156,9 +164,11 @@ fn find_entries(tile: Tile, info: vec4u, t: u32) -> u32 {
 /** Whether the cached keys of `info` are the first ones of the leader's. In a tree equal nodes have equal ancestors. */
 fn follows(info: vec4u, leader: vec4u) -> bool {
   let length = path_len(info);
-  if (TREE_BUFFERS == 1 || length == 0u) { return split_keys(info) <= min(leader.z, split_keys(leader)); }
-  if (path_len(leader) < length || info.z != leader.z) { return false; }
-  return tables[info.w + length - 1u] == tables[leader.w + length - 1u];
+  let by_table = TREE_BUFFERS == 1 || length == 0u;
+  let in_reach = !by_table && path_len(leader) >= length && info.z == leader.z;
+  let own = tables[select(0u, info.w + length - 1u, in_reach)];
+  let others = tables[select(0u, leader.w + length - 1u, in_reach)];
+  return select(in_reach && own == others, split_keys(info) <= min(leader.z, split_keys(leader)), by_table);
 }
 
 /** Entry number `e`. With several of them it is a barrier. */
@@ -179,7 +189,7 @@ fn span_of(plan: Plan, entry: Entry, segment: Segment) -> Span {
   let in_pages = select(params.page_size, 0xffffffffu, params.page_size % 16u == 0u);
   // What follows the last key gives scores that no row of a simple tile has; elsewhere it would meet rows of other entries.
   let whole = min(end, entry.linear) / 16u;
-  let tiles = select(whole, (end + 15u) / 16u, plan.simple == 1u);
+  let tiles = select(whole, (end + 15u) / 16u, plan.simple == 1u && end <= entry.linear);
   return Span(max(entry.first, segment.start), end, min(tiles, in_pages / 16u) * 16u);
 }
 
