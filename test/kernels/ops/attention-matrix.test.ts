@@ -1,7 +1,9 @@
+import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { checkArguments } from "../../../kernels/flash-decoding/arguments.ts";
 import { runFlashDecoding } from "../../../kernels/flash-decoding/run.ts";
 import type { GpuContext, HeadShape } from "../../../kernels/index.ts";
+import type { MatrixTile } from "../../../kernels/ops/attention-types.ts";
 import { expectClose, firstDifferentBits } from "../../support/arrays.ts";
 import { MATRIX, useGpu } from "../../support/gpu.ts";
 import { Random } from "../../support/random.ts";
@@ -102,6 +104,26 @@ describe("the kernel with subgroup matrices, emulated on the software adapter", 
       expectClose(actual[i] ?? [], values, { absolute: 2 ** -7 }, `row ${i}`);
   });
 
+  it("any rows of trees, chains and prompts, in pages and tiles of any size: right, and their bits alone (property)", async () => {
+    const property = fc.asyncProperty(fc.integer(), async (seed) => {
+      const own = new Random(seed);
+      const pageSize = own.pick([16, 32, 8, 20, 3, NUM_POSITIONS]);
+      const pages = randomPages(own, heads, pageSize);
+      const rows = [
+        ...randomRows(own, heads, pages.table),
+        ...randomRows(own, heads, pages.otherTable),
+        ...Array.from({ length: own.int(0, 4) }, () => rowOver(own, heads, pages.table, own.int(0, 400), 0)),
+      ];
+      const kernel: MatrixTile = { kind: "matrix", ...own.pick([{}, { tileRows: 16 }, { tileRows: 32 }] as const) };
+      const together = await attend(context(), heads, pageSize, pages.cache, rows, kernel);
+      expectRows(together, attendReference(heads, pageSize, pages.cache, rows), rows);
+      const i = own.int(0, rows.length - 1);
+      const [alone = new Float32Array()] = await attend(context(), heads, pageSize, pages.cache, rows.slice(i, i + 1));
+      expect(firstDifferentBits(alone, together[i] ?? alone)).toBe(-1);
+    });
+    await fc.assert(property, { numRuns: 12, seed: 3 });
+  });
+
   // What is different: idle subgroups and parts of positions (48), more than 8 steps of dimensions (144); pages that split tiles.
   it.each([
     [48, 20],
@@ -166,6 +188,18 @@ function randomTree(
     paths.push([...(paths[parent] ?? []), node]);
   }
   return paths.map((path) => ({ ...rowOver(random, heads, table, root + path.length, path.length), path }));
+}
+
+/** One sequence's rows: positions of a prompt, a tree, or nodes of a chain. */
+function randomRows(random: Random, heads: HeadShape, table: readonly number[]): AttentionRow[] {
+  const root = random.int(0, 400);
+  const count = random.int(1, 14);
+  const numPath = random.int(1, 30);
+  return random.pick([
+    () => Array.from({ length: count }, () => rowOver(random, heads, table, random.int(0, root + 3), 0)),
+    () => randomTree(random, heads, table, root, count),
+    () => Array.from({ length: count }, (_, i) => rowOver(random, heads, table, root + numPath + i, numPath + i)),
+  ])();
 }
 
 function expectRows(
