@@ -1,10 +1,11 @@
 import { BlockManager } from "../../kvcache/block-manager.ts";
+import { BLOCK_SIZE } from "../../kvcache/ids.ts";
 import { SchedulerError } from "../../scheduler/errors.ts";
 import type { SchedulerOutput, StepResult, TreeLimits } from "../../scheduler/output.ts";
 import { Scheduler, type SchedulerOptions } from "../../scheduler/scheduler.ts";
 import type { Sequence } from "../../scheduler/sequence.ts";
 import { Random } from "../support/random.ts";
-import { decodePlainly, FakeModel } from "./fake-model.ts";
+import { decodePlainly, FakeModel, VOCAB_SIZE } from "./fake-model.ts";
 
 export interface WorldConfig {
   readonly numBlocks: number;
@@ -13,9 +14,16 @@ export interface WorldConfig {
   readonly numExtraRows: number;
   readonly maxModelLen: number;
   readonly maxTreeNodes: number;
+  readonly prefixCache: boolean;
 }
 
+/** What a prompt begins with: nothing in common with others, a system prompt, the text before it (a next turn), or its prompt. */
+export type Beginning = "own" | "system" | "turn" | "again";
+
 export interface NewSequence {
+  readonly beginning: Beginning;
+  readonly cacheSalt: string;
+  /** What follows the beginning; nothing does after "again", so that all of a prompt may be cached. */
   readonly prompt: readonly number[];
   readonly maxTokens: number;
   readonly stopTokenIds: readonly number[];
@@ -41,12 +49,12 @@ export interface StepIncidents {
 
 /** What is under test; replaced by parts with a seeded bug. */
 export interface Parts {
-  readonly createBlocks: (numBlocks: number) => BlockManager;
+  readonly createBlocks: (numBlocks: number, prefixSecret: Uint8Array | undefined) => BlockManager;
   readonly createScheduler: (options: SchedulerOptions) => Scheduler;
 }
 
 export const ORIGINAL_PARTS: Parts = {
-  createBlocks: (numBlocks) => new BlockManager(numBlocks),
+  createBlocks: (numBlocks, prefixSecret) => new BlockManager(numBlocks, prefixSecret),
   createScheduler: (options) => new Scheduler(options),
 };
 
@@ -63,6 +71,9 @@ export interface Coverage {
   refused: number;
   replayed: number;
   chunkedPrefills: number;
+  /** Sequences that found a part of their prompt in the cache, and those that found their own blocks after a preemption. */
+  prefixHits: number;
+  resumed: number;
 }
 
 export const noCoverage = (): Coverage => ({
@@ -77,14 +88,25 @@ export const noCoverage = (): Coverage => ({
   refused: 0,
   replayed: 0,
   chunkedPrefills: 0,
+  prefixHits: 0,
+  resumed: 0,
 });
 
 /** What must come out of a sequence, and what came so far. */
 interface Expectation {
   readonly sequence: Sequence;
+  readonly cacheSalt: string;
   readonly outputTokenIds: readonly number[];
   readonly finishReason: "stop" | "length";
   numEmitted: number;
+}
+
+const PREFIX_SECRET = Uint8Array.of(1, 2, 3);
+/** Ends inside a block. */
+const SYSTEM_PROMPT = Array.from({ length: 40 }, (_, i) => (7 * i) % VOCAB_SIZE);
+
+function beginningKey(salt: string | undefined, { tokenIds }: Sequence, numTokens: number): string {
+  return `${salt}: ${tokenIds.slice(0, numTokens)}`;
 }
 
 function expect(condition: boolean, message: () => string): void {
@@ -103,12 +125,17 @@ export class World {
   readonly #inFlight: StepInFlight[] = [];
   /** Known tokens as the device has them while steps are in flight: also those that the scheduler does not know yet. */
   readonly #lanes = new Map<string, number[]>();
+  /** What the latest sequence was to become. */
+  #lastText: readonly number[] = [];
+  #lastPrompt: readonly number[] = [];
+  /** Beginnings that some sequence has computed, in whole blocks, with the salt. */
+  readonly #computed = new Set<string>();
   #numAdded = 0;
 
   constructor(config: WorldConfig, coverage: Coverage, { createBlocks, createScheduler }: Parts = ORIGINAL_PARTS) {
     this.#config = config;
     this.#coverage = coverage;
-    this.blocks = createBlocks(config.numBlocks);
+    this.blocks = createBlocks(config.numBlocks, config.prefixCache ? PREFIX_SECRET : undefined);
     this.scheduler = createScheduler({
       blockManager: this.blocks,
       maxNumSeqs: config.maxNumSeqs,
@@ -119,22 +146,41 @@ export class World {
     this.#model = new FakeModel(this.blocks);
   }
 
-  add({ prompt, maxTokens, stopTokenIds, replayed }: NewSequence): void {
+  add({ beginning, cacheSalt, prompt: ownPrompt, maxTokens, stopTokenIds, replayed }: NewSequence): void {
     const id = `seq-${this.#numAdded++}`;
     const { maxSequenceLen } = this.scheduler;
+    const prompt =
+      beginning === "again" ? this.#lastBlocks(ownPrompt) : [...this.#beginningOf(beginning), ...ownPrompt];
     const fits = prompt.length < maxSequenceLen;
     const plain = fits ? decodePlainly(prompt, { maxTokens, stopTokenIds, maxSequenceLen }) : undefined;
     const numReplayed = Math.floor(replayed * (plain?.outputTokenIds.length ?? 0) * 0.999);
     const outputTokenIds = plain?.outputTokenIds.slice(0, numReplayed) ?? [];
     try {
-      const sequence = this.scheduler.add({ id, promptTokenIds: prompt, outputTokenIds, maxTokens, stopTokenIds });
+      const sequence = this.scheduler.add({
+        ...{ id, promptTokenIds: prompt, outputTokenIds, maxTokens, stopTokenIds, cacheSalt },
+      });
       expect(plain !== undefined, () => `${id}: ${prompt.length} tokens were let in, ${maxSequenceLen} fit`);
-      if (plain !== undefined) this.#live.set(id, { sequence, ...plain, numEmitted: numReplayed });
+      if (plain !== undefined) {
+        this.#live.set(id, { sequence, cacheSalt, ...plain, numEmitted: numReplayed });
+        this.#lastPrompt = prompt;
+        this.#lastText = [...prompt, ...plain.outputTokenIds];
+      }
       if (numReplayed > 0) this.#coverage.replayed++;
     } catch (error) {
       if (!(error instanceof SchedulerError) || fits) throw error;
       this.#coverage.refused++;
     }
+  }
+
+  /** The whole blocks of the latest prompt; `otherwise` where there are none. */
+  #lastBlocks(otherwise: readonly number[]): readonly number[] {
+    const whole = this.#lastPrompt.slice(0, this.#lastPrompt.length - (this.#lastPrompt.length % BLOCK_SIZE));
+    return whole.length > 0 ? whole : otherwise;
+  }
+
+  #beginningOf(beginning: Beginning): readonly number[] {
+    if (beginning === "own") return [];
+    return beginning === "system" ? SYSTEM_PROMPT : this.#lastText;
   }
 
   /** Aborts a live sequence, chosen by `pick` in 0…1. */
@@ -198,8 +244,12 @@ export class World {
 
   #submitFirst(seed: number): void {
     const numPreemptionsBefore = this.scheduler.numPreemptions;
+    const numComputedBefore = new Map(
+      [...this.#live].map(([id, { sequence }]) => [id, sequence.numComputedTokens] as const),
+    );
     const plan = this.scheduler.schedule();
     this.#checkPlan(plan);
+    this.#checkCached(plan, numComputedBefore);
     this.#inFlight.push({ plan, seed, ahead: false });
     this.#coverage.preemptions += this.scheduler.numPreemptions - numPreemptionsBefore;
     this.#coverage.steps++;
@@ -232,6 +282,30 @@ export class World {
     });
   }
 
+  /** Tokens that count as computed without a step are in the cache, and sequences of the same salt have computed them. */
+  #checkCached({ sequences, admitted }: SchedulerOutput, numComputedBefore: ReadonlyMap<string, number>): void {
+    for (const { sequence } of sequences) {
+      const { id, numComputedTokens, numCachedTokens, numPromptTokens } = sequence;
+      const isNew = admitted.includes(sequence);
+      const numCached = Math.min(numComputedTokens, numPromptTokens);
+      expect(!isNew || numCachedTokens === numCached, () => `${id}: ${numCachedTokens} cached, not ${numCached}`);
+      if (numComputedTokens === numComputedBefore.get(id)) continue;
+      expect(this.#config.prefixCache, () => `${id}: ${numComputedTokens} tokens computed by no step`);
+      const key = beginningKey(this.#live.get(id)?.cacheSalt, sequence, numComputedTokens);
+      expect(this.#computed.has(key), () => `${id}: ${numComputedTokens} tokens computed by no one`);
+      if (isNew) this.#coverage.prefixHits++;
+      else this.#coverage.resumed++;
+    }
+  }
+
+  #rememberComputed({ sequences }: SchedulerOutput, salts: ReadonlyMap<string, string>): void {
+    for (const { sequence, startPosition } of sequences) {
+      const firstEnd = startPosition - (startPosition % BLOCK_SIZE) + BLOCK_SIZE;
+      for (let end = firstEnd; end <= sequence.numComputedTokens; end += BLOCK_SIZE)
+        this.#computed.add(beginningKey(salts.get(sequence.id), sequence, end));
+    }
+  }
+
   #checkAhead(plan: SchedulerOutput): void {
     const numRows = plan.sequences.length + plan.numLookaheadNodes;
     expect(numRows <= this.#tokenBudget, () => `${numRows} rows, budget ${this.#tokenBudget}`);
@@ -246,6 +320,7 @@ export class World {
   }
 
   #commit(plan: SchedulerOutput, results: readonly StepResult[]): void {
+    const salts = new Map([...this.#live].map(([id, { cacheSalt }]) => [id, cacheSalt] as const));
     for (const { id, emittedTokenIds, numAccepted, finishReason } of this.scheduler.commit(plan, results).sequences) {
       const expected = this.#live.get(id);
       if (expected === undefined) throw new Error(`${id} emitted after its end`);
@@ -255,6 +330,7 @@ export class World {
       this.#checkEnd(id, expected, finishReason);
       this.#coverage.accepted += numAccepted;
     }
+    this.#rememberComputed(plan, salts);
     for (const { sequence } of plan.sequences.filter(
       (scheduled) => scheduled.needsSample && this.#live.has(scheduled.sequence.id),
     ))
