@@ -1,4 +1,4 @@
-import { createHash } from "node:crypto";
+import { createHash, randomBytes } from "node:crypto";
 import {
   buildDigest,
   createGpuContext,
@@ -110,7 +110,7 @@ export async function assembleEngine(
     fingerprint: fingerprint(model, device, target.gpu),
   };
   return new Engine({
-    ...{ info, runner, proposer, blocks: new BlockManager(plan.runner.numBlocks) },
+    ...{ info, runner, proposer, blocks: createBlocks(settings, plan.runner.numBlocks) },
     ...{ tokenBudget: settings.tokenBudget, treeDepth: settings.treeDepth, treeNodes },
     ...(resident ? { resident, stepsInFlight: settings.stepsInFlight } : { stepsInFlight: 1 }),
     dispose: () => {
@@ -149,11 +149,17 @@ function openDraft({ drafter }: Settings, model: OpenedModel): OpenedModel | und
   throw new ModelFileError("not_found", model.path, "has no draft model; use --drafter suffix or none");
 }
 
+/** Who cannot guess the secret cannot aim for a prefix that another's prompt is taken for. */
+function createBlocks({ prefixCache }: Settings, numBlocks: number): BlockManager {
+  return new BlockManager(numBlocks, prefixCache ? randomBytes(32) : undefined);
+}
+
 async function createProposer(
-  { drafter, maxNumSeqs, treeDepth, treeTopK }: Settings,
+  settings: Settings,
   draft: LoadedModel | undefined,
   runner: Omit<RunnerOptions, "topK">,
 ): Promise<Proposer> {
+  const { drafter, maxNumSeqs, treeDepth, treeTopK } = settings;
   if (drafter === "none") return new NoProposer();
   if (draft === undefined) return new SuffixProposer();
   // A level has a row for every frontier node of every sequence.
@@ -168,7 +174,7 @@ async function createProposer(
     maxTableWords,
     topK: treeTopK,
   });
-  return new DraftModelProposer(draftRunner, new BlockManager(runner.numBlocks));
+  return new DraftModelProposer(draftRunner, createBlocks(settings, runner.numBlocks));
 }
 
 /**

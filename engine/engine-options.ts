@@ -16,6 +16,8 @@ export interface EngineOptions {
   readonly maxModelLen?: number;
   /** Blocks of the KV cache, the reserved one included; by default enough for every sequence of the batch, within a memory bound. */
   readonly numKvBlocks?: number;
+  /** Keep K/V of earlier sequences, to begin others with that have the same tokens; the text is the same. */
+  readonly prefixCache?: boolean;
   readonly maxNumSeqs?: number;
   /** Rows of a step. */
   readonly tokenBudget?: number;
@@ -42,6 +44,7 @@ export interface EngineOptions {
 export const ENGINE_DEFAULTS = {
   drafter: "auto",
   adapter: "auto",
+  prefixCache: true,
   maxNumSeqs: 8,
   tokenBudget: 128,
   treeNodes: 8,

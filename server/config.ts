@@ -118,6 +118,10 @@ export const configSchema = z.strictObject({
       description: "Blocks of the KV cache, 16 tokens each; one is reserved",
       defaultText: "enough for a full batch, within 1 GiB",
     }),
+  prefixCache: oneOf(["on", "off"]).default("on").register(settingInfos, {
+    group: "Memory and batching",
+    description: "Keep the KV cache of earlier requests for those that begin alike, per API key. The text is the same",
+  }),
   maxNumSeqs: wholeNumber(1, 1024).default(ENGINE_DEFAULTS.maxNumSeqs).register(settingInfos, {
     group: "Memory and batching",
     placeholder: "N",
@@ -166,6 +170,7 @@ export function toEngineOptions(config: Config): EngineOptions {
   return {
     ...{ model, drafter, adapter, maxNumSeqs, tokenBudget, treeNodes, treeDepth },
     treeTopK: config.treeTopk,
+    prefixCache: config.prefixCache === "on",
     ...(maxModelLen === undefined ? {} : { maxModelLen }),
     ...(kvBlocks === undefined ? {} : { numKvBlocks: kvBlocks }),
   };

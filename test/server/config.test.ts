@@ -36,6 +36,7 @@ const DEFAULTS = {
   apiKey: [],
   allowedHosts: [],
   allowedOrigins: [],
+  prefixCache: "on",
   maxNumSeqs: 8,
   tokenBudget: 128,
   maxQueue: 256,
@@ -77,6 +78,7 @@ const CASES: readonly Case[] = [
   ],
   ["maxModelLen", "--max-model-len", "CANOPY_MAX_MODEL_LEN", "512", 512, "1", 1, "0"],
   ["kvBlocks", "--kv-blocks", "CANOPY_KV_BLOCKS", "64", 64, "2", 2, "1"],
+  ["prefixCache", "--prefix-cache", "CANOPY_PREFIX_CACHE", "off", "off", "on", "on", "yes"],
   ["maxNumSeqs", "--max-num-seqs", "CANOPY_MAX_NUM_SEQS", "16", 16, "1", 1, "-3"],
   ["tokenBudget", "--token-budget", "CANOPY_TOKEN_BUDGET", "256", 256, "1", 1, "1e3"],
   ["maxQueue", "--max-queue", "CANOPY_MAX_QUEUE", "0", 0, "9", 9, "1.5"],
@@ -259,7 +261,7 @@ describe("the result", () => {
         maxNumSeqs: 2,
         tokenBudget: 32,
       },
-      ...{ treeNodes: 4, treeDepth: 2, treeTopK: 1 },
+      ...{ treeNodes: 4, treeDepth: 2, treeTopK: 1, prefixCache: true },
     });
   });
 });
