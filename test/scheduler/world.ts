@@ -5,6 +5,7 @@ import type { SchedulerOutput, StepResult, TreeLimits } from "../../scheduler/ou
 import { Scheduler, type SchedulerOptions } from "../../scheduler/scheduler.ts";
 import type { Sequence } from "../../scheduler/sequence.ts";
 import { Random } from "../support/random.ts";
+import { CacheLedger } from "./cache-ledger.ts";
 import { decodePlainly, FakeModel, VOCAB_SIZE } from "./fake-model.ts";
 
 export interface WorldConfig {
@@ -95,7 +96,6 @@ export const noCoverage = (): Coverage => ({
 /** What must come out of a sequence, and what came so far. */
 interface Expectation {
   readonly sequence: Sequence;
-  readonly cacheSalt: string;
   readonly outputTokenIds: readonly number[];
   readonly finishReason: "stop" | "length";
   numEmitted: number;
@@ -104,10 +104,6 @@ interface Expectation {
 const PREFIX_SECRET = Uint8Array.of(1, 2, 3);
 /** Ends inside a block. */
 const SYSTEM_PROMPT = Array.from({ length: 40 }, (_, i) => (7 * i) % VOCAB_SIZE);
-
-function beginningKey(salt: string | undefined, { tokenIds }: Sequence, numTokens: number): string {
-  return `${salt}: ${tokenIds.slice(0, numTokens)}`;
-}
 
 function expect(condition: boolean, message: () => string): void {
   if (!condition) throw new Error(message());
@@ -128,8 +124,7 @@ export class World {
   /** What the latest sequence was to become. */
   #lastText: readonly number[] = [];
   #lastPrompt: readonly number[] = [];
-  /** Beginnings that some sequence has computed, in whole blocks, with the salt. */
-  readonly #computed = new Set<string>();
+  readonly #cacheLedger: CacheLedger;
   #numAdded = 0;
 
   constructor(config: WorldConfig, coverage: Coverage, { createBlocks, createScheduler }: Parts = ORIGINAL_PARTS) {
@@ -144,6 +139,7 @@ export class World {
       maxTreeNodes: config.maxTreeNodes,
     });
     this.#model = new FakeModel(this.blocks);
+    this.#cacheLedger = new CacheLedger(config.prefixCache);
   }
 
   add({ beginning, cacheSalt, prompt: ownPrompt, maxTokens, stopTokenIds, replayed }: NewSequence): void {
@@ -161,7 +157,8 @@ export class World {
       });
       expect(plain !== undefined, () => `${id}: ${prompt.length} tokens were let in, ${maxSequenceLen} fit`);
       if (plain !== undefined) {
-        this.#live.set(id, { sequence, cacheSalt, ...plain, numEmitted: numReplayed });
+        this.#cacheLedger.add(id, cacheSalt);
+        this.#live.set(id, { sequence, ...plain, numEmitted: numReplayed });
         this.#lastPrompt = prompt;
         this.#lastText = [...prompt, ...plain.outputTokenIds];
       }
@@ -244,12 +241,12 @@ export class World {
 
   #submitFirst(seed: number): void {
     const numPreemptionsBefore = this.scheduler.numPreemptions;
-    const numComputedBefore = new Map(
-      [...this.#live].map(([id, { sequence }]) => [id, sequence.numComputedTokens] as const),
-    );
+    this.#cacheLedger.beforePlan([...this.#live.values()]);
     const plan = this.scheduler.schedule();
     this.#checkPlan(plan);
-    this.#checkCached(plan, numComputedBefore);
+    const { numHits, numResumed } = this.#cacheLedger.checkPlan(plan);
+    this.#coverage.prefixHits += numHits;
+    this.#coverage.resumed += numResumed;
     this.#inFlight.push({ plan, seed, ahead: false });
     this.#coverage.preemptions += this.scheduler.numPreemptions - numPreemptionsBefore;
     this.#coverage.steps++;
@@ -282,30 +279,6 @@ export class World {
     });
   }
 
-  /** Tokens that count as computed without a step are in the cache, and sequences of the same salt have computed them. */
-  #checkCached({ sequences, admitted }: SchedulerOutput, numComputedBefore: ReadonlyMap<string, number>): void {
-    for (const { sequence } of sequences) {
-      const { id, numComputedTokens, numCachedTokens, numPromptTokens } = sequence;
-      const isNew = admitted.includes(sequence);
-      const numCached = Math.min(numComputedTokens, numPromptTokens);
-      expect(!isNew || numCachedTokens === numCached, () => `${id}: ${numCachedTokens} cached, not ${numCached}`);
-      if (numComputedTokens === numComputedBefore.get(id)) continue;
-      expect(this.#config.prefixCache, () => `${id}: ${numComputedTokens} tokens computed by no step`);
-      const key = beginningKey(this.#live.get(id)?.cacheSalt, sequence, numComputedTokens);
-      expect(this.#computed.has(key), () => `${id}: ${numComputedTokens} tokens computed by no one`);
-      if (isNew) this.#coverage.prefixHits++;
-      else this.#coverage.resumed++;
-    }
-  }
-
-  #rememberComputed({ sequences }: SchedulerOutput, salts: ReadonlyMap<string, string>): void {
-    for (const { sequence, startPosition } of sequences) {
-      const firstEnd = startPosition - (startPosition % BLOCK_SIZE) + BLOCK_SIZE;
-      for (let end = firstEnd; end <= sequence.numComputedTokens; end += BLOCK_SIZE)
-        this.#computed.add(beginningKey(salts.get(sequence.id), sequence, end));
-    }
-  }
-
   #checkAhead(plan: SchedulerOutput): void {
     const numRows = plan.sequences.length + plan.numLookaheadNodes;
     expect(numRows <= this.#tokenBudget, () => `${numRows} rows, budget ${this.#tokenBudget}`);
@@ -320,7 +293,6 @@ export class World {
   }
 
   #commit(plan: SchedulerOutput, results: readonly StepResult[]): void {
-    const salts = new Map([...this.#live].map(([id, { cacheSalt }]) => [id, cacheSalt] as const));
     for (const { id, emittedTokenIds, numAccepted, finishReason } of this.scheduler.commit(plan, results).sequences) {
       const expected = this.#live.get(id);
       if (expected === undefined) throw new Error(`${id} emitted after its end`);
@@ -330,7 +302,7 @@ export class World {
       this.#checkEnd(id, expected, finishReason);
       this.#coverage.accepted += numAccepted;
     }
-    this.#rememberComputed(plan, salts);
+    this.#cacheLedger.afterCommit(plan);
     for (const { sequence } of plan.sequences.filter(
       (scheduled) => scheduled.needsSample && this.#live.has(scheduled.sequence.id),
     ))
