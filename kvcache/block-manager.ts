@@ -97,10 +97,12 @@ export class BlockManager {
     const table = this.#table(seqId);
     const { blocks, chain, numComputedTokens } = table;
     if (numComputedTokens < blocks.length * BLOCK_SIZE) return;
-    for (const block of this.#findCached(chain, blocks.length, maxTokens)) {
-      this.#pool.retain(block);
-      blocks.push(block);
-    }
+    // Tokens of its own blocks may have become known since the last commit.
+    this.#publish(table);
+    const found = this.#findCached(chain, blocks.length, maxTokens);
+    if (found.length === 0) return;
+    for (const block of found) this.#pool.retain(block);
+    blocks.push(...found);
     table.numComputedTokens = blocks.length * BLOCK_SIZE;
     table.numPublished = blocks.length;
   }

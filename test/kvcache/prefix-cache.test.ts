@@ -159,6 +159,18 @@ describe("the prefix cache", () => {
     expect(admit(blocks, "c", tokensOf(40))).toBe(32);
   });
 
+  test("what is known late is published before more is adopted, and when nothing is", () => {
+    const blocks = new BlockManager(20, SECRET);
+    const live = tokensOf(20);
+    blocks.open("a", blocks.hashChain(live));
+    blocks.ensure("a", 32);
+    blocks.commit("a", 32);
+    live.push(...tokensOf(40).slice(20));
+    blocks.adopt("a", 39);
+    expect(blocks.numComputedTokens("a")).toBe(32);
+    expect(admit(blocks, "b", tokensOf(40))).toBe(32);
+  });
+
   test("adopts in the middle of a text, at a block's edge and nowhere else", () => {
     const blocks = new BlockManager(20, SECRET);
     pass(blocks, "a", tokensOf(65));
