@@ -18,6 +18,14 @@ interface PrefixRow {
   readonly choicesRows: number;
 }
 
+interface Contender {
+  readonly prefixCache: boolean;
+  readonly client: EngineClient;
+  /** Of each request, time to the first token in ms. */
+  readonly firstMs: number[];
+  readonly texts: (readonly number[])[];
+}
+
 export const prefix = defineSuite(
   "time to first token after a shared system prompt, with the prefix cache and without; the texts must be the same",
   {
@@ -34,43 +42,58 @@ export const prefix = defineSuite(
       ...textOf(numSystem, 0),
       ...textOf(numOwn, 7 * i + 3),
     ]);
-    const [rows, texts]: [PrefixRow[], string[]] = [[], []];
-    for (const prefixCache of [false, true]) {
-      const adapter = oneOf(["auto", "gpu", "software"], values.adapter);
+    const adapter = oneOf(["auto", "gpu", "software"], values.adapter);
+    const open = async (prefixCache: boolean): Promise<Contender> => {
       const { client } = await createEngine({ model: values.model, adapter, prefixCache });
-      const { row, tokenIds } = await measurePrefixes(client, prompts, positiveInteger(values.choices));
-      rows.push({ prefixCache, ...row });
-      texts.push(JSON.stringify(tokenIds));
-      await client.close();
-    }
-    if (texts[0] !== texts[1]) throw new Error("the prefix cache changed a text");
+      return { prefixCache, client, firstMs: [], texts: [] };
+    };
+    const rows = await measurePrefixes([await open(false), await open(true)], prompts, positiveInteger(values.choices));
     print(formatRows(rows));
     return { suite: "prefix", rows };
   },
 );
 
-async function measurePrefixes(client: EngineClient, prompts: readonly (readonly number[])[], numChoices: number) {
+/** The engines take turns, so that a noisy machine is noisy for both. Closes them. @throws Error where a text differs */
+async function measurePrefixes(
+  contenders: readonly Contender[],
+  prompts: readonly (readonly number[])[],
+  numChoices: number,
+): Promise<PrefixRow[]> {
   const params = { ...GREEDY, maxTokens: 8 };
-  await warmUpEngine(client, [5, 6, 7, 8]);
-  const runs = [];
-  for (const prompt of prompts) runs.push(await generate(client, prompt, params));
-  const [first, ...later] = runs.map(({ firstMs }) => firstMs);
+  for (const { client } of contenders) await warmUpEngine(client, [5, 6, 7, 8]);
+  for (const prompt of prompts) {
+    for (const { client, firstMs, texts } of contenders) {
+      const run = await generate(client, prompt, params);
+      firstMs.push(run.firstMs);
+      texts.push(run.tokenIds);
+    }
+  }
+  const rows: PrefixRow[] = [];
+  for (const { prefixCache, client, firstMs, texts } of contenders) {
+    // Begins like none of the others.
+    const choices = await measureChoices(client, (prompts[0] ?? []).toReversed(), numChoices);
+    texts.push(...choices.texts);
+    await client.close();
+    const [first = 0, ...later] = firstMs;
+    rows.push({ prefixCache, firstMs: first, laterMs: median(later), ...choices.figures });
+  }
+  const [plain, cached] = contenders.map(({ texts }) => JSON.stringify(texts));
+  if (plain !== cached) throw new Error("the prefix cache changed a text");
+  return rows;
+}
+
+async function measureChoices(client: EngineClient, prompt: readonly number[], numChoices: number) {
   let choicesRows = 0;
   const stop = client.onStep(({ numPrefillTokens }) => {
     choicesRows += numPrefillTokens;
   });
-  const sampled = { ...params, temperature: 0.8 };
-  // Begins like none of the others.
-  const fresh = (prompts[0] ?? []).toReversed();
-  const choices = await Promise.all(
-    Array.from({ length: numChoices }, (_, i) => generate(client, fresh, { ...sampled, seed: [i, 0] })),
+  const seeds = Array.from({ length: numChoices }, (_, i) => [i, 0] as const);
+  const runs = await Promise.all(
+    seeds.map((seed) => generate(client, prompt, { ...GREEDY, maxTokens: 8, temperature: 0.8, seed })),
   );
   stop();
-  const row = {
-    ...{ firstMs: first ?? 0, laterMs: median(later), choicesRows },
-    choicesMs: Math.max(...choices.map(({ firstMs }) => firstMs)),
-  };
-  return { row, tokenIds: [...runs, ...choices].map(({ tokenIds }) => tokenIds) };
+  const choicesMs = Math.max(...runs.map(({ firstMs }) => firstMs));
+  return { texts: runs.map(({ tokenIds }) => tokenIds), figures: { choicesMs, choicesRows } };
 }
 
 /** Of the bundled texts, in a circle. */
