@@ -5,13 +5,14 @@ import { decode } from "./suites/decode.ts";
 import { dispatch } from "./suites/dispatch.ts";
 import { identity } from "./suites/identity.ts";
 import { matmul } from "./suites/matmul.ts";
+import { prefix } from "./suites/prefix.ts";
 import { reference } from "./suites/reference.ts";
 import { serve } from "./suites/serve.ts";
 import { speculate } from "./suites/speculate.ts";
 import { throughput } from "./suites/throughput.ts";
 
 const SUITES: Readonly<Record<string, Suite>> = {
-  ...{ throughput, speculate, decode, identity, reference, dispatch, matmul, attention, serve },
+  ...{ throughput, speculate, decode, prefix, identity, reference, dispatch, matmul, attention, serve },
 };
 
 const args = process.argv.slice(2);

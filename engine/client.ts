@@ -11,6 +11,8 @@ export interface EngineRequest {
   readonly choice: number;
   readonly promptTokenIds: readonly number[];
   readonly params: SamplingParams;
+  /** Whose request it is: K/V that was computed for one salt is never used for another. */
+  readonly cacheSalt?: string;
 }
 
 /** stop: an end token; length: maxTokens or the model's context; abort: the caller's; error: the engine failed. */
@@ -28,6 +30,8 @@ export interface EngineOutput {
   readonly numDraft: number;
   /** How long the sequence waited for its first step, in ms; absent where it never had one. */
   readonly queueMs?: number;
+  /** Prompt tokens whose K/V was in the prefix cache; absent where the sequence never had a step. */
+  readonly numCachedTokens?: number;
   /** Set once, in the last output. */
   readonly finishReason?: FinishReason;
   /** With finishReason "error": what happened, fit for a client to read. */
@@ -63,6 +67,9 @@ export interface StepStats {
   /** Share of KV blocks in use, 0…1. */
   readonly kvUsage: number;
   readonly numPrefillTokens: number;
+  /** Prompt tokens of sequences that had their first step, and those of them whose K/V was in the prefix cache. */
+  readonly numPrefixQueryTokens: number;
+  readonly numPrefixHitTokens: number;
   /** Rows of the verify pass: prompt tokens, plain decodes and tree nodes. */
   readonly numRows: number;
   readonly numEmittedTokens: number;

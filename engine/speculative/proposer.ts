@@ -26,12 +26,13 @@ export interface ProposeRequest {
  * - `end` may come at any time, also while `propose` is pending. Afterwards the id is unknown, and may begin again with
  *   other tokens. For an unknown id, `propose` gives the root alone, and `observe` and `end` do nothing.
  *
- * What it may rely on: `begin` comes first, with the whole prompt; tokens never change, they only grow, by what
- * `observe` tells; a sequence that is preempted begins no second time; calls of `propose` do not overlap.
+ * What it may rely on: `begin` comes first, with the whole prompt, in a list that may be a live view; tokens never change, they
+ * only grow, by what `observe` tells; a sequence that is preempted begins no second time; calls of `propose` do not overlap.
  */
 export interface Proposer {
   readonly name: string;
-  begin(id: string, tokenIds: readonly number[]): void;
+  /** @param cacheSalt what is kept of a sequence is used for sequences of the same salt alone */
+  begin(id: string, tokenIds: readonly number[], cacheSalt?: string): void;
   propose(requests: readonly ProposeRequest[]): Promise<readonly DraftTree[]>;
   /** @param tokenIds emitted by this step: accepted tokens, then the bonus token */
   observe(id: string, tokenIds: readonly number[]): void;

@@ -7,17 +7,29 @@ export interface ChoiceTally {
   readonly lastAtMs: number | undefined;
   /** Tokens of the first output: they belong to the prompt's time. */
   readonly numFirst: number;
+  /** Of the prompt, in the prefix cache. */
+  readonly numCached: number;
+}
+
+/** Tokens of all prompts together. */
+export interface PromptTally {
+  readonly numTokens: number;
+  /** Those whose K/V was in the prefix cache. */
+  readonly numCached: number;
 }
 
 /** OpenAI's `usage`. */
 export interface Usage {
   readonly prompt_tokens: number;
+  readonly prompt_tokens_details: { readonly cached_tokens: number };
   readonly completion_tokens: number;
   readonly total_tokens: number;
 }
 
 /** llama.cpp's `timings`, with what speculation did. */
 export interface Timings {
+  /** Prompt tokens from the prefix cache; prompt_n are the others. */
+  readonly cache_n: number;
   readonly prompt_n: number;
   readonly prompt_ms: number;
   readonly prompt_per_second: number;
@@ -28,26 +40,29 @@ export interface Timings {
   readonly draft_n_accepted: number;
 }
 
-export function usageOf(numPromptTokens: number, tallies: readonly ChoiceTally[]): Usage {
+export function usageOf(prompt: PromptTally, tallies: readonly ChoiceTally[]): Usage {
   const numTokens = sum(tallies, (tally) => tally.numTokens);
   return {
-    prompt_tokens: numPromptTokens,
+    prompt_tokens: prompt.numTokens,
+    prompt_tokens_details: { cached_tokens: prompt.numCached },
     completion_tokens: numTokens,
-    total_tokens: numPromptTokens + numTokens,
+    total_tokens: prompt.numTokens + numTokens,
   };
 }
 
 /** Of all choices together: prompt until the first output of any, prediction from there to the last output. */
-export function timingsOf(numPromptTokens: number, startMs: number, tallies: readonly ChoiceTally[]): Timings {
+export function timingsOf(prompt: PromptTally, startMs: number, tallies: readonly ChoiceTally[]): Timings {
   const firstAtMs = Math.min(...tallies.map((tally) => tally.firstAtMs ?? startMs));
   const lastAtMs = Math.max(...tallies.map((tally) => tally.lastAtMs ?? startMs));
   const [promptMs, predictedMs] = [firstAtMs - startMs, lastAtMs - firstAtMs];
+  const numComputed = prompt.numTokens - prompt.numCached;
   const numPredicted = sum(tallies, ({ numTokens }) => numTokens);
   const numLater = sum(tallies, ({ numTokens, numFirst }) => Math.max(0, numTokens - numFirst));
   return {
-    prompt_n: numPromptTokens,
+    cache_n: prompt.numCached,
+    prompt_n: numComputed,
     prompt_ms: rounded(promptMs),
-    prompt_per_second: perSecond(numPromptTokens, promptMs),
+    prompt_per_second: perSecond(numComputed, promptMs),
     predicted_n: numPredicted,
     predicted_ms: rounded(predictedMs),
     predicted_per_second: perSecond(numLater, predictedMs),

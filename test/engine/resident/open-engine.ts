@@ -16,6 +16,7 @@ export interface OpenOptions {
   readonly numBlocks?: number;
   readonly maxModelLen?: number;
   readonly maxNumSeqs?: number;
+  readonly prefixCache?: boolean;
 }
 
 /** An engine whose parts a test can look at and disturb. */
@@ -26,6 +27,7 @@ export interface OpenedEngine {
   /** The draft model's. */
   readonly draftBlocks: BlockManager;
   readonly resident: ResidentLoop | undefined;
+  readonly numLayers: number;
 }
 
 const TREE_NODES = 6;
@@ -37,12 +39,13 @@ const TOP_K = 2;
  * context's owner's to close.
  */
 export async function openEngine(gpu: GpuContext, options: OpenOptions): Promise<OpenedEngine> {
-  const { drafts, stepsInFlight, numBlocks = 80, maxModelLen = 256, maxNumSeqs = 8 } = options;
+  const { drafts, stepsInFlight, numBlocks = 80, maxModelLen = 256, maxNumSeqs = 8, prefixCache = false } = options;
+  const secret = prefixCache ? Uint8Array.of(1, 2, 3) : undefined;
   const model = openModel(resolveModel("sapling-2m-draft"));
   const limits = { maxRows: 64, maxLogits: 64, maxModelLen, numBlocks, maxTableWords: 2048, topK: 1 };
   const runner = await ModelRunner.create(gpu, model, { ...limits, maxRequests: maxNumSeqs });
   const draft = { ...model, config: { ...model.config, rmsNormEps: 0.02 } };
-  const draftBlocks = new BlockManager(numBlocks);
+  const draftBlocks = new BlockManager(numBlocks, secret);
   const proposer = drafts
     ? new DraftModelProposer(await ModelRunner.create(gpu, draft, { ...limits, topK: TOP_K }), draftBlocks)
     : new NoProposer();
@@ -55,7 +58,7 @@ export async function openEngine(gpu: GpuContext, options: OpenOptions): Promise
           ...tree,
         });
   model.weights.close();
-  const blocks = new BlockManager(numBlocks);
+  const blocks = new BlockManager(numBlocks, secret);
   const info: EngineInfo = {
     ...{ modelName: "test", drafter: proposer.name, adapter: "test", features: [] },
     ...{ vocabSize: model.config.vocabSize, maxModelLen, numKvBlocks: numBlocks, blockSize: 16, maxNumSeqs },
@@ -68,5 +71,5 @@ export async function openEngine(gpu: GpuContext, options: OpenOptions): Promise
     ...tree,
     ...(resident ? { resident, stepsInFlight } : { stepsInFlight: 1 }),
   });
-  return { engine, runner, blocks, draftBlocks, resident };
+  return { engine, runner, blocks, draftBlocks, resident, numLayers: model.config.numLayers };
 }
