@@ -6,6 +6,7 @@ import { dispatch } from "./suites/dispatch.ts";
 import { identity } from "./suites/identity.ts";
 import { load } from "./suites/load.ts";
 import { matmul } from "./suites/matmul.ts";
+import { prefix } from "./suites/prefix.ts";
 import { reference } from "./suites/reference.ts";
 import { serve } from "./suites/serve.ts";
 import { speculate } from "./suites/speculate.ts";
@@ -13,7 +14,7 @@ import { suffix } from "./suites/suffix.ts";
 import { throughput } from "./suites/throughput.ts";
 
 const SUITES: Readonly<Record<string, Suite>> = {
-  ...{ throughput, speculate, load, decode, identity, reference, dispatch, matmul, attention, serve, suffix },
+  ...{ throughput, speculate, load, decode, prefix, identity, reference, dispatch, matmul, attention, serve, suffix },
 };
 
 const args = process.argv.slice(2);

@@ -44,7 +44,8 @@ export async function measureDecode(model: BenchModel, options: DecodeOptions): 
     const verifyCost = await measureVerifyCost(model, options.rowCounts, options.rounds);
     const { tokenBudget, stepsInFlight } = options;
     const engine = await assembleEngine(
-      { drafter: "none", maxNumSeqs: 1, maxModelLen, tokenBudget, stepsInFlight },
+      // The same prompt is read again and again: each time it is to be computed.
+      { drafter: "none", maxNumSeqs: 1, maxModelLen, tokenBudget, stepsInFlight, prefixCache: false },
       device,
       gpu,
       model,

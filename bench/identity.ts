@@ -85,7 +85,7 @@ export async function* runPairs(
   prompts: readonly (readonly number[])[],
   maxTokens: number,
 ): AsyncGenerator<PairResult> {
-  const plain = await createEngine({ ...options, drafter: "none" });
+  const plain = await createEngine({ ...options, drafter: "none", prefixCache: false });
   const expected = new Map<string, Promise<readonly (readonly number[])[]>>();
   for (const { drafter, treeNodes } of enginesOf(pairs)) {
     const { client } = await createEngine({ ...options, drafter, treeNodes, treeBudget: "fixed" });

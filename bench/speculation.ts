@@ -38,7 +38,7 @@ export async function compareDrafters(
 ): Promise<SpeculationFigures> {
   const contenders: Contender[] = [];
   for (const drafter of drafters) {
-    const { client } = await createEngine({ ...options, drafter });
+    const { client } = await createEngine({ ...options, drafter, prefixCache: false });
     contenders.push({ client, runs: sampling.map(() => []) });
   }
   const [plain] = contenders;

@@ -2,7 +2,6 @@ import type { KernelChoice } from "../kernels/index.ts";
 import type { TokenLogprobs } from "./runner/token-logprobs.ts";
 import type { SamplingParams } from "./sampling-params.ts";
 import type { SpeculationState } from "./speculative/budget/tree-policy.ts";
-import type { Hints } from "./speculative/proposer.ts";
 
 export type { TokenLogprobs } from "./runner/token-logprobs.ts";
 
@@ -13,8 +12,10 @@ export interface EngineRequest {
   readonly choice: number;
   readonly promptTokenIds: readonly number[];
   readonly params: SamplingParams;
-  /** For drafters. */
-  readonly hints?: Hints;
+  /** Whose request it is: K/V and texts of one salt are never used for another. */
+  readonly cacheSalt?: string;
+  /** What the output may be for the most part, as token ids: drafters may use it. */
+  readonly prediction?: readonly number[];
 }
 
 /** stop: an end token; length: maxTokens or the model's context; abort: the caller's; error: the engine failed. */
@@ -32,6 +33,8 @@ export interface EngineOutput {
   readonly numDraft: number;
   /** How long the sequence waited for its first step, in ms; absent where it never had one. */
   readonly queueMs?: number;
+  /** Prompt tokens whose K/V was in the prefix cache; absent where the sequence never had a step. */
+  readonly numCachedTokens?: number;
   /** Set once, in the last output. */
   readonly finishReason?: FinishReason;
   /** With finishReason "error": what happened, fit for a client to read. */
@@ -69,6 +72,9 @@ export interface StepStats {
   /** Share of KV blocks in use, 0…1. */
   readonly kvUsage: number;
   readonly numPrefillTokens: number;
+  /** Prompt tokens of sequences that had their first step, and those of them whose K/V was in the prefix cache. */
+  readonly numPrefixQueryTokens: number;
+  readonly numPrefixHitTokens: number;
   /** Rows of the verify pass: prompt tokens, plain decodes and tree nodes. */
   readonly numRows: number;
   readonly numEmittedTokens: number;

@@ -1,4 +1,4 @@
-import { createHash } from "node:crypto";
+import { createHash, randomBytes } from "node:crypto";
 import {
   buildDigest,
   createGpuContext,
@@ -12,6 +12,7 @@ import { BLOCK_SIZE, numBlocksFor } from "../kvcache/ids.ts";
 import { Engine, type EngineParts } from "./engine.ts";
 import { type CreatedEngine, type DrafterKind, ENGINE_DEFAULTS, type EngineOptions } from "./engine-options.ts";
 import { EngineOptionsError, ModelFileError } from "./errors.ts";
+import { checkMemory, memoryCapacity, planKvBlocks } from "./memory-plan.ts";
 import { bundledDraftFor, resolveModel } from "./model/bundled.ts";
 import { checkKernelSizes } from "./model/llama.ts";
 import { openModel } from "./model/open.ts";
@@ -34,10 +35,8 @@ import { regularShape, shapeDepth, shapeTopK } from "./speculative/tree-shape.ts
 import { UnionProposer } from "./speculative/union.ts";
 
 type Options = Omit<EngineOptions, "model">;
-type Settings = Options & Required<Omit<Options, "maxModelLen" | "numKvBlocks" | "kernels" | "tree">>;
+type Settings = Options & Required<Omit<Options, "maxModelLen" | "numKvBlocks" | "gpuMemory" | "kernels" | "tree">>;
 
-/** Memory that the KV cache takes at most where `numKvBlocks` is not given. */
-const DEFAULT_KV_BYTES = 2 ** 30;
 const MAX_RESIDENT_NODES = 64;
 /** Of all levels of one tree. */
 const MAX_RESIDENT_CANDIDATES = 1024;
@@ -87,21 +86,26 @@ export async function assembleEngine(
   draft?: OpenedModel,
 ): Promise<Engine> {
   const settings = settingsOf(options);
-  const plan = planEngine(settings, gpu, model.config, draft?.config ?? model.config);
-  const target = await loadModel(device, gpu, model, plan.maxModelLen, settings.kernels?.target);
-  const drafting = draft && (await loadModel(device, gpu, draft, plan.maxModelLen, settings.kernels?.draft));
+  const maxModelLen = checkSizes(settings, model.config, draft?.config ?? model.config);
+  const target = await loadModel(device, gpu, model, maxModelLen, settings.kernels?.target);
+  const drafting = draft && (await loadModel(device, gpu, draft, maxModelLen, settings.kernels?.draft));
+  const capacityBytes = memoryCapacity(settings, device.traits.software);
+  const models = [[model.name, target] as const, ...(drafting && draft ? [[draft.name, drafting] as const] : [])];
+  const numBlocks = planMemory(settings, capacityBytes, gpu.pool.totalBytes, maxModelLen, models);
+  const limits = runnerLimits(settings, maxModelLen, numBlocks);
   const [runner, proposer] = await Promise.all([
     ModelRunner.create(target.gpu, target, {
-      ...plan.runner,
+      ...limits,
       topK: 1,
       maxRequests: settings.maxNumSeqs,
       profile: settings.profile,
     }),
-    createProposer(settings, drafting, plan.runner),
+    createProposer(settings, drafting, limits),
   ]);
   const treeNodes = proposer instanceof NoProposer ? 1 : settings.treeNodes;
   const residents = await createResidents({ ...settings, treeNodes }, target.gpu, runner, proposer);
   const policy = await createPolicy({ ...settings, treeNodes }, runner, residents);
+  checkMemory(capacityBytes, gpu.pool.totalBytes);
   const info = {
     modelName: model.name,
     drafter: proposer.name,
@@ -109,15 +113,15 @@ export async function assembleEngine(
     adapterKind: device.traits.software ? ("software" as const) : ("gpu" as const),
     features: device.features,
     vocabSize: model.config.vocabSize,
-    maxModelLen: plan.maxModelLen,
-    numKvBlocks: plan.runner.numBlocks,
+    maxModelLen,
+    numKvBlocks: numBlocks,
     blockSize: BLOCK_SIZE,
     maxNumSeqs: settings.maxNumSeqs,
     kernels: { target: target.choice, ...(drafting ? { draft: drafting.choice } : {}) },
     fingerprint: fingerprint(model, device, target.gpu),
   };
   return new Engine({
-    ...{ info, runner, proposer, blocks: new BlockManager(plan.runner.numBlocks) },
+    ...{ info, runner, proposer, blocks: createBlocks(settings, numBlocks) },
     ...{ tokenBudget: settings.tokenBudget, treeNodes, policy, ...residents },
     stepsInFlight: Math.max(1, settings.stepsInFlight),
     dispose: () => {
@@ -174,6 +178,11 @@ function drafterKinds({ drafter }: Settings): readonly DrafterKind[] {
   return kinds;
 }
 
+/** Who cannot guess the secret cannot aim for a prefix that another's prompt is taken for. */
+function createBlocks({ prefixCache }: Settings, numBlocks: number): BlockManager {
+  return new BlockManager(numBlocks, prefixCache ? randomBytes(32) : undefined);
+}
+
 async function createProposer(
   settings: Settings,
   draft: LoadedModel | undefined,
@@ -192,10 +201,11 @@ async function createProposer(
 }
 
 async function createDraftModel(
-  { maxNumSeqs, treeNodes, treeDepth, treeTopK, tree }: Settings,
+  settings: Settings,
   draft: LoadedModel,
   runner: Omit<RunnerOptions, "topK">,
 ): Promise<DraftModelProposer> {
+  const { maxNumSeqs, treeNodes, treeDepth, treeTopK, tree } = settings;
   // A level has a row for every frontier node of every sequence.
   const maxLogits = maxNumSeqs * (tree === undefined ? treeTopK : treeNodes);
   const maxRows = Math.max(runner.maxRows, maxLogits);
@@ -209,7 +219,7 @@ async function createDraftModel(
     maxTableWords,
     topK: treeTopK,
   });
-  return new DraftModelProposer(draftRunner, new BlockManager(runner.numBlocks));
+  return new DraftModelProposer(draftRunner, createBlocks(settings, runner.numBlocks));
 }
 
 type Residents = Pick<EngineParts, "residentDrafting" | "residentPlain">;
@@ -255,9 +265,9 @@ async function createPolicy(
   });
 }
 
-/** Sizes that follow from the options and the model. @throws EngineOptionsError naming value, limit and way out. */
-function planEngine(settings: Settings, gpu: GpuContext, config: LlamaConfig, draft: LlamaConfig) {
-  const { maxNumSeqs, tokenBudget, treeNodes } = settings;
+/** @returns tokens that a sequence may hold. @throws EngineOptionsError naming value, limit and way out. */
+function checkSizes(settings: Settings, config: LlamaConfig, draft: LlamaConfig): number {
+  const { maxNumSeqs, tokenBudget } = settings;
   const longest = Math.min(config.maxPositionEmbeddings, draft.maxPositionEmbeddings);
   const maxModelLen = settings.maxModelLen ?? longest;
   refuseIf(maxModelLen > longest, `max-model-len is ${maxModelLen}, but the model holds at most ${longest} tokens`);
@@ -265,12 +275,34 @@ function planEngine(settings: Settings, gpu: GpuContext, config: LlamaConfig, dr
     tokenBudget < maxNumSeqs,
     `token-budget is ${tokenBudget}: it must be at least max-num-seqs (${maxNumSeqs}), a row for each stream`,
   );
-  const blocksPerSequence = numBlocksFor(maxModelLen + treeNodes);
-  const affordable = Math.floor(DEFAULT_KV_BYTES / blockBytes(gpu, config));
-  const numBlocks = settings.numKvBlocks ?? 1 + Math.min(maxNumSeqs * blocksPerSequence, affordable);
+  return maxModelLen;
+}
+
+/** Blocks of every model's KV cache, the weights being on the device. @throws EngineOptionsError where they do not fit */
+function planMemory(
+  settings: Settings,
+  capacityBytes: number | undefined,
+  weightBytes: number,
+  maxModelLen: number,
+  models: readonly (readonly [name: string, model: LoadedModel])[],
+): number {
+  const { numKvBlocks, maxNumSeqs, treeNodes, gpuMemory } = settings;
+  const bytes = models.map(([name, { gpu, config }]) => [name, blockBytes(gpu, config)] as const);
+  return planKvBlocks(
+    { capacityBytes, weightBytes, blockBytes: bytes },
+    {
+      ...(numKvBlocks === undefined ? {} : { numKvBlocks }),
+      ...{ maxNumSeqs, maxSlots: maxModelLen + treeNodes, takesAll: gpuMemory !== undefined },
+    },
+  );
+}
+
+/** Sizes of the target's passes. */
+function runnerLimits({ maxNumSeqs, tokenBudget, treeNodes }: Settings, maxModelLen: number, numBlocks: number) {
+  const longestTable = Math.min(numBlocksFor(maxModelLen + treeNodes), numBlocks);
   const maxLogits = Math.min(tokenBudget, maxNumSeqs * treeNodes);
-  const maxTableWords = maxNumSeqs * Math.min(blocksPerSequence, numBlocks) + maxLogits * treeNodes;
-  return { maxModelLen, runner: { maxRows: tokenBudget, maxLogits, maxModelLen, numBlocks, maxTableWords } };
+  const maxTableWords = maxNumSeqs * longestTable + maxLogits * treeNodes;
+  return { maxRows: tokenBudget, maxLogits, maxModelLen, numBlocks, maxTableWords };
 }
 
 function refuseIf(condition: boolean, message: string): void {

@@ -22,6 +22,12 @@ export interface EngineOptions {
   readonly maxModelLen?: number;
   /** Blocks of the KV cache, the reserved one included; by default enough for every sequence of the batch, within a memory bound. */
   readonly numKvBlocks?: number;
+  /** GiB that the device has. WebGPU does not tell: without it the KV cache of a GPU is kept small. */
+  readonly gpuMemory?: number;
+  /** Share of the device's memory that weights, KV caches and buffers may take together, 0…1. */
+  readonly gpuMemoryUtilization?: number;
+  /** Keep K/V of earlier sequences, to begin others with that have the same tokens; the text is the same. */
+  readonly prefixCache?: boolean;
   readonly maxNumSeqs?: number;
   /** Rows of a step. */
   readonly tokenBudget?: number;
@@ -55,6 +61,8 @@ export interface EngineOptions {
 export const ENGINE_DEFAULTS = {
   drafter: "auto",
   adapter: "auto",
+  gpuMemoryUtilization: 0.9,
+  prefixCache: true,
   maxNumSeqs: 8,
   tokenBudget: 128,
   treeNodes: 8,

@@ -2,6 +2,7 @@ import type { BlockManager } from "../kvcache/block-manager.ts";
 import { SchedulerError } from "../scheduler/errors.ts";
 import type { CommittedSequence, ScheduledSequence, SchedulerOutput } from "../scheduler/output.ts";
 import { Scheduler } from "../scheduler/scheduler.ts";
+import type { Sequence } from "../scheduler/sequence.ts";
 import type { EngineClient, EngineInfo, EngineOutput, EngineRequest, StepStats } from "./client.ts";
 import { EngineDeadError, EngineRequestError } from "./errors.ts";
 import { decodeOnHost, type Verification } from "./host-step.ts";
@@ -35,6 +36,7 @@ export interface EngineParts {
 
 interface Entry {
   readonly request: EngineRequest;
+  readonly sequence: Sequence;
   readonly stream: OutputStream;
   readonly arrivalMs: number;
   /** Set by the sequence's first step. */
@@ -78,10 +80,14 @@ export class Engine implements EngineClient {
   /** The sequence is queued before this returns: iterate the result, or abort `signal`. */
   generate(request: EngineRequest, signal?: AbortSignal): AsyncIterable<EngineOutput> {
     if (this.#deadReason !== undefined) throw new EngineDeadError(this.#deadReason);
-    this.#enqueue(request);
+    const sequence = this.#enqueue(request);
     const stream = new OutputStream(() => this.#abort(request.id));
-    this.#entries.set(request.id, { request, stream, arrivalMs: performance.now() });
-    this.#parts.proposer.begin(request.id, request.promptTokenIds, request.hints);
+    const { cacheSalt, prediction } = request;
+    this.#entries.set(request.id, { request, sequence, stream, arrivalMs: performance.now() });
+    this.#parts.proposer.begin(request.id, sequence.tokenIds, {
+      ...(cacheSalt === undefined ? {} : { cacheSalt }),
+      ...(prediction ? { prediction } : {}),
+    });
     if (signal?.aborted) this.#abort(request.id);
     else signal?.addEventListener("abort", () => this.#abort(request.id), { once: true });
     this.#loop ??= this.#run();
@@ -204,7 +210,7 @@ export class Engine implements EngineClient {
     return verified.filter(({ failed, result: { id } }) => {
       if (!this.#entries.has(id)) return false;
       if (failed) {
-        this.#scheduler.abort(id);
+        this.#scheduler.fail(id);
         this.#end(id, { ...NOTHING, finishReason: "error", error: "the model gave logits that are not numbers" });
       }
       return !failed;
@@ -214,11 +220,12 @@ export class Engine implements EngineClient {
   #emit(committed: CommittedSequence, verified: readonly VerifiedSequence[]): void {
     const { id, emittedTokenIds: tokenIds, numAccepted, finishReason } = committed;
     const { tree, logprobs } = verified.find(({ result }) => result.id === id) ?? {};
-    const { queueMs } = this.#entries.get(id) ?? {};
+    const { queueMs, sequence } = this.#entries.get(id) ?? {};
     const output = {
       ...{ tokenIds, numAccepted, numDraft: (tree?.tokenIds.length ?? 1) - 1 },
       ...(logprobs ? { logprobs: logprobs.slice(0, tokenIds.length) } : {}),
       ...(queueMs === undefined ? {} : { queueMs }),
+      ...(sequence?.numCachedTokens === undefined ? {} : { numCachedTokens: sequence.numCachedTokens }),
     };
     this.#parts.proposer.observe(id, tokenIds);
     if (finishReason !== undefined) this.#end(id, { ...output, finishReason });
@@ -244,7 +251,7 @@ export class Engine implements EngineClient {
     for (const id of [...this.#entries.keys()]) this.#end(id, { ...NOTHING, finishReason: "error", error: reason });
   }
 
-  #enqueue({ id, promptTokenIds, params }: EngineRequest): void {
+  #enqueue({ id, promptTokenIds, params, cacheSalt = "" }: EngineRequest): Sequence {
     const { vocabSize } = this.info;
     const foreign = promptTokenIds.find((token) => !Number.isInteger(token) || token < 0 || token >= vocabSize);
     if (foreign !== undefined) {
@@ -254,7 +261,8 @@ export class Engine implements EngineClient {
     const refusal = refusalOf(params, vocabSize);
     if (refusal !== undefined) throw new EngineRequestError("invalid_sampling_params", refusal);
     try {
-      this.#scheduler.add({ id, promptTokenIds, maxTokens: params.maxTokens, stopTokenIds: params.stopTokenIds });
+      const { maxTokens, stopTokenIds } = params;
+      return this.#scheduler.add({ id, promptTokenIds, maxTokens, stopTokenIds, cacheSalt });
     } catch (error) {
       if (error instanceof SchedulerError) throw new EngineRequestError(error.code, error.message);
       throw error;

@@ -30,5 +30,4 @@ export {
   ModelFileError,
 } from "./errors.ts";
 export { GREEDY, type SamplingParams } from "./sampling-params.ts";
-export type { Hints } from "./speculative/proposer.ts";
 export { type ChatMessage, ModelText, type TextDelta, type TextOutput } from "./text/model-text.ts";

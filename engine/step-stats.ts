@@ -28,6 +28,8 @@ export function stepStats(
     ...{ draftMs, verifyMs, commitMs: endMs - verifiedMs, stepMs: endMs - begunMs },
     ...(pass ? { pass: withOverhead(pass, verifyMs) } : {}),
     numPrefillTokens: output.sequences.reduce((sum, scheduled) => sum + numPromptRows(scheduled), 0),
+    numPrefixQueryTokens: output.admitted.reduce((sum, { numPromptTokens }) => sum + numPromptTokens, 0),
+    numPrefixHitTokens: output.admitted.reduce((sum, { numCachedTokens = 0 }) => sum + numCachedTokens, 0),
     numRows: output.numTokens + numDraft,
     numEmittedTokens: committed.reduce((sum, { emittedTokenIds }) => sum + emittedTokenIds.length, 0),
     numPreemptions: output.preemptedIds.length,

@@ -1,4 +1,5 @@
 import { BlockPool } from "./block-pool.ts";
+import { HashChain } from "./hash-chain.ts";
 import { BLOCK_SIZE, type BlockId, numBlocksFor, type SlotId, slotOf } from "./ids.ts";
 import { invariant } from "./invariant.ts";
 
@@ -7,20 +8,34 @@ interface Table {
   readonly blocks: BlockId[];
   /** Leading slots that hold final K/V. */
   numComputedTokens: number;
+  /** Names its blocks' contents; undefined where nobody else is to find them. */
+  readonly chain: HashChain | undefined;
+  /** Leading blocks whose content can be found by others. */
+  numPublished: number;
+  /** Nothing more of it is to be found. */
+  distrusted: boolean;
 }
 
 /**
  * Block tables of the sequences in the batch. A table grows before a step (`ensure`) to hold the tokens of the step
  * and its lookahead slots; after it, `commit` says how many tokens are final and `trim` gives back what is not needed.
+ *
+ * The prefix cache: full blocks of final K/V can be found by the hash of all tokens up to their end, while sequences hold
+ * them and afterwards, until their memory is needed. A sequence that begins with the same tokens holds the very same blocks
+ * (`admit`, `adopt`); nothing is copied, and nobody writes them again.
  */
 export class BlockManager {
   readonly #pool: BlockPool;
   readonly #tables = new Map<string, Table>();
+  readonly #prefixSecret: Uint8Array | undefined;
 
-  constructor(pool: BlockPool | number) {
+  /** @param prefixSecret random bytes that key the prefix cache's hashes; without them there is no prefix cache */
+  constructor(pool: BlockPool | number, prefixSecret?: Uint8Array) {
     this.#pool = typeof pool === "number" ? new BlockPool(pool) : pool;
+    this.#prefixSecret = prefixSecret;
   }
 
+  /** Blocks that can be handed out, those included that only the prefix cache holds. */
   get numFreeBlocks(): number {
     return this.#pool.numFreeBlocks;
   }
@@ -30,7 +45,7 @@ export class BlockManager {
     return this.#pool.numAllocatableBlocks;
   }
 
-  /** Share of the allocatable blocks that is held, 0…1. */
+  /** Share of the allocatable blocks that sequences hold, 0…1. */
   get usage(): number {
     return 1 - this.numFreeBlocks / this.numAllocatableBlocks;
   }
@@ -45,6 +60,54 @@ export class BlockManager {
   }
 
   /**
+   * Names for the blocks of a sequence, to be handed to `admit` or `open`; undefined without a prefix cache.
+   * @param tokenIds known tokens, a live view that only grows
+   * @param salt sequences of different salts share no block
+   */
+  hashChain(tokenIds: readonly number[], salt = ""): HashChain | undefined {
+    return this.#prefixSecret && new HashChain(tokenIds, this.#prefixSecret, salt);
+  }
+
+  /**
+   * Makes a table with slots for `numTokens` tokens: cached blocks first, as in `adopt`, for at most all tokens but the last.
+   * False, and nothing changed, where fewer than `numSpareBlocks` free blocks would be left, and where another table is
+   * about to compute the first block that is not cached: then waiting for it saves the work.
+   */
+  admit(seqId: string, chain: HashChain | undefined, numTokens: number, numSpareBlocks: number): boolean {
+    const cached = this.#findCached(chain, 0, numTokens - 1);
+    const numRevived = cached.filter((block) => this.#pool.refCount(block) === 0).length;
+    const numTaken = numBlocksFor(numTokens) - cached.length + numRevived;
+    if (numTaken + numSpareBlocks > this.numFreeBlocks || this.#isUnderWay(chain, cached.length)) return false;
+    this.open(seqId, chain);
+    this.adopt(seqId, numTokens - 1);
+    return this.ensure(seqId, numTokens);
+  }
+
+  /** Makes an empty table whose blocks others may find, by the names of `chain`. */
+  open(seqId: string, chain: HashChain | undefined): void {
+    invariant(!this.#tables.has(seqId), () => `sequence ${seqId} has a block table already`);
+    this.#tables.set(seqId, { blocks: [], numComputedTokens: 0, chain, numPublished: 0, distrusted: false });
+  }
+
+  /**
+   * Appends cached blocks that hold the K/V of the sequence's next tokens, of the first `maxTokens` at most, which so are
+   * computed. Does nothing where the table has slots beyond its computed tokens.
+   */
+  adopt(seqId: string, maxTokens: number): void {
+    const table = this.#table(seqId);
+    const { blocks, chain, numComputedTokens } = table;
+    if (numComputedTokens < blocks.length * BLOCK_SIZE) return;
+    // Tokens of its own blocks may have become known since the last commit.
+    this.#publish(table);
+    const found = this.#findCached(chain, blocks.length, maxTokens);
+    if (found.length === 0) return;
+    for (const block of found) this.#pool.retain(block);
+    blocks.push(...found);
+    table.numComputedTokens = blocks.length * BLOCK_SIZE;
+    table.numPublished = blocks.length;
+  }
+
+  /**
    * Grows the table, made on first use, until it has slots for `numTokens` (computed tokens, tokens of this step and
    * lookahead). All or nothing: false, and nothing changed, when the pool lacks blocks.
    */
@@ -52,8 +115,8 @@ export class BlockManager {
     const table = this.#tables.get(seqId);
     const numMissing = numBlocksFor(numTokens) - (table?.blocks.length ?? 0);
     if (numMissing > this.numFreeBlocks) return false;
-    const blocks = table?.blocks ?? [];
-    if (table === undefined) this.#tables.set(seqId, { blocks, numComputedTokens: 0 });
+    if (table === undefined) this.open(seqId, undefined);
+    const { blocks } = this.#table(seqId);
     for (let i = 0; i < numMissing; i++) {
       const block = this.#pool.allocate();
       invariant(block !== undefined, "the pool gave fewer blocks than it counted as free");
@@ -83,7 +146,10 @@ export class BlockManager {
     return this.#table(seqId).numComputedTokens;
   }
 
-  /** The first `numComputedTokens` slots hold final K/V. Never fewer than before: final K/V is only lost by `free`. */
+  /**
+   * The first `numComputedTokens` slots hold final K/V: full blocks of them can be found by others. Never fewer than before: final
+   * K/V is only lost by `free`.
+   */
   commit(seqId: string, numComputedTokens: number): void {
     const table = this.#table(seqId);
     invariant(
@@ -92,6 +158,14 @@ export class BlockManager {
         `${seqId}: commit of ${numComputedTokens} tokens after ${table.numComputedTokens}, ${this.numSlots(seqId)} slots`,
     );
     table.numComputedTokens = numComputedTokens;
+    this.#publish(table);
+  }
+
+  /** The table's K/V is not to be trusted: from now on nobody finds it. Sequences that hold it already keep it. */
+  distrust(seqId: string): void {
+    const table = this.#table(seqId);
+    for (const block of table.blocks) this.#pool.unpublish(block);
+    table.distrusted = true;
   }
 
   /** Gives back the blocks beyond what `numTokens` slots need: the rollback of lookahead slots. */
@@ -104,13 +178,19 @@ export class BlockManager {
     for (const block of blocks.splice(numBlocksFor(numTokens)).reverse()) this.#pool.free(block);
   }
 
-  /** Gives back the whole table. */
+  /** Gives back the whole table. Blocks that can be found stay in the cache, the first of them for longest. */
   free(seqId: string): void {
-    for (const block of this.#table(seqId).blocks.reverse()) this.#pool.free(block);
+    const table = this.#table(seqId);
+    // Tokens may have become known since the last commit.
+    this.#publish(table);
+    for (const block of table.blocks.reverse()) this.#pool.free(block);
     this.#tables.delete(seqId);
   }
 
-  /** @throws InvariantError naming what is broken: the pool, a reference count, or a table shorter than its tokens. */
+  /**
+   * @throws InvariantError naming what is broken: the pool, a reference count, a table shorter than its tokens, or a block that
+   *   tables share which is not full of the same tokens' final K/V.
+   */
   checkIntegrity(): void {
     this.#pool.checkIntegrity();
     const numHolders = new Map<BlockId, number>();
@@ -127,6 +207,22 @@ export class BlockManager {
       const [counted, held] = [this.#pool.refCount(block), numHolders.get(block) ?? 0];
       invariant(counted === held, () => `block ${block}: reference count ${counted}, but ${held} tables hold it`);
     }
+    this.#checkShared();
+  }
+
+  /** A block in several tables is full of final K/V of the same tokens, under the same salt. */
+  #checkShared(): void {
+    const contents = new Map<BlockId, string>();
+    for (const table of this.#tables.values()) {
+      for (const [index, block] of table.blocks.entries()) {
+        if (this.#pool.refCount(block) === 1) continue;
+        const content = contentOf(table, index);
+        invariant(content !== undefined, () => `block ${block} is shared, but not final in each of its tables`);
+        const other = contents.get(block) ?? content;
+        invariant(other === content, () => `block ${block} is shared by sequences that begin differently`);
+        contents.set(block, content);
+      }
+    }
   }
 
   #table(seqId: string): Table {
@@ -134,4 +230,45 @@ export class BlockManager {
     invariant(table !== undefined, () => `sequence ${seqId} has no block table`);
     return table;
   }
+
+  /** Cached blocks from `index` on, without a gap, whose tokens are among the first `maxTokens`. */
+  #findCached(chain: HashChain | undefined, index: number, maxTokens: number): BlockId[] {
+    const found: BlockId[] = [];
+    for (let i = index; (i + 1) * BLOCK_SIZE <= maxTokens; i++) {
+      const hash = chain?.at(i);
+      const block = hash && this.#pool.find(hash);
+      if (block === undefined) break;
+      found.push(block);
+    }
+    return found;
+  }
+
+  /** Whether a table has slots, but no final K/V yet, for the content that block `index` is to have. */
+  #isUnderWay(chain: HashChain | undefined, index: number): boolean {
+    const hash = chain?.at(index);
+    if (hash === undefined) return false;
+    return [...this.#tables.values()].some(
+      ({ blocks, numComputedTokens, chain: other, distrusted }) =>
+        index < blocks.length &&
+        (index + 1) * BLOCK_SIZE > numComputedTokens &&
+        !distrusted &&
+        other?.at(index) === hash,
+    );
+  }
+
+  /** Lets others find the full blocks of final K/V whose tokens are known. */
+  #publish(table: Table): void {
+    const { blocks, chain, numComputedTokens, distrusted } = table;
+    if (chain === undefined || distrusted) return;
+    const numFull = Math.floor(Math.min(numComputedTokens, chain.tokenIds.length) / BLOCK_SIZE);
+    for (; table.numPublished < numFull; table.numPublished++) {
+      const [block, hash] = [blocks[table.numPublished], chain.at(table.numPublished)];
+      if (block !== undefined && hash !== undefined) this.#pool.publish(block, hash);
+    }
+  }
+}
+
+/** What block `index` of the table holds; undefined unless that is final and has a name. */
+function contentOf({ chain, numComputedTokens }: Table, index: number): string | undefined {
+  return (index + 1) * BLOCK_SIZE <= numComputedTokens ? chain?.at(index) : undefined;
 }

@@ -45,7 +45,9 @@ export interface SchedulerOutput {
   readonly limits: TreeLimits;
   /** Draft nodes that may be added in all; numTokens + numLookaheadNodes ≤ the token budget. */
   readonly numLookaheadNodes: number;
-  /** Sequences that lost their blocks while this step was planned; they are computed again from the start. */
+  /** Sequences that came into the batch for the first time; numCachedTokens says what of them was computed before. */
+  readonly admitted: readonly Sequence[];
+  /** Sequences that lost their blocks while this step was planned; they are computed again, but for what the prefix cache keeps of them. */
   readonly preemptedIds: readonly string[];
 }
 

@@ -1,7 +1,7 @@
 import type { BlockManager } from "../kvcache/block-manager.ts";
 import { BLOCK_SIZE, numBlocksFor } from "../kvcache/ids.ts";
 import { invariant } from "../kvcache/invariant.ts";
-import { SchedulerError } from "./errors.ts";
+import { refuseUnservable } from "./errors.ts";
 import { checkSchedulerIntegrity } from "./integrity.ts";
 import type {
   ChooseLimits,
@@ -100,16 +100,11 @@ export class Scheduler {
    */
   add(request: SequenceRequest): Sequence {
     const { maxSequenceLen } = this;
-    const sequence = new SequenceState(request, this.#numArrivals, maxSequenceLen);
-    const { id, numTokens } = sequence;
-    const refuse = (code: SchedulerError["code"], message: string): SchedulerError =>
-      new SchedulerError(code, message, { numTokens, maxSequenceLen });
-    if (this.#sequences.has(id)) throw refuse("duplicate_id", `a sequence with id ${id} is in flight`);
-    if (sequence.numPromptTokens === 0) throw refuse("empty_prompt", "the prompt has no tokens");
-    if (numTokens >= maxSequenceLen) {
-      const message = `${numTokens} tokens leave no room to generate: a sequence holds at most ${maxSequenceLen}, prompt and output together`;
-      throw refuse("context_length_exceeded", message);
-    }
+    const sequence = new SequenceState(request, this.#numArrivals, maxSequenceLen, (tokenIds) =>
+      this.#blocks.hashChain(tokenIds, request.cacheSalt),
+    );
+    const { id } = sequence;
+    refuseUnservable(sequence, maxSequenceLen, this.#sequences.has(id));
     invariant(sequence.maxDraftDepth >= 0, () => `${id}: nothing to generate, maxTokens is ${request.maxTokens}`);
     this.#numArrivals++;
     this.#sequences.set(id, sequence);
@@ -130,6 +125,12 @@ export class Scheduler {
     return true;
   }
 
+  /** As `abort`, for a sequence whose K/V is not to be trusted: the prefix cache forgets it. */
+  fail(id: string): void {
+    if (this.#blocks.has(id)) this.#blocks.distrust(id);
+    this.abort(id);
+  }
+
   /**
    * Plans a step from what is known, with none in flight. Blocks go first to running sequences, then to newcomers; rows
    * and blocks that are left, to drafts.
@@ -138,7 +139,7 @@ export class Scheduler {
   schedule(choose: ChooseLimits = () => largestTrees(this.#options.maxTreeNodes)): SchedulerOutput {
     invariant(this.#inFlight.length === 0, "the step before has not been committed");
     const preemptedIds = this.#reserveKnownTokens();
-    if (preemptedIds.length === 0) this.#admit();
+    const admitted = preemptedIds.length === 0 ? this.#admit() : [];
     const { tokenBudget, maxTreeNodes } = this.#options;
     const rows = assignRows(this.#running, tokenBudget);
     const numTokens = sum(rows);
@@ -148,7 +149,7 @@ export class Scheduler {
     const limits = choose(plans.filter(({ needsSample }) => needsSample).length);
     invariant(limits.numLookaheadNodes < maxTreeNodes, "trees are larger than block tables may be");
     const sequences = reserveLookahead(plans, this.#blocks, { numRows: tokenBudget - numTokens, limits });
-    return this.#begin(sequences, limits, preemptedIds);
+    return this.#begin(sequences, limits, admitted, preemptedIds);
   }
 
   /**
@@ -170,7 +171,7 @@ export class Scheduler {
     const hasRoom =
       plans.length * (1 + limits.numLookaheadNodes) <= tokenBudget &&
       plans.every(({ sequence }) => reserveAhead(sequence, numAhead, limits, this.#blocks, this.maxSequenceLen));
-    return hasRoom ? this.#begin(plans, limits, []) : undefined;
+    return hasRoom ? this.#begin(plans, limits, [], []) : undefined;
   }
 
   /**
@@ -192,8 +193,8 @@ export class Scheduler {
         invariant(run !== undefined, () => `no result for ${sequence.id}`);
         const committed = appendRun(sequence, scheduled, run);
         sequences.push(committed);
+        this.#advance(sequence, sequence.numTokens - 1);
         if (committed.finishReason !== undefined) this.#finish(sequence, committed.finishReason);
-        else this.#advance(sequence, sequence.numTokens - 1);
       } else {
         this.#advance(sequence, scheduled.startPosition + scheduled.numTokens);
       }
@@ -238,7 +239,7 @@ export class Scheduler {
     return preemptedIds;
   }
 
-  /** Preemption by recompute: blocks and K/V are given up, tokens are kept. */
+  /** Preemption by recompute: blocks are given up, tokens are kept. What the prefix cache keeps until then is not computed again. */
   #preemptLatest(): string {
     const victim = this.#running.pop();
     invariant(victim !== undefined && this.#running.length > 0, "the oldest sequence alone does not fit in the cache");
@@ -250,34 +251,42 @@ export class Scheduler {
     return victim.id;
   }
 
-  /** Lets waiting sequences in, in order, while there are places, rows, and blocks for all their known tokens. */
-  #admit(): void {
+  /**
+   * Lets waiting sequences in, in order, while there are places, rows, and blocks for all their known tokens: new ones, and
+   * those that the prefix cache has. One block stays spare for every running sequence, lest a newcomer is preempted as soon as
+   * one of them grows. Returns those that had no place before.
+   */
+  #admit(): readonly Sequence[] {
     const { tokenBudget, maxNumSeqs } = this.#options;
+    const admitted: Sequence[] = [];
     let numRowsLeft = tokenBudget - sum(this.#running.map((sequence) => sequence.numPendingTokens));
     while (numRowsLeft > 0 && this.#running.length < maxNumSeqs) {
-      const next = this.#waiting[0];
-      if (next === undefined || !this.#hasRoomFor(next)) return;
+      const [next] = this.#waiting;
+      if (!next || !this.#blocks.admit(next.id, next.hashChain, next.numTokens, this.#running.length)) break;
       this.#waiting.shift();
-      this.#blocks.ensure(next.id, next.numTokens);
+      next.numComputedTokens = this.#blocks.numComputedTokens(next.id);
       next.status = "running";
       this.#running.push(next);
       numRowsLeft -= next.numPendingTokens;
+      if (next.numCachedTokens !== undefined) continue;
+      next.numCachedTokens = Math.min(next.numComputedTokens, next.numPromptTokens);
+      admitted.push(next);
     }
-  }
-
-  /** One block stays spare for every running sequence, lest a newcomer is preempted as soon as one of them grows. */
-  #hasRoomFor(next: SequenceState): boolean {
-    return numBlocksFor(next.numTokens) + this.#running.length <= this.#blocks.numFreeBlocks;
+    return admitted;
   }
 
   #begin(
     sequences: readonly ScheduledSequence[],
     limits: TreeLimits,
+    admitted: readonly Sequence[],
     preemptedIds: readonly string[],
   ): SchedulerOutput {
     const numTokens = sum(sequences.map((scheduled) => scheduled.numTokens));
     const numLookaheadNodes = sum(sequences.map((scheduled) => scheduled.numLookaheadNodes));
-    const output = { stepId: this.#numSteps++, sequences, numTokens, limits, numLookaheadNodes, preemptedIds };
+    const output = {
+      ...{ stepId: this.#numSteps++, sequences, numTokens, limits },
+      ...{ numLookaheadNodes, admitted, preemptedIds },
+    };
     this.#inFlight.push(output);
     return output;
   }

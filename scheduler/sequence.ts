@@ -1,3 +1,5 @@
+import type { HashChain } from "../kvcache/hash-chain.ts";
+
 /** What the scheduler needs to know of a sequence. */
 export interface SequenceRequest {
   /** Unique among the sequences in flight. */
@@ -9,6 +11,8 @@ export interface SequenceRequest {
   readonly maxTokens: number;
   /** Ids that end the sequence; the ending id itself is emitted last. */
   readonly stopTokenIds: readonly number[];
+  /** Sequences share cached K/V only with those of the same salt. */
+  readonly cacheSalt?: string;
 }
 
 /** waiting: never ran; preempted: ran, lost its blocks, waits to be computed again. */
@@ -31,6 +35,8 @@ export interface Sequence {
   readonly numOutputTokens: number;
   /** Tokens with final K/V. At most numTokens − 1: the root's is computed by the step that samples its successor. */
   readonly numComputedTokens: number;
+  /** Prompt tokens whose K/V was in the prefix cache when the sequence first came into the batch; undefined before. */
+  readonly numCachedTokens: number | undefined;
   /** Known tokens at which the sequence ends: prompt + maxTokens, or less where context or cache hold less. */
   readonly maxNumTokens: number;
   readonly maxTokens: number;
@@ -50,12 +56,23 @@ export class SequenceState implements Sequence {
   readonly maxNumTokens: number;
   readonly arrival: number;
   numComputedTokens = 0;
+  numCachedTokens: number | undefined = undefined;
   status: SequenceStatus = "waiting";
   finishReason: SequenceFinishReason | undefined = undefined;
+  /** Names its blocks for the prefix cache. */
+  readonly hashChain: HashChain | undefined;
   readonly #tokenIds: number[];
 
-  /** `maxSequenceLen`: tokens of prompt + output that model and cache can hold. */
-  constructor(request: SequenceRequest, arrival: number, maxSequenceLen: number) {
+  /**
+   * @param maxSequenceLen tokens of prompt + output that model and cache can hold
+   * @param chainOf the block manager's names for blocks of a live list of tokens
+   */
+  constructor(
+    request: SequenceRequest,
+    arrival: number,
+    maxSequenceLen: number,
+    chainOf: (tokenIds: readonly number[]) => HashChain | undefined,
+  ) {
     this.id = request.id;
     this.numPromptTokens = request.promptTokenIds.length;
     this.maxTokens = request.maxTokens;
@@ -63,6 +80,7 @@ export class SequenceState implements Sequence {
     this.maxNumTokens = Math.min(this.numPromptTokens + request.maxTokens, maxSequenceLen);
     this.arrival = arrival;
     this.#tokenIds = [...request.promptTokenIds, ...(request.outputTokenIds ?? [])];
+    this.hashChain = chainOf(this.#tokenIds);
   }
 
   get tokenIds(): readonly number[] {

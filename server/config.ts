@@ -27,6 +27,12 @@ function wholeNumber(min: number, max: number) {
   );
 }
 
+const SHARE_ERROR = "must be a number above 0, to 1";
+const share = z.preprocess(
+  (value) => (typeof value === "string" && /^\d(\.\d{1,6})?$/.test(value) ? Number(value) : value),
+  z.number({ error: SHARE_ERROR }).positive({ error: SHARE_ERROR }).max(1, { error: SHARE_ERROR }),
+);
+
 function oneOf<const T extends readonly [string, ...string[]]>(values: T) {
   return z.enum(values, { error: `must be one of ${values.join(", ")}` });
 }
@@ -131,6 +137,21 @@ export const configSchema = z.strictObject({
       description: "Blocks of the KV cache, 16 tokens each; one is reserved",
       defaultText: "enough for a full batch, within 1 GiB",
     }),
+  gpuMemory: wholeNumber(1, 4096).optional().register(settingInfos, {
+    group: "Memory and batching",
+    placeholder: "GIB",
+    description: "Memory of the GPU, which WebGPU does not tell; with it the KV cache may take what is left",
+    defaultText: "unknown; a software adapter has the machine's",
+  }),
+  gpuMemoryUtilization: share.default(ENGINE_DEFAULTS.gpuMemoryUtilization).register(settingInfos, {
+    group: "Memory and batching",
+    placeholder: "SHARE",
+    description: "Share of that memory that weights, KV cache and buffers may take together",
+  }),
+  prefixCache: oneOf(["on", "off"]).default("on").register(settingInfos, {
+    group: "Memory and batching",
+    description: "Keep the KV cache of earlier requests for those that begin alike, per API key. The text is the same",
+  }),
   maxNumSeqs: wholeNumber(1, 1024).default(ENGINE_DEFAULTS.maxNumSeqs).register(settingInfos, {
     group: "Memory and batching",
     placeholder: "N",
@@ -207,6 +228,9 @@ export function toEngineOptions(config: Config): EngineOptions {
     treeTopK: config.treeTopk,
     treeBudget: config.treeBudget,
     ...(config.tree === undefined ? {} : { tree: config.tree }),
+    gpuMemoryUtilization: config.gpuMemoryUtilization,
+    ...(config.gpuMemory === undefined ? {} : { gpuMemory: config.gpuMemory }),
+    prefixCache: config.prefixCache === "on",
     ...(maxModelLen === undefined ? {} : { maxModelLen }),
     ...(kvBlocks === undefined ? {} : { numKvBlocks: kvBlocks }),
   };

@@ -47,6 +47,11 @@ export class Metrics {
   readonly #stepSteps = this.#counter("engine_steps_total", "Engine steps.");
   readonly #promptTokens = this.#counter("prompt_tokens_total", "Prompt tokens of requests that were processed.");
   readonly #generationTokens = this.#counter("generation_tokens_total", "Tokens generated.");
+  readonly #prefixQueries = this.#counter(
+    "prefix_cache_queries_total",
+    "Prompt tokens that were looked up in the prefix cache.",
+  );
+  readonly #prefixHits = this.#counter("prefix_cache_hits_total", "Prompt tokens that the prefix cache had.");
   readonly #preemptions = this.#counter("num_preemptions_total", "Sequences preempted to free KV blocks.");
   readonly #cancellations = this.#counter("sse_cancellations_total", "Streams whose client left before the end.");
   readonly #success = this.#counter("request_success_total", "Finished sequences.", ["finished_reason"]);
@@ -154,6 +159,8 @@ export class Metrics {
   #onStep(stats: StepStats): void {
     this.#stepSteps.inc();
     this.#generationTokens.inc(stats.numEmittedTokens);
+    this.#prefixQueries.inc(stats.numPrefixQueryTokens);
+    this.#prefixHits.inc(stats.numPrefixHitTokens);
     this.#preemptions.inc(stats.numPreemptions);
     this.#iteration.observe(stats.numRows);
     this.#stepTimes.draft.observe(stats.draftMs / 1000);

@@ -4,7 +4,7 @@ import type { BatchSequence } from "../runner/batch.ts";
 import type { ModelRunner, SampledRows } from "../runner/model-runner.ts";
 import { DraftTables } from "./draft-tables.ts";
 import { type DraftTree, rootOnly } from "./draft-tree.ts";
-import type { ProposeRequest, Proposer } from "./proposer.ts";
+import type { Hints, ProposeRequest, Proposer } from "./proposer.ts";
 import { type Candidate, DynamicTreeBuilder } from "./tree-builder.ts";
 import { StaticTreeBuilder } from "./tree-shape.ts";
 
@@ -20,7 +20,7 @@ interface Drafting {
  * level, one pass a level for all sequences. When sampling, candidates are ranked with the very noise that the target
  * will draw with at their positions (drafter invariance, arXiv 2408.07978).
  *
- * Its paged cache holds the known tokens; draft nodes lie behind them and are forgotten with the step, so that it is
+ * Its paged cache, which has a prefix cache like the target's, holds the known tokens; draft nodes lie behind them and are forgotten with the step, so that it is
  * rolled back whatever the target accepted, and accepted tokens are computed with the next step's.
  */
 export class DraftModelProposer implements Proposer {
@@ -35,8 +35,8 @@ export class DraftModelProposer implements Proposer {
     this.tables = new DraftTables(blocks);
   }
 
-  begin(id: string): void {
-    this.tables.begin(id);
+  begin(id: string, tokenIds: readonly number[], { cacheSalt }: Hints = {}): void {
+    this.tables.begin(id, tokenIds, cacheSalt);
   }
 
   /** Does nothing: the next request's tokens say it all. */
@@ -68,6 +68,7 @@ export class DraftModelProposer implements Proposer {
     const batch: BatchSequence[] = [];
     const computed: (() => void)[] = [];
     let numRowsLeft = this.runner.options.maxRows;
+    for (const { id, tokenIds } of requests) this.tables.adopt(id, tokenIds.length - 1);
     const pending = requests.map((request) => ({ request, numPending: this.#numPending(request) }));
     // Those with few pending tokens first: a long prompt takes what is left, and goes on in the next step.
     for (const { request, numPending } of pending.sort((a, b) => a.numPending - b.numPending)) {

@@ -16,10 +16,17 @@ export class DraftTables {
     this.blocks = blocks;
   }
 
-  begin(id: string): void {
+  /** @param tokenIds names what the table's blocks hold, for the prefix cache; may be a live view */
+  begin(id: string, tokenIds: readonly number[], cacheSalt?: string): void {
     const table = `${id}#${this.#numTables++}`;
     this.#tables.set(id, table);
-    this.blocks.ensure(table, 0);
+    this.blocks.open(table, this.blocks.hashChain(tokenIds, cacheSalt));
+  }
+
+  /** Takes what the prefix cache has of the sequence's next tokens, of the first `maxTokens` at most. */
+  adopt(id: string, maxTokens: number): void {
+    const table = this.#tables.get(id);
+    if (table !== undefined) this.blocks.adopt(table, maxTokens);
   }
 
   end(id: string): void {

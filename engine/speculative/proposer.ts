@@ -6,7 +6,7 @@ import type { TreeShape } from "./tree-shape.ts";
 export interface Hints {
   /** What the output may be for the most part, as token ids. */
   readonly prediction?: readonly number[];
-  /** Texts are drafted from only by requests of the same salt. */
+  /** What is kept of a sequence is used for sequences of the same salt alone. */
   readonly cacheSalt?: string;
 }
 
@@ -37,8 +37,8 @@ export interface ProposeRequest {
  * - `end` may come at any time, also while `propose` is pending. Afterwards the id is unknown, and may begin again with
  *   other tokens. For an unknown id, `propose` gives the root alone, and `observe` and `end` do nothing.
  *
- * What it may rely on: `begin` comes first, with the whole prompt; tokens never change, they only grow, by what
- * `observe` tells; a sequence that is preempted begins no second time; calls of `propose` do not overlap.
+ * What it may rely on: `begin` comes first, with the whole prompt, in a list that may be a live view; tokens never change, they
+ * only grow, by what `observe` tells; a sequence that is preempted begins no second time; calls of `propose` do not overlap.
  */
 export interface Proposer {
   readonly name: string;

@@ -8,9 +8,15 @@ export const MATRIX_SPLIT_UNIT = 128;
 /** 8 subgroups of 32 threads; a family is a matrix family only where subgroups are so large. */
 const WORKGROUP_SIZE = 256;
 
+/**
+ * Workgroups that keep a GPU busy. Large tiles load keys and values less often, but a pass that does not fill the device with them is
+ * done sooner by more workgroups with fewer rows each, and so fewer sequences and paths.
+ */
+const BUSY_GROUPS = 128;
+
 type TileRows = NonNullable<MatrixTile["tileRows"]>;
 
-/** The parts of attention by subgroup matrices (wgsl/attention_matrix.wgsl), in tiles as tall as the pass makes worthwhile. */
+/** The parts of attention by subgroup matrices (wgsl/attention_matrix.wgsl), in tiles as large as the pass makes worthwhile. */
 export async function matrixOp(
   context: OpContext,
   kernel: MatrixTile,
@@ -20,6 +26,7 @@ export async function matrixOp(
   immediates: (size: PassSize) => readonly number[],
 ): Promise<Op> {
   const { numHeads, numKvHeads, headDim } = tensors;
+  const group = numHeads / numKvHeads;
   // Workgroup memory holds 32 rows of at most 128 dimensions.
   const heights: readonly TileRows[] = headDim > 128 ? [16] : kernel.tileRows ? [kernel.tileRows] : [16, 32];
   const kernels = await Promise.all(
@@ -30,10 +37,13 @@ export async function matrixOp(
   );
   const words = new Uint32Array(spec.numImmediates);
   return (pass, size) => {
-    const numItems = size.numRows * (numHeads / numKvHeads);
-    const tile = kernels.find(({ rows }) => numItems <= rows) ?? kernels.at(-1);
+    const numItems = size.numRows * group;
+    const share = Math.ceil((numItems * numKvHeads * size.numSplits) / BUSY_GROUPS);
+    const wanted = kernel.tileRows ?? Math.max(Math.min(group, 16), share);
+    const tile = kernels.find(({ rows }) => wanted <= rows) ?? kernels.at(-1);
+    if (tile === undefined) return;
     words.set(immediates(size));
-    tile?.kernel.dispatch(pass, [Math.ceil(numItems / tile.rows), numKvHeads, size.numSplits], words);
+    tile.kernel.dispatch(pass, [Math.ceil(numItems / Math.min(wanted, tile.rows)), numKvHeads, size.numSplits], words);
   };
 }
 
@@ -44,6 +54,7 @@ function tileSpec(spec: KernelSpec, { treeBuffers }: AttentionTensors, rows: Til
       ...spec.shader,
       treeBuffers ? "attention_keys_matrix_tree" : "attention_keys_matrix",
       "attention_matrix_entries",
+      "attention_matrix_operands",
       "attention_matrix",
     ],
     constants: { ...spec.constants, ROWS: rows, WORKGROUP_SIZE },

@@ -21,8 +21,3 @@ fn v_vector(place: u32, vector: u32) -> vec4u {
 fn k_matrix(place: u32, block: u32) -> Right {
   return subgroupMatrixLoad<Right, col_major>(&k_cache, place / 2u + 2u * block, KEY_STRIDE);
 }
-
-/** Dimensions 16 · block … of 16 values, a row each. */
-fn v_matrix(place: u32, block: u32) -> Right {
-  return subgroupMatrixLoad<Right, row_major>(&v_cache, place / 2u + 2u * block, KEY_STRIDE);
-}

@@ -31,14 +31,3 @@ fn k_matrix(place: u32, block: u32) -> Right {
   }
   return keys;
 }
-
-fn v_matrix(place: u32, block: u32) -> Right {
-  let at = (place & ~IN_TREE) / 2u + 2u * block;
-  var values = Right();
-  if (place >= IN_TREE) {
-    values = subgroupMatrixLoad<Right, row_major>(&v_tree, at, KEY_STRIDE);
-  } else {
-    values = subgroupMatrixLoad<Right, row_major>(&v_cache, at, KEY_STRIDE);
-  }
-  return values;
-}

@@ -1,12 +1,11 @@
 // As attention_portable, with subgroup matrices (f16 × f16 → f32, 16 × 16 × 16). One workgroup of 8 subgroups a (tile, KV head,
-// split): a tile is ROWS (16 or 32) consecutive items, item = row · GROUP + head in the KV head's group, so that all rows of a tree
-// and all heads of a group use each key and value that is loaded. Positions are done in segments of SEGMENT, from fresh state each:
+// split): a tile is at most ROWS (16 or 32) consecutive items, item = row · GROUP + head in the KV head's group, as many as the grid
+// leaves to each, so that rows of a tree and heads of a group use each key and value that is loaded. Positions are done in segments of SEGMENT, from fresh state each:
 //   S = Q Kᵀ   a subgroup has 16 positions; dimensions ascending, 16 at a time
 //   P = f16(exp(scale · S + bias − max)), 0 for keys that a row does not have; total = Σ P, sixteen lanes a row
 //   O = P V    a subgroup has 16 dimensions and one of PARTS ranges of the positions, ascending, 16 at a time; parts are then added
-// and folded in ascending order as attention_merge folds splits. Keys and values go from storage straight into matrices where 16
-// positions lie one after another; others (paths of trees, a row's last ones) through workgroup memory. attention_matrix_entries
-// says which keys are for which rows: entry by entry, rows that an entry is not for are zeros in Q and in P.
+// and folded in ascending order as attention_merge folds splits. attention_matrix_entries says which keys are for which rows: products
+// go entry by entry, and rows that an entry is not for are zeros in Q and P. attention_matrix_operands brings keys and values.
 //
 // Why a row's bits depend on its own keys alone. (1) An element of a matrix product depends on its row and its column only. (2) A
 // row's keys stand in their places by position, wherever they lie: segment ⌊position / SEGMENT⌋, column position mod SEGMENT. (3) In
@@ -19,41 +18,20 @@
 // Matrices have names: drivers keep an array that a loop indexes in memory. Reference: reference/attention.ts
 @group(0) @binding(5) var<storage, read> q: array<io_quad>;
 
-const STEPS = HEAD_DIM / 16u;
-/** Ranges of a segment's positions that are summed apart, so that small heads have work for more subgroups. */
-const PARTS = max(1u, select(0u, 8u, STEPS == 1u) + select(0u, 4u, STEPS == 2u) + select(0u, 2u, STEPS == 3u || STEPS == 4u));
-const PART_TILES = 8u / PARTS;
-
-/** Rows of `scores` (f32), and of their halves (vectors): a little longer than they must be, or rows would meet in one bank. */
+/** From row to row in `scores`: a little more than there is, or rows would meet in one bank. */
 const SCORE_STRIDE = SEGMENT + 4u;
-const WEIGHT_STRIDE = SEGMENT / 8u + 1u;
 const OUTPUT_STRIDE = PARTS * HEAD_DIM + 4u;
-/** Queries, and after them what is on the left of the product under way: queries or weights of an entry. */
-const LEFT = ROWS * STAGE_STRIDE;
 /** Threads that read a row's list. */
 const LIST_THREADS = WORKGROUP_SIZE / ROWS;
 /** Quads of the output that a thread owns: t, t + WORKGROUP_SIZE, … */
 const OWN_QUADS = (ROWS * QUADS + WORKGROUP_SIZE - 1u) / WORKGROUP_SIZE;
 
-var<workgroup> halves: array<vec4u, LEFT + ROWS * max(STAGE_STRIDE, WEIGHT_STRIDE)>;
 /** Scores [ROWS, SEGMENT], then outputs [ROWS, PARTS, HEAD_DIM]. */
 var<workgroup> scores: array<f32, ROWS * max(SCORE_STRIDE, OUTPUT_STRIDE)>;
-/** Keys or values that do not lie as matrices want them. */
-var<workgroup> staged: array<vec4u, STAGED_KEYS * STAGE_STRIDE>;
 /** (keep, add) of each row's fold; at the end its maximum and total. */
 var<workgroup> factors: array<vec2f, ROWS>;
 /** Tree keys of a segment that each row's list names. */
 var<workgroup> named: array<atomic<u32>, ROWS * 4u>;
-
-alias Left = subgroup_matrix_left<f16, 16, 16>;
-alias Right = subgroup_matrix_right<f16, 16, 16>;
-alias Result = subgroup_matrix_result<f32, 16, 16>;
-
-/** Of a key tile 8 · 16 dimensions; of a segment's values 16 dimensions of 8 tiles. All are on their way at once. */
-struct Matrices { m0: Right, m1: Right, m2: Right, m3: Right, m4: Right, m5: Right, m6: Right, m7: Right }
-
-/** What a thread fetches of STAGED_KEYS keys. */
-struct Fetched { a: vec4u, b: vec4u }
 
 /** A row's state, (max, total), and the lane's 8 weights of the segment. */
 struct Weighed { state: vec2f, weights: vec4u }
@@ -61,19 +39,20 @@ struct Weighed { state: vec2f, weights: vec4u }
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn main(
   @builtin(workgroup_id) group: vec3u,
+  @builtin(num_workgroups) num_groups: vec3u,
   @builtin(subgroup_id) warp: u32,
   @builtin(subgroup_invocation_id) lane: u32,
 ) {
   let t = warp * SUBGROUP + lane;
-  let tile = Tile(group.x * ROWS, min(ROWS, params.num_rows * GROUP - group.x * ROWS), group.y, group.z);
+  let num_items = params.num_rows * GROUP;
+  let tile_items = (num_items + num_groups.x - 1u) / num_groups.x;
+  let tile = Tile(group.x * tile_items, min(tile_items, num_items - group.x * tile_items), group.y, group.z);
   let info = own_info(tile, lane);
   load_queries(tile, t);
   let plan = plan_tile(tile, info, t);
   var num_entries = 1u;
   if (plan.simple == 0u) { num_entries = find_entries(tile, info, t); }
 
-  let part = warp / STEPS;
-  let block = warp % STEPS;
   let split_start = tile.split * params.split_size;
   let num_cached = (max(plan.last, split_start) - split_start + SEGMENT - 1u) / SEGMENT;
   let num_segments = num_cached + (plan.tree_end + SEGMENT - 1u) / SEGMENT;
@@ -86,108 +65,20 @@ fn main(
 
   for (var s = 0u; s < num_segments; s++) {
     let in_tree = s >= num_cached;
-    let start = select(split_start + s * SEGMENT, (s - num_cached) * SEGMENT, in_tree);
-    var near = Result();
-    var far = Result();
-    var values = no_matrices();
-    for (var e = 0u; e < num_entries; e++) {
-      let entry = entry_at(plan, e);
-      let span = span_of(plan, entry, start, in_tree);
-      if (span.end <= span.first) { continue; }
-      let places = tile_places(tile, entry, span, start, lane);
-      let own = start + 16u * warp;
-      let direct = own >= span.first && own < span.k_direct;
-      let place = subgroupShuffle(places, warp);
-      let keys = load_keys(place, 0u, direct);
-      if (e == 0u) { values = load_values(places, span, start, part, block); }
-      if (plan.simple == 0u) {
-        fill_queries(entry.mask, t);
-        workgroupBarrier();
-      }
-      let left = select(LEFT, 0u, plan.simple == 1u);
-      if (direct) {
-        near = product(left, STAGE_STRIDE, keys, min(STEPS, 8u), near);
-        if (ROWS == 32u) { far = product(left + 16u * STAGE_STRIDE, STAGE_STRIDE, keys, min(STEPS, 8u), far); }
-        if (STEPS > 8u) { near = product(left + 16u, STAGE_STRIDE, load_keys(place, 8u, true), max(STEPS, 8u) - 8u, near); }
-      }
-      for (var first = max(span.first, span.k_direct); first < span.end; first += STAGED_KEYS) {
-        stage(fetch_keys(tile, entry, span, first, t), t);
-        workgroupBarrier();
-        if (own >= first && own < min(span.end, first + STAGED_KEYS)) {
-          let at = (own - first) * STAGE_STRIDE;
-          for (var step = 0u; step < STEPS; step++) {
-            let key = subgroupMatrixLoad<Right, col_major>(&staged, at + 2u * step, STAGE_STRIDE);
-            near = multiply(left + 2u * step, STAGE_STRIDE, key, near);
-            if (ROWS == 32u) { far = multiply(left + 16u * STAGE_STRIDE + 2u * step, STAGE_STRIDE, key, far); }
-          }
-        }
-        workgroupBarrier();
-      }
-      // Nobody reads what is staged until the weights are there: the values that end a simple tile can be on their way now.
-      let first_staged = max(span.first, span.v_direct);
-      if (plan.simple == 1u && first_staged < span.end) { stage(fetch_values(tile, entry, span, first_staged, t), t); }
-    }
-    subgroupMatrixStore<row_major>(&scores, 16u * warp, near, SCORE_STRIDE);
-    if (ROWS == 32u) { subgroupMatrixStore<row_major>(&scores, 16u * SCORE_STRIDE + 16u * warp, far, SCORE_STRIDE); }
-    if (TREE_BUFFERS == 1 && t < 4u * ROWS) { atomicStore(&named[t], 0u); }
-    workgroupBarrier();
+    let segment = Segment(select(split_start + s * SEGMENT, (s - num_cached) * SEGMENT, in_tree), in_tree);
+    score(tile, plan, num_entries, segment, warp, t);
     if (in_tree) {
-      read_lists(tile, start, t);
+      read_lists(tile, segment.start, t);
       workgroupBarrier();
     }
-    let near_weights = weigh(tile, start, in_tree, t / 16u, t % 16u, near_row);
-    near_row = near_weights.state;
-    var far_weights = near_weights;
+    let near = weigh(tile, segment, t / 16u, t % 16u, near_row);
+    near_row = near.state;
+    var far = near;
     if (ROWS == 32u) {
-      far_weights = weigh(tile, start, in_tree, 16u + t / 16u, t % 16u, far_row);
-      far_row = far_weights.state;
+      far = weigh(tile, segment, 16u + t / 16u, t % 16u, far_row);
+      far_row = far.state;
     }
-
-    near = Result();
-    far = Result();
-    for (var e = 0u; e < num_entries; e++) {
-      let entry = entry_at(plan, e);
-      let span = span_of(plan, entry, start, in_tree);
-      if (span.end <= span.first) { continue; }
-      let places = tile_places(tile, entry, span, start, lane);
-      if (e > 0u) { values = load_values(places, span, start, part, block); }
-      fill_weights(entry.mask, near_weights.weights, far_weights.weights, t);
-      var first = max(span.first, span.v_direct);
-      if (plan.simple == 0u && first < span.end) { stage(fetch_values(tile, entry, span, first, t), t); }
-      workgroupBarrier();
-      let left = LEFT + part * PART_TILES * 2u;
-      near = product(left, WEIGHT_STRIDE, values, PART_TILES, near);
-      if (ROWS == 32u) { far = product(left + 16u * WEIGHT_STRIDE, WEIGHT_STRIDE, values, PART_TILES, far); }
-      if (STEPS > 8u) { far = product(left, WEIGHT_STRIDE, load_values(places, span, start, part, block + 8u), PART_TILES, far); }
-      while (first < span.end) {
-        for (var at = first; at < min(span.end, first + STAGED_KEYS); at += 16u) {
-          let column = (at - start) / 16u;
-          if (column / PART_TILES == part) {
-            let slot = (at - first) * STAGE_STRIDE;
-            let value = subgroupMatrixLoad<Right, row_major>(&staged, slot + 2u * block, STAGE_STRIDE);
-            near = multiply(LEFT + 2u * column, WEIGHT_STRIDE, value, near);
-            if (ROWS == 32u) { far = multiply(LEFT + 16u * WEIGHT_STRIDE + 2u * column, WEIGHT_STRIDE, value, far); }
-            if (STEPS > 8u + block) {
-              let more = subgroupMatrixLoad<Right, row_major>(&staged, slot + 2u * block + 16u, STAGE_STRIDE);
-              far = multiply(LEFT + 2u * column, WEIGHT_STRIDE, more, far);
-            }
-          }
-        }
-        first += STAGED_KEYS;
-        if (first < span.end) {
-          workgroupBarrier();
-          stage(fetch_values(tile, entry, span, first, t), t);
-          workgroupBarrier();
-        }
-      }
-    }
-    if (part < PARTS) {
-      let at = part * HEAD_DIM + 16u * block;
-      subgroupMatrixStore<row_major>(&scores, at, near, OUTPUT_STRIDE);
-      if (ROWS == 32u) { subgroupMatrixStore<row_major>(&scores, 16u * OUTPUT_STRIDE + at, far, OUTPUT_STRIDE); }
-      if (STEPS > 8u + block) { subgroupMatrixStore<row_major>(&scores, at + 128u, far, OUTPUT_STRIDE); }
-    }
-    workgroupBarrier();
+    add_up(tile, plan, num_entries, segment, near.weights, far.weights, warp, t);
     output_0 = folded(output_0, t);
     if (OWN_QUADS > 1u) { output_1 = folded(output_1, t + WORKGROUP_SIZE); }
     if (OWN_QUADS > 2u) { output_2 = folded(output_2, t + 2u * WORKGROUP_SIZE); }
@@ -206,134 +97,110 @@ fn main(
   if (OWN_QUADS > 3u) { write_output(tile, output_3, t + 3u * WORKGROUP_SIZE); }
 }
 
-fn load_queries(tile: Tile, t: u32) {
-  for (var e = t; e < ROWS * KEY_VECTORS; e += WORKGROUP_SIZE) {
-    let row = e / KEY_VECTORS;
-    var packed = vec4u();
-    if (row < tile.num_rows) {
-      let item = tile.first_item + row;
-      let at = io_index(item / GROUP, head_of(tile, item), Q_HEADS) * QUADS + 2u * (e % KEY_VECTORS);
-      packed = vec4u(halves_of(from_io(q[at])), halves_of(from_io(q[at + 1u])));
+/** Q Kᵀ of a segment, to `scores`. The values that come first are staged by the time that it ends. */
+fn score(tile: Tile, plan: Plan, num_entries: u32, segment: Segment, warp: u32, t: u32) {
+  let own = segment.start + 16u * warp;
+  let left = select(LEFT, 0u, plan.simple == 1u);
+  var near = Result();
+  var far = Result();
+  var values = Fetched(vec4u(), vec4u(), vec4u(), vec4u());
+  var staged_is_read = false;
+  for (var e = 0u; e < num_entries; e++) {
+    let entry = entry_at(plan, e);
+    let span = span_of(plan, entry, segment);
+    if (span.end <= span.first) { continue; }
+    find_places(tile, entry, span, segment, t);
+    if (plan.simple == 0u) { fill_queries(entry.mask, t); }
+    workgroupBarrier();
+    let direct = own >= span.first && own < span.k_direct;
+    let place = places[16u * warp];
+    let keys = load_keys(place, 0u, direct);
+    if (e == 0u) { values = fetch_values(first_round(span.first - segment.start), t); }
+    let staged_first = max(span.first, span.k_direct);
+    var round = first_round(staged_first - segment.start);
+    if (staged_first < span.end) {
+      stage(fetch_keys(round, t), t);
+      workgroupBarrier();
     }
-    halves[row * STAGE_STRIDE + e % KEY_VECTORS] = packed;
+    if (direct) {
+      near = product(left, STAGE_STRIDE, keys, min(STEPS, 8u), near);
+      if (ROWS == 32u) { far = product(left + 16u * STAGE_STRIDE, STAGE_STRIDE, keys, min(STEPS, 8u), far); }
+      if (STEPS > 8u) { near = product(left + 16u, STAGE_STRIDE, load_keys(place, 8u, true), max(STEPS, 8u) - 8u, near); }
+    }
+    while (staged_first < span.end && segment.start + round < span.end) {
+      if (own >= staged_first && own < span.end && first_round(16u * warp) == round) {
+        let at = (16u * warp - round) * STAGE_STRIDE;
+        for (var step = 0u; step < STEPS; step++) {
+          let key = subgroupMatrixLoad<Right, col_major>(&staged, at + 2u * step, STAGE_STRIDE);
+          near = multiply(left + 2u * step, STAGE_STRIDE, key, near);
+          if (ROWS == 32u) { far = multiply(left + 16u * STAGE_STRIDE + 2u * step, STAGE_STRIDE, key, far); }
+        }
+      }
+      staged_is_read = true;
+      round += STAGED_KEYS;
+      if (segment.start + round < span.end) {
+        workgroupBarrier();
+        stage(fetch_keys(round, t), t);
+        workgroupBarrier();
+      }
+    }
   }
+  subgroupMatrixStore<row_major>(&scores, 16u * warp, near, SCORE_STRIDE);
+  if (ROWS == 32u) { subgroupMatrixStore<row_major>(&scores, 16u * SCORE_STRIDE + 16u * warp, far, SCORE_STRIDE); }
+  if (TREE_BUFFERS == 1 && t < 4u * ROWS) { atomicStore(&named[t], 0u); }
+  if (staged_is_read) { workgroupBarrier(); }
+  stage(values, t);
+  workgroupBarrier();
 }
 
-fn halves_of(values: vec4f) -> vec2u {
-  let held = clamp(values, vec4f(-65504.0), vec4f(65504.0));
-  return vec2u(pack2x16float(held.xy), pack2x16float(held.zw));
-}
-
-/** Queries of the rows of `mask`, zeros for others, go to the left. */
-fn fill_queries(mask: u32, t: u32) {
-  for (var e = t; e < ROWS * KEY_VECTORS; e += WORKGROUP_SIZE) {
-    let at = e / KEY_VECTORS * STAGE_STRIDE + e % KEY_VECTORS;
-    halves[LEFT + at] = select(vec4u(), halves[at], has_bit(mask, e / KEY_VECTORS));
+/** P V of a segment, to `scores`: part by part. */
+fn add_up(
+  tile: Tile, plan: Plan, num_entries: u32, segment: Segment, near_weights: vec4u, far_weights: vec4u, warp: u32, t: u32,
+) {
+  let part = warp / STEPS;
+  let block = warp % STEPS;
+  var near = Result();
+  var far = Result();
+  for (var e = 0u; e < num_entries; e++) {
+    let entry = entry_at(plan, e);
+    let span = span_of(plan, entry, segment);
+    if (span.end <= span.first) { continue; }
+    if (plan.simple == 0u) { find_places(tile, entry, span, segment, t); }
+    fill_weights(entry.mask, near_weights, far_weights, t);
+    workgroupBarrier();
+    var round = first_round(span.first - segment.start);
+    if (e > 0u) {
+      stage(fetch_values(round, t), t);
+      workgroupBarrier();
+    }
+    while (segment.start + round < span.end) {
+      let next = round + STAGED_KEYS;
+      var values = Fetched(vec4u(), vec4u(), vec4u(), vec4u());
+      if (segment.start + next < span.end) { values = fetch_values(next, t); }
+      let own = max(round, part * PART_TILES * 16u);
+      if (part < PARTS && own < min(next, (part + 1u) * PART_TILES * 16u)) {
+        let at = (own - round) * STAGE_STRIDE + 2u * block;
+        let left = LEFT + own / 8u;
+        let right = staged_values(at);
+        near = product(left, WEIGHT_STRIDE, right, ROUND_TILES, near);
+        if (ROWS == 32u) { far = product(left + 16u * WEIGHT_STRIDE, WEIGHT_STRIDE, right, ROUND_TILES, far); }
+        if (STEPS > 8u + block) { far = product(left, WEIGHT_STRIDE, staged_values(at + 16u), ROUND_TILES, far); }
+      }
+      if (segment.start + next < span.end) {
+        workgroupBarrier();
+        stage(values, t);
+        workgroupBarrier();
+      }
+      round = next;
+    }
   }
-}
-
-/** The same of weights: the thread has 8 of row t / 16, and 8 of the row 16 further on. */
-fn fill_weights(mask: u32, near: vec4u, far: vec4u, t: u32) {
-  let row = t / 16u;
-  let at = LEFT + row * WEIGHT_STRIDE + t % 16u;
-  halves[at] = select(vec4u(), near, has_bit(mask, row));
-  if (ROWS == 32u) { halves[at + 16u * WEIGHT_STRIDE] = select(vec4u(), far, has_bit(mask, 16u + row)); }
-}
-
-/** Lane n's is the place of tile n % 8 of the segment, if that one is direct. */
-fn tile_places(tile: Tile, entry: Entry, span: Span, start: u32, lane: u32) -> u32 {
-  let at = start + 16u * (lane % 8u);
-  return place_of(tile, entry, span, select(span.first, at, at >= span.first && at < span.k_direct));
-}
-
-fn no_matrices() -> Matrices {
-  return Matrices(Right(), Right(), Right(), Right(), Right(), Right(), Right(), Right());
-}
-
-fn key_block(place: u32, block: u32) -> Right {
-  var keys = Right();
-  if (block < STEPS) { keys = k_matrix(place, block); }
-  return keys;
-}
-
-fn load_keys(place: u32, first: u32, exist: bool) -> Matrices {
-  var keys = no_matrices();
-  if (exist) {
-    keys = Matrices(
-      key_block(place, first), key_block(place, first + 1u), key_block(place, first + 2u), key_block(place, first + 3u),
-      key_block(place, first + 4u), key_block(place, first + 5u), key_block(place, first + 6u), key_block(place, first + 7u),
-    );
+  if (part < PARTS) {
+    let at = part * HEAD_DIM + 16u * block;
+    subgroupMatrixStore<row_major>(&scores, at, near, OUTPUT_STRIDE);
+    if (ROWS == 32u) { subgroupMatrixStore<row_major>(&scores, 16u * OUTPUT_STRIDE + at, far, OUTPUT_STRIDE); }
+    if (STEPS > 8u + block) { subgroupMatrixStore<row_major>(&scores, at + 128u, far, OUTPUT_STRIDE); }
   }
-  return keys;
-}
-
-/** Dimensions 16 · block … of the part's tile n, zeros where it is not direct. */
-fn value_block(places: u32, span: Span, start: u32, part: u32, block: u32, n: u32) -> Right {
-  let column = part * PART_TILES + n;
-  let at = start + 16u * column;
-  let place = subgroupShuffle(places, column % 8u);
-  var values = Right();
-  if (part < PARTS && block < STEPS && at >= span.first && at < span.v_direct) { values = v_matrix(place, block); }
-  return values;
-}
-
-fn load_values(places: u32, span: Span, start: u32, part: u32, block: u32) -> Matrices {
-  var values = no_matrices();
-  values.m0 = value_block(places, span, start, part, block, 0u);
-  if (PART_TILES > 1u) { values.m1 = value_block(places, span, start, part, block, 1u); }
-  if (PART_TILES > 2u) { values.m2 = value_block(places, span, start, part, block, 2u); }
-  if (PART_TILES > 3u) { values.m3 = value_block(places, span, start, part, block, 3u); }
-  if (PART_TILES > 4u) { values.m4 = value_block(places, span, start, part, block, 4u); }
-  if (PART_TILES > 5u) { values.m5 = value_block(places, span, start, part, block, 5u); }
-  if (PART_TILES > 6u) { values.m6 = value_block(places, span, start, part, block, 6u); }
-  if (PART_TILES > 7u) { values.m7 = value_block(places, span, start, part, block, 7u); }
-  return values;
-}
-
-/** sum + left · right, where the left one is 16 rows in `halves`. */
-fn multiply(left: u32, stride: u32, right: Right, sum: Result) -> Result {
-  return subgroupMatrixMultiplyAccumulate(subgroupMatrixLoad<Left, row_major>(&halves, left, stride), right, sum);
-}
-
-/** sum + left · right for the first `used` matrices, in order: 16 columns of the left for each. */
-fn product(left: u32, stride: u32, right: Matrices, used: u32, start: Result) -> Result {
-  var sum = start;
-  if (used > 0u) { sum = multiply(left, stride, right.m0, sum); }
-  if (used > 1u) { sum = multiply(left + 2u, stride, right.m1, sum); }
-  if (used > 2u) { sum = multiply(left + 4u, stride, right.m2, sum); }
-  if (used > 3u) { sum = multiply(left + 6u, stride, right.m3, sum); }
-  if (used > 4u) { sum = multiply(left + 8u, stride, right.m4, sum); }
-  if (used > 5u) { sum = multiply(left + 10u, stride, right.m5, sum); }
-  if (used > 6u) { sum = multiply(left + 12u, stride, right.m6, sum); }
-  if (used > 7u) { sum = multiply(left + 14u, stride, right.m7, sum); }
-  return sum;
-}
-
-/** The place of the key whose vector number `vector` of the STAGED_KEYS from `first` on is. */
-fn staged_place(tile: Tile, entry: Entry, span: Span, first: u32, vector: u32) -> u32 {
-  let at = first + vector / KEY_VECTORS;
-  if (vector >= STAGED_KEYS * KEY_VECTORS || at >= span.end) { return NO_KEY; }
-  return place_of(tile, entry, span, at);
-}
-
-fn fetch_keys(tile: Tile, entry: Entry, span: Span, first: u32, t: u32) -> Fetched {
-  let a = k_vector(staged_place(tile, entry, span, first, t), t % KEY_VECTORS);
-  if (STAGED_KEYS * KEY_VECTORS <= WORKGROUP_SIZE) { return Fetched(a, a); }
-  let next = t + WORKGROUP_SIZE;
-  return Fetched(a, k_vector(staged_place(tile, entry, span, first, next), next % KEY_VECTORS));
-}
-
-fn fetch_values(tile: Tile, entry: Entry, span: Span, first: u32, t: u32) -> Fetched {
-  let a = v_vector(staged_place(tile, entry, span, first, t), t % KEY_VECTORS);
-  if (STAGED_KEYS * KEY_VECTORS <= WORKGROUP_SIZE) { return Fetched(a, a); }
-  let next = t + WORKGROUP_SIZE;
-  return Fetched(a, v_vector(staged_place(tile, entry, span, first, next), next % KEY_VECTORS));
-}
-
-fn stage(fetched: Fetched, t: u32) {
-  if (t < STAGED_KEYS * KEY_VECTORS) { staged[t / KEY_VECTORS * STAGE_STRIDE + t % KEY_VECTORS] = fetched.a; }
-  let next = t + WORKGROUP_SIZE;
-  if (next < STAGED_KEYS * KEY_VECTORS) { staged[next / KEY_VECTORS * STAGE_STRIDE + next % KEY_VECTORS] = fetched.b; }
+  workgroupBarrier();
 }
 
 /** Marks the tree keys from `start` on that each row's list names, and completes their scores. */
@@ -352,18 +219,18 @@ fn read_lists(tile: Tile, start: u32, t: u32) {
 }
 
 /** Which of columns 8 · part … of the segment the row has, as bits. */
-fn own_columns(tile: Tile, start: u32, in_tree: bool, row: u32, part: u32) -> u32 {
-  if (in_tree) { return atomicLoad(&named[row * 4u + part / 4u]) >> (part % 4u * 8u); }
-  let first = start + 8u * part;
+fn own_columns(tile: Tile, segment: Segment, row: u32, part: u32) -> u32 {
+  if (segment.in_tree) { return atomicLoad(&named[row * 4u + part / 4u]) >> (part % 4u * 8u); }
+  let first = segment.start + 8u * part;
   let end = own_end(infos[row], tile.split);
   return below(min(8u, max(end, first) - first));
 }
 
 /** Scores of a segment become weights of its keys, and their sum goes into the row's state; sixteen lanes have a row. */
-fn weigh(tile: Tile, start: u32, in_tree: bool, row: u32, part: u32, state: vec2f) -> Weighed {
-  let columns = own_columns(tile, start, in_tree, row, part);
+fn weigh(tile: Tile, segment: Segment, row: u32, part: u32, state: vec2f) -> Weighed {
+  let columns = own_columns(tile, segment, row, part);
   let at = row * SCORE_STRIDE + 8u * part;
-  let scale = select(params.scale, 1.0, in_tree);
+  let scale = select(params.scale, 1.0, segment.in_tree);
   let has_a = (vec4u(columns) & vec4u(1u, 2u, 4u, 8u)) != vec4u();
   let has_b = (vec4u(columns) & vec4u(16u, 32u, 64u, 128u)) != vec4u();
   let raw_a = vec4f(scores[at], scores[at + 1u], scores[at + 2u], scores[at + 3u]) * scale;

@@ -1,18 +1,22 @@
 // Which keys a workgroup of attention_matrix multiplies for which of its rows. An entry is a range of positions, a set of rows and
 // their leader, the row whose keys they are: the keys of a row of the set are the first ones of its leader's.
-//   simple tiles: all rows have one table, and no path leaves the order of the table. One entry, led by the row with most keys
+//   simple tiles: one entry, led by the row with most keys, for all rows: either no path leaves the order of the table, or all
+//   rows are on the leader's
 //   others: rows of one table, one after another, are a run. A run that has paths has an entry for the tiles of 16 positions below
 //   its tree; each leader has one from there on. The leader of a row is the row of its run with most keys that it can have
 // Trees in buffers of their own (the operator) are no part of this: every entry is multiplied with its batch's tree as well.
 const SUBGROUP = 32u;
-/** Positions that are done at once, and 16-position tiles of them. */
+/** Positions that are done at once. */
 const SEGMENT = 128u;
 const GROUP = NUM_HEADS / NUM_KV_HEADS;
 /** 16-byte vectors of a key, from key to key in storage, and in workgroup memory, where they must not meet in one bank. */
 const KEY_VECTORS = HEAD_DIM / 8u;
 const KEY_STRIDE = select(NUM_KV_HEADS * KEY_VECTORS, KEY_VECTORS, HEAD_MAJOR == 1);
 const STAGE_STRIDE = KEY_VECTORS + 1u;
-const STAGED_KEYS = select(32u, 16u, HEAD_DIM > 128);
+/** Tiles that workgroup memory has room for at once, and vectors of them that a thread fetches, at most 4. */
+const STAGED_TILES = select(select(select(8u, 4u, HEAD_DIM > 64), 2u, HEAD_DIM > 128), 1u, HEAD_DIM > 192) / (ROWS / 16u);
+const STAGED_KEYS = 16u * STAGED_TILES;
+const LOADS = (STAGED_KEYS * KEY_VECTORS + WORKGROUP_SIZE - 1u) / WORKGROUP_SIZE;
 
 struct Tile { first_item: u32, num_rows: u32, kv_head: u32, split: u32 }
 
@@ -32,13 +36,14 @@ struct Plan {
   tree_end: u32, // tree keys (in buffers of their own) that rows name whose tree belongs to this split
 }
 
-/** What an entry has of a segment, or of a segment of its batch's tree. */
+/** SEGMENT positions from `start` on, or as many keys of a tree in buffers of its own. */
+struct Segment { start: u32, in_tree: bool }
+
+/** What an entry has of a segment. */
 struct Span {
-  in_tree: bool,
   first: u32,
   end: u32,
-  k_direct: u32, // tiles below this lie in storage as matrices want them
-  v_direct: u32, // the same, and all of their keys exist
+  k_direct: u32, // keys of tiles below this lie in storage as matrices want them
 }
 
 var<workgroup> infos: array<vec4u, ROWS>;
@@ -78,12 +83,19 @@ fn last_tree_key(info: vec4u) -> u32 {
 fn plan_tile(tile: Tile, info: vec4u, t: u32) -> Plan {
   let lane = t % SUBGROUP;
   let exists = lane < tile.num_rows;
-  let last_key = last_tree_key(info);
+  var last_key = 0u;
+  if (subgroupBallot(path_len(info) > 0u).x != 0u) { last_key = last_tree_key(info); }
   // A path of tree keys 0, 1, 2, … is where the table says.
-  let branches = TREE_BUFFERS == 0 && path_len(info) > 0u && last_key + 1u != path_len(info);
-  let first_table = subgroupShuffle(info.x, 0u);
-  let strange = subgroupBallot(exists && (branches || info.x != first_table)).x;
+  let leaves = TREE_BUFFERS == 0 && path_len(info) > 0u && last_key + 1u != path_len(info);
+  let any_leaves = subgroupBallot(exists && leaves).x != 0u;
   let longest = subgroupMax(select(0u, split_keys(info) * 64u + 63u - lane, exists));
+  let row = 63u - longest % 64u;
+  let leader = vec4u(
+    subgroupShuffle(info.x, row), subgroupShuffle(info.y, row), subgroupShuffle(info.z, row), subgroupShuffle(info.w, row),
+  );
+  var strays = info.x != leader.x;
+  if (any_leaves) { strays = strays || !follows(info, leader); }
+  let strange = subgroupBallot(exists && strays).x;
   let last = subgroupMax(own_end(info, tile.split));
   let tree_end = subgroupMax(select(0u, last_key + 1u, has_tree(info, tile.split)));
   if (t < ROWS) {
@@ -92,7 +104,8 @@ fn plan_tile(tile: Tile, info: vec4u, t: u32) -> Plan {
     atomicStore(&followers[t], 0u);
   }
   if (t == 0u) {
-    let entry = Entry(0xffffffffu, 63u - longest % 64u, tile.split * params.split_size, last, last);
+    let linear = select(last, leader.z, any_leaves);
+    let entry = Entry(0xffffffffu, row, tile.split * params.split_size, last, linear);
     shared_plan = Plan(select(0u, 1u, strange == 0u), entry, last, tree_end);
   }
   return workgroupUniformLoad(&shared_plan);
@@ -151,9 +164,11 @@ fn find_entries(tile: Tile, info: vec4u, t: u32) -> u32 {
 /** Whether the cached keys of `info` are the first ones of the leader's. In a tree equal nodes have equal ancestors. */
 fn follows(info: vec4u, leader: vec4u) -> bool {
   let length = path_len(info);
-  if (TREE_BUFFERS == 1 || length == 0u) { return split_keys(info) <= min(leader.z, split_keys(leader)); }
-  if (path_len(leader) < length || info.z != leader.z) { return false; }
-  return tables[info.w + length - 1u] == tables[leader.w + length - 1u];
+  let by_table = TREE_BUFFERS == 1 || length == 0u;
+  let in_reach = !by_table && path_len(leader) >= length && info.z == leader.z;
+  let own = tables[select(0u, info.w + length - 1u, in_reach)];
+  let others = tables[select(0u, leader.w + length - 1u, in_reach)];
+  return select(in_reach && own == others, split_keys(info) <= min(leader.z, split_keys(leader)), by_table);
 }
 
 /** Entry number `e`. With several of them it is a barrier. */
@@ -163,27 +178,26 @@ fn entry_at(plan: Plan, e: u32) -> Entry {
   return entry;
 }
 
-/** What the entry has of the segment from `start` on; `end` is not after `first` where that is nothing. */
-fn span_of(plan: Plan, entry: Entry, start: u32, in_tree: bool) -> Span {
-  if (in_tree) {
-    let end = min(plan.tree_end, start + SEGMENT);
-    let direct = min((end + 15u) / 16u, params.rows_per_batch / 16u) * 16u;
-    return Span(true, start, end, direct, direct);
+/** What the entry has of the segment; `end` is not after `first` where that is nothing. */
+fn span_of(plan: Plan, entry: Entry, segment: Segment) -> Span {
+  if (segment.in_tree) {
+    let end = min(plan.tree_end, segment.start + SEGMENT);
+    return Span(segment.start, end, min((end + 15u) / 16u, params.rows_per_batch / 16u) * 16u);
   }
-  let end = min(entry.end, start + SEGMENT);
+  let end = min(entry.end, segment.start + SEGMENT);
   // Keys of a tile are neighbours in pages that are whole tiles, and in the first page of others.
   let in_pages = select(params.page_size, 0xffffffffu, params.page_size % 16u == 0u);
-  let v_direct = min(min(end, entry.linear), in_pages) / 16u * 16u;
-  let k_direct = min((end + 15u) / 16u, in_pages / 16u) * 16u;
   // What follows the last key gives scores that no row of a simple tile has; elsewhere it would meet rows of other entries.
-  return Span(false, max(entry.first, start), end, select(v_direct, k_direct, plan.simple == 1u), v_direct);
+  let whole = min(end, entry.linear) / 16u;
+  let tiles = select(whole, (end + 15u) / 16u, plan.simple == 1u && end <= entry.linear);
+  return Span(max(entry.first, segment.start), end, min(tiles, in_pages / 16u) * 16u);
 }
 
 /** Where the key at `at` of an entry lies. */
-fn place_of(tile: Tile, entry: Entry, span: Span, at: u32) -> u32 {
+fn place_of(tile: Tile, entry: Entry, in_tree: bool, at: u32) -> u32 {
   let row = (tile.first_item + entry.leader) / GROUP;
   let info = infos[entry.leader];
-  if (span.in_tree) { return tree_quad(row, info.x, 0u, at, tile.kv_head); }
+  if (in_tree) { return tree_quad(row, info.x, 0u, at, tile.kv_head); }
   if (at < entry.linear) { return cache_quad(info.x, at, tile.kv_head); }
   return key_quad(row, info, at, tile.kv_head);
 }

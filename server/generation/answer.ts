@@ -1,5 +1,6 @@
 import { randomUUID } from "node:crypto";
 import type { FastifyReply, FastifyRequest } from "fastify";
+import { callerOf } from "../auth.ts";
 import type { AppContext } from "../context.ts";
 import { toApiError } from "../error-mapping.ts";
 import { ClientClosedError } from "../errors.ts";
@@ -50,7 +51,7 @@ export async function answer(
   const ticket = context.admission.enter(plan.choices.length, (reason) => controller.abort(reason));
   let stream: SseStream | undefined;
   try {
-    const made = begin(context, plan, format, controller.signal);
+    const made = begin(context, plan, format, { signal: controller.signal, cacheSalt: callerOf(request) });
     if (!plan.stream) return await answerWhole(made);
     reply.hijack();
     stream = new SseStream(reply.raw, context.sse);
@@ -71,14 +72,19 @@ export async function answer(
 }
 
 /** Queues every choice. When one is refused the others are taken back by the caller's abort. */
-function begin(context: AppContext, plan: GenerationPlan, format: AnswerFormat, signal: AbortSignal): Answer {
+function begin(
+  context: AppContext,
+  plan: GenerationPlan,
+  format: AnswerFormat,
+  caller: { readonly signal: AbortSignal; readonly cacheSalt: string },
+): Answer {
   const id = `${format.idPrefix}${randomUUID().replaceAll("-", "")}`;
   const startMs = performance.now();
   const continuation = format.opening(0) === undefined;
   const choices = plan.choices.map((choice) => {
     const { minTokens } = choice.params;
     const text = context.text.createOutput(plan.stop, { continuation, minTokens });
-    return new Choice(context, choice, { id, startMs, signal, text });
+    return new Choice(context, choice, { id, startMs, text, ...caller });
   });
   const { fingerprint } = context.client.info;
   const created = Math.floor(Date.now() / 1000);
@@ -136,8 +142,15 @@ function logprobsOf({ format, text }: Answer, { plan }: Choice, tokens: readonly
 
 function figures({ plan, choices, startMs }: Answer) {
   const tallies = choices.map(({ tally }) => tally);
+  const prompt = { numTokens: plan.numPromptTokens, numCached: numCachedOf(choices) };
   return {
-    usage: usageOf(plan, tallies),
-    timings: timingsOf(plan.numPromptTokens, startMs, tallies),
+    usage: usageOf({ ...prompt, hasPrediction: plan.hasPrediction }, tallies),
+    timings: timingsOf(prompt, startMs, tallies),
   };
+}
+
+/** A prompt counts once, as its first choice found it: the others find what that has computed. */
+function numCachedOf(choices: readonly Choice[]): number {
+  const first = choices.filter(({ plan }) => plan.choice === 0);
+  return first.reduce((sum, { tally }) => sum + tally.numCached, 0);
 }

@@ -32,6 +32,7 @@ export class Choice {
     firstAtMs: undefined,
     lastAtMs: undefined,
     numFirst: 0,
+    numCached: 0,
   };
 
   /**
@@ -41,16 +42,25 @@ export class Choice {
   constructor(
     context: AppContext,
     plan: ChoicePlan,
-    request: { readonly id: string; readonly startMs: number; readonly signal: AbortSignal; readonly text: TextOutput },
+    request: {
+      readonly id: string;
+      readonly startMs: number;
+      readonly signal: AbortSignal;
+      readonly text: TextOutput;
+      readonly cacheSalt: string;
+    },
   ) {
     this.plan = plan;
     this.#context = context;
     this.#text = request.text;
     this.#signal = request.signal;
     this.#startMs = request.startMs;
-    const { choice, promptTokenIds, params, hints } = plan;
+    const { choice, promptTokenIds, params, prediction } = plan;
     const id = `${request.id}/${plan.index}`;
-    this.#outputs = context.client.generate({ id, choice, promptTokenIds, params, hints }, request.signal);
+    this.#outputs = context.client.generate(
+      { id, choice, promptTokenIds, params, cacheSalt: request.cacheSalt, ...(prediction ? { prediction } : {}) },
+      request.signal,
+    );
   }
 
   get tally(): ChoiceTally {
@@ -117,6 +127,7 @@ export class Choice {
       numAccepted: this.#tally.numAccepted + Math.min(output.numAccepted, numTokens),
       firstAtMs: firstAtMs ?? now,
       lastAtMs: now,
+      numCached: output.numCachedTokens ?? this.#tally.numCached,
       numFirst: firstAtMs === undefined ? numTokens : this.#tally.numFirst,
     };
   }

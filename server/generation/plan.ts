@@ -1,5 +1,4 @@
 import type { SamplingParams } from "../../engine/sampling-params.ts";
-import type { Hints } from "../../engine/speculative/proposer.ts";
 import type { AppContext } from "../context.ts";
 import { ApiError } from "../errors.ts";
 import type { CommonBody } from "../schemas/fields.ts";
@@ -13,7 +12,8 @@ export interface ChoicePlan {
   readonly choice: number;
   readonly promptTokenIds: readonly number[];
   readonly params: SamplingParams;
-  readonly hints: Hints;
+  /** Token ids. */
+  readonly prediction?: readonly number[];
 }
 
 /** What a request asks for, checked and complete. */
@@ -40,7 +40,7 @@ export function planGeneration(
   prompts: readonly (readonly number[])[],
   sampling: Sampling,
   maxTokens: number | undefined,
-  hints: Hints,
+  prediction: readonly number[] | undefined,
 ): GenerationPlan {
   const n = body.n ?? 1;
   if (prompts.length * n > MAX_CHOICES) {
@@ -59,7 +59,7 @@ export function planGeneration(
       choice,
       promptTokenIds,
       params: limited,
-      hints,
+      ...(prediction ? { prediction } : {}),
     }));
   });
   return {
@@ -68,7 +68,7 @@ export function planGeneration(
     stream: body.stream ?? false,
     includeUsage: body.stream_options?.include_usage ?? false,
     withPieces: body.canopy?.pieces ?? false,
-    hasPrediction: hints.prediction !== undefined,
+    hasPrediction: prediction !== undefined,
     numPromptTokens: prompts.reduce((sum, { length }) => sum + length, 0),
   };
 }

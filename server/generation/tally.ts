@@ -1,5 +1,3 @@
-import type { GenerationPlan } from "./plan.ts";
-
 /** What a choice used so far. Times are of performance.now(), in ms. */
 export interface ChoiceTally {
   readonly numTokens: number;
@@ -9,11 +7,21 @@ export interface ChoiceTally {
   readonly lastAtMs: number | undefined;
   /** Tokens of the first output: they belong to the prompt's time. */
   readonly numFirst: number;
+  /** Of the prompt, in the prefix cache. */
+  readonly numCached: number;
+}
+
+/** Tokens of all prompts together. */
+export interface PromptTally {
+  readonly numTokens: number;
+  /** Those whose K/V was in the prefix cache. */
+  readonly numCached: number;
 }
 
 /** OpenAI's `usage`. */
 export interface Usage {
   readonly prompt_tokens: number;
+  readonly prompt_tokens_details: { readonly cached_tokens: number };
   readonly completion_tokens: number;
   readonly total_tokens: number;
   /** Of a request with a prediction: draft tokens, wherever they were taken from. */
@@ -25,6 +33,8 @@ export interface Usage {
 
 /** llama.cpp's `timings`, with what speculation did. */
 export interface Timings {
+  /** Prompt tokens from the prefix cache; prompt_n are the others. */
+  readonly cache_n: number;
   readonly prompt_n: number;
   readonly prompt_ms: number;
   readonly prompt_per_second: number;
@@ -36,15 +46,16 @@ export interface Timings {
 }
 
 export function usageOf(
-  { numPromptTokens, hasPrediction }: Pick<GenerationPlan, "numPromptTokens" | "hasPrediction">,
+  prompt: PromptTally & { readonly hasPrediction: boolean },
   tallies: readonly ChoiceTally[],
 ): Usage {
   const numTokens = sum(tallies, (tally) => tally.numTokens);
   return {
-    prompt_tokens: numPromptTokens,
+    prompt_tokens: prompt.numTokens,
+    prompt_tokens_details: { cached_tokens: prompt.numCached },
     completion_tokens: numTokens,
-    total_tokens: numPromptTokens + numTokens,
-    ...(hasPrediction ? { completion_tokens_details: predictionDetails(tallies) } : {}),
+    total_tokens: prompt.numTokens + numTokens,
+    ...(prompt.hasPrediction ? { completion_tokens_details: predictionDetails(tallies) } : {}),
   };
 }
 
@@ -57,16 +68,18 @@ function predictionDetails(tallies: readonly ChoiceTally[]) {
 }
 
 /** Of all choices together: prompt until the first output of any, prediction from there to the last output. */
-export function timingsOf(numPromptTokens: number, startMs: number, tallies: readonly ChoiceTally[]): Timings {
+export function timingsOf(prompt: PromptTally, startMs: number, tallies: readonly ChoiceTally[]): Timings {
   const firstAtMs = Math.min(...tallies.map((tally) => tally.firstAtMs ?? startMs));
   const lastAtMs = Math.max(...tallies.map((tally) => tally.lastAtMs ?? startMs));
   const [promptMs, predictedMs] = [firstAtMs - startMs, lastAtMs - firstAtMs];
+  const numComputed = prompt.numTokens - prompt.numCached;
   const numPredicted = sum(tallies, ({ numTokens }) => numTokens);
   const numLater = sum(tallies, ({ numTokens, numFirst }) => Math.max(0, numTokens - numFirst));
   return {
-    prompt_n: numPromptTokens,
+    cache_n: prompt.numCached,
+    prompt_n: numComputed,
     prompt_ms: rounded(promptMs),
-    prompt_per_second: perSecond(numPromptTokens, promptMs),
+    prompt_per_second: perSecond(numComputed, promptMs),
     predicted_n: numPredicted,
     predicted_ms: rounded(predictedMs),
     predicted_per_second: perSecond(numLater, predictedMs),

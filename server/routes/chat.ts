@@ -3,8 +3,8 @@ import type { AppContext } from "../context.ts";
 import { ApiError } from "../errors.ts";
 import { answer } from "../generation/answer.ts";
 import { CHAT_FORMAT } from "../generation/format.ts";
-import { hintsOf, joinParts } from "../generation/hints.ts";
 import { planGeneration } from "../generation/plan.ts";
+import { joinParts, predictionOf } from "../generation/prediction.ts";
 import { samplingOf } from "../generation/sampling.ts";
 import { type ChatBody, chatSchema } from "../schemas/fields.ts";
 import { parseBody } from "../schemas/parse.ts";
@@ -18,8 +18,8 @@ export function registerChat(app: FastifyInstance, context: AppContext): void {
     const prompt = await context.text.encodeChat(body.messages.map(flatten));
     const maxTokens = body.max_completion_tokens ?? body.max_tokens ?? undefined;
     const sampling = await samplingOf(context, body, numLogprobs(body));
-    const hints = await hintsOf(context, request, body);
-    const plan = planGeneration(context, body, [prompt], sampling, maxTokens, hints);
+    const prediction = await predictionOf(context, body);
+    const plan = planGeneration(context, body, [prompt], sampling, maxTokens, prediction);
     return answer(context, { request, reply }, plan, CHAT_FORMAT);
   });
 }

@@ -84,7 +84,7 @@ export class TreeEngine implements EngineClient {
     const numAccepted = tree.accepted.filter(Boolean).length - 1;
     const stats: StepStats = {
       ...this.load(),
-      numPrefillTokens: 0,
+      ...{ numPrefillTokens: 0, numPrefixQueryTokens: 0, numPrefixHitTokens: 0 },
       numRows: tree.tokenIds.length,
       numEmittedTokens: numAccepted + 1,
       numPreemptions: 0,

@@ -24,6 +24,16 @@ describe("createEngine refuses", () => {
     ["a drafter beside one that stands alone", { drafter: ["suffix", "none"] }, /none stands alone/],
     ["a drafter that is named twice", { drafter: ["suffix", "suffix"] }, /name each once/],
     ["a budget without a row for each stream", { tokenBudget: 3, maxNumSeqs: 4 }, /token-budget is 3: .*\(4\)/],
+    [
+      "a KV cache that does not fit, target's and drafter's together",
+      { model: "sapling-14m", drafter: "draft", gpuMemory: 1, numKvBlocks: 2 ** 20 },
+      /^1048576 KV blocks need \d+\.\d\d GiB \(sapling-14m .*, sapling-2m-draft .*\) beside weights of .*, but 921\.60 MiB may be used/,
+    ],
+    [
+      "what takes more than it may beside weights and KV cache",
+      { gpuMemory: 1, gpuMemoryUtilization: 0.012, numKvBlocks: 2 },
+      /^weights, KV cache and buffers take .* MiB, but 12\.29 MiB may be used/,
+    ],
   ])("%s", async (_, options, message) => {
     const error = await createEngine({ ...SMALL, ...options }).catch((thrown: unknown) => thrown);
     expect(error).toBeInstanceOf(EngineOptionsError);

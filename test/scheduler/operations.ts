@@ -15,6 +15,8 @@ const share = fc.integer({ min: 0, max: 1000 }).map((n) => n / 1000);
 const seed = fc.integer({ min: 0, max: 2 ** 31 });
 
 const newSequence: fc.Arbitrary<NewSequence> = fc.record({
+  beginning: fc.constantFrom("own", "own", "system", "turn", "again"),
+  cacheSalt: fc.constantFrom("a", "a", "b"),
   prompt: fc.oneof(
     { weight: 3, arbitrary: fc.array(token, { minLength: 1, maxLength: 20, size: "max" }) },
     { weight: 1, arbitrary: fc.array(token, { minLength: 1, maxLength: 80, size: "max" }) },
@@ -34,6 +36,7 @@ export const worldConfig: fc.Arbitrary<WorldConfig> = fc.record({
   numExtraRows: fc.oneof(fc.integer({ min: 0, max: 8 }), fc.integer({ min: 0, max: 64 })),
   maxModelLen: fc.integer({ min: 16, max: 200 }),
   maxTreeNodes: fc.integer({ min: 1, max: 10 }),
+  prefixCache: fc.oneof({ weight: 3, arbitrary: fc.constant(true) }, { weight: 1, arbitrary: fc.constant(false) }),
 });
 
 function step(incidents: {

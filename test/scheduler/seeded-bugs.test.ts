@@ -2,6 +2,7 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import { BlockManager } from "../../kvcache/block-manager.ts";
 import { BlockPool } from "../../kvcache/block-pool.ts";
+import { type BlockHash, HashChain } from "../../kvcache/hash-chain.ts";
 import { BLOCK_SIZE, type BlockId, type SlotId } from "../../kvcache/ids.ts";
 import type { ChooseLimits, CommitResult, SchedulerOutput, StepResult, TreeLimits } from "../../scheduler/output.ts";
 import { Scheduler, type SchedulerOptions } from "../../scheduler/scheduler.ts";
@@ -40,9 +41,9 @@ class SharingPool extends BlockPool {
 /** Rolls back one block too many: it holds final K/V. */
 class OvertrimmingManager extends BlockManager {
   readonly #pool: BlockPool;
-  constructor(numBlocks: number) {
+  constructor(numBlocks: number, prefixSecret: Uint8Array | undefined) {
     const pool = new BlockPool(numBlocks);
-    super(pool);
+    super(pool, prefixSecret);
     this.#pool = pool;
   }
   override trim(seqId: string, numTokens: number): void {
@@ -61,6 +62,70 @@ class UnreservingManager extends BlockManager {
 class OvercommittingManager extends BlockManager {
   override commit(seqId: string, numComputedTokens: number): void {
     super.commit(seqId, Math.min(numComputedTokens + 1, this.numSlots(seqId)));
+  }
+}
+
+class SaltlessManager extends BlockManager {
+  override hashChain(tokenIds: readonly number[]): HashChain | undefined {
+    return super.hashChain(tokenIds, "");
+  }
+}
+
+/** Names a block by its own tokens, whatever stands before them. */
+class UnchainedHashes extends HashChain {
+  override at(index: number): BlockHash | undefined {
+    const own = this.tokenIds.slice(index * BLOCK_SIZE, (index + 1) * BLOCK_SIZE);
+    return new HashChain(own, new Uint8Array(), "").at(0);
+  }
+}
+class UnchainedManager extends BlockManager {
+  override hashChain(tokenIds: readonly number[], salt: string): HashChain | undefined {
+    return super.hashChain(tokenIds, salt) && new UnchainedHashes(tokenIds, new Uint8Array(), salt);
+  }
+}
+
+/** Lets others find blocks as soon as their tokens are known, before there is K/V in them. */
+class EagerManager extends BlockManager {
+  readonly #pool: BlockPool;
+  constructor(numBlocks: number, prefixSecret: Uint8Array | undefined) {
+    const pool = new BlockPool(numBlocks);
+    super(pool, prefixSecret);
+    this.#pool = pool;
+  }
+  override admit(seqId: string, chain: HashChain | undefined, numTokens: number, numSpareBlocks: number): boolean {
+    const admitted = super.admit(seqId, chain, numTokens, numSpareBlocks);
+    for (const [index, block] of (admitted ? this.blockTable(seqId) : []).entries()) {
+      const hash = chain?.at(index);
+      if (hash !== undefined) this.#pool.publish(block, hash);
+    }
+    return admitted;
+  }
+}
+
+/** Takes the last known token's K/V from the cache too, so that nothing is left to sample from. */
+class GreedyAdopter extends BlockManager {
+  override adopt(seqId: string, maxTokens: number): void {
+    super.adopt(seqId, maxTokens + 1);
+  }
+}
+
+/** Does not count who takes a block from the cache. */
+class UncountingPool extends BlockPool {
+  override retain(block: BlockId): void {
+    if (this.refCount(block) === 0) super.retain(block);
+  }
+}
+
+/** Still finds what was in a block that has been handed out anew. */
+class NostalgicPool extends BlockPool {
+  readonly #published = new Map<BlockHash, BlockId>();
+  override publish(block: BlockId, hash: BlockHash): void {
+    super.publish(block, hash);
+    this.#published.set(hash, block);
+  }
+  override find(hash: BlockHash): BlockId | undefined {
+    const block = this.#published.get(hash);
+    return super.find(hash) ?? (block !== undefined && this.refCount(block) > 0 ? block : undefined);
   }
 }
 
@@ -192,17 +257,28 @@ class OverreachingScheduler extends Scheduler {
 
 const pool =
   (Pool: typeof BlockPool): Parts["createBlocks"] =>
-  (numBlocks) =>
-    new BlockManager(new Pool(numBlocks));
+  (numBlocks, prefixSecret) =>
+    new BlockManager(new Pool(numBlocks), prefixSecret);
+
+const manager =
+  (Manager: new (numBlocks: number, prefixSecret: Uint8Array | undefined) => BlockManager): Parts["createBlocks"] =>
+  (numBlocks, prefixSecret) =>
+    new Manager(numBlocks, prefixSecret);
 
 const BUGS: Readonly<Record<string, Partial<Parts>>> = {
   "a block is never given back": { createBlocks: pool(LeakingPool) },
   "a block is given back twice": { createBlocks: pool(DoubleFreeingPool) },
   "a held block is handed out": { createBlocks: pool(SharingPool) },
-  "a block that is needed is trimmed": { createBlocks: (numBlocks) => new OvertrimmingManager(numBlocks) },
-  "one slot too few is reserved": { createBlocks: (numBlocks) => new UnreservingManager(numBlocks) },
-  "one token too many counts as computed": { createBlocks: (numBlocks) => new OvercommittingManager(numBlocks) },
-  "slots of two positions coincide": { createBlocks: (numBlocks) => new WrappingManager(numBlocks) },
+  "a block that is needed is trimmed": { createBlocks: manager(OvertrimmingManager) },
+  "one slot too few is reserved": { createBlocks: manager(UnreservingManager) },
+  "one token too many counts as computed": { createBlocks: manager(OvercommittingManager) },
+  "slots of two positions coincide": { createBlocks: manager(WrappingManager) },
+  "a prefix is shared across salts": { createBlocks: manager(SaltlessManager) },
+  "a block is found whatever stands before it": { createBlocks: manager(UnchainedManager) },
+  "a block is found before it is computed": { createBlocks: manager(EagerManager) },
+  "nothing is left to compute after a hit": { createBlocks: manager(GreedyAdopter) },
+  "a hit does not count as a reference": { createBlocks: pool(UncountingPool) },
+  "a block is found after it was handed out anew": { createBlocks: pool(NostalgicPool) },
   "computed tokens are stale after a preemption": { createScheduler: (options) => new StaleScheduler(options) },
   "the budget of rows is overrun": { createScheduler: (options) => new OverspendingScheduler(options) },
   "lookahead slots lie beyond the table": { createScheduler: (options) => new OverreachingScheduler(options) },

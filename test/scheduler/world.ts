@@ -1,10 +1,12 @@
 import { BlockManager } from "../../kvcache/block-manager.ts";
+import { BLOCK_SIZE } from "../../kvcache/ids.ts";
 import { SchedulerError } from "../../scheduler/errors.ts";
 import type { SchedulerOutput, StepResult, TreeLimits } from "../../scheduler/output.ts";
 import { Scheduler, type SchedulerOptions } from "../../scheduler/scheduler.ts";
 import type { Sequence } from "../../scheduler/sequence.ts";
 import { Random } from "../support/random.ts";
-import { decodePlainly, FakeModel } from "./fake-model.ts";
+import { CacheLedger } from "./cache-ledger.ts";
+import { decodePlainly, FakeModel, VOCAB_SIZE } from "./fake-model.ts";
 
 export interface WorldConfig {
   readonly numBlocks: number;
@@ -13,9 +15,16 @@ export interface WorldConfig {
   readonly numExtraRows: number;
   readonly maxModelLen: number;
   readonly maxTreeNodes: number;
+  readonly prefixCache: boolean;
 }
 
+/** What a prompt begins with: nothing in common with others, a system prompt, the text before it (a next turn), or its prompt. */
+export type Beginning = "own" | "system" | "turn" | "again";
+
 export interface NewSequence {
+  readonly beginning: Beginning;
+  readonly cacheSalt: string;
+  /** What follows the beginning; nothing does after "again", so that all of a prompt may be cached. */
   readonly prompt: readonly number[];
   readonly maxTokens: number;
   readonly stopTokenIds: readonly number[];
@@ -41,12 +50,12 @@ export interface StepIncidents {
 
 /** What is under test; replaced by parts with a seeded bug. */
 export interface Parts {
-  readonly createBlocks: (numBlocks: number) => BlockManager;
+  readonly createBlocks: (numBlocks: number, prefixSecret: Uint8Array | undefined) => BlockManager;
   readonly createScheduler: (options: SchedulerOptions) => Scheduler;
 }
 
 export const ORIGINAL_PARTS: Parts = {
-  createBlocks: (numBlocks) => new BlockManager(numBlocks),
+  createBlocks: (numBlocks, prefixSecret) => new BlockManager(numBlocks, prefixSecret),
   createScheduler: (options) => new Scheduler(options),
 };
 
@@ -63,6 +72,9 @@ export interface Coverage {
   refused: number;
   replayed: number;
   chunkedPrefills: number;
+  /** Sequences that found a part of their prompt in the cache, and those that found their own blocks after a preemption. */
+  prefixHits: number;
+  resumed: number;
 }
 
 export const noCoverage = (): Coverage => ({
@@ -77,6 +89,8 @@ export const noCoverage = (): Coverage => ({
   refused: 0,
   replayed: 0,
   chunkedPrefills: 0,
+  prefixHits: 0,
+  resumed: 0,
 });
 
 /** What must come out of a sequence, and what came so far. */
@@ -86,6 +100,10 @@ interface Expectation {
   readonly finishReason: "stop" | "length";
   numEmitted: number;
 }
+
+const PREFIX_SECRET = Uint8Array.of(1, 2, 3);
+/** Ends inside a block. */
+const SYSTEM_PROMPT = Array.from({ length: 40 }, (_, i) => (7 * i) % VOCAB_SIZE);
 
 function expect(condition: boolean, message: () => string): void {
   if (!condition) throw new Error(message());
@@ -103,12 +121,16 @@ export class World {
   readonly #inFlight: StepInFlight[] = [];
   /** Known tokens as the device has them while steps are in flight: also those that the scheduler does not know yet. */
   readonly #lanes = new Map<string, number[]>();
+  /** What the latest sequence was to become. */
+  #lastText: readonly number[] = [];
+  #lastPrompt: readonly number[] = [];
+  readonly #cacheLedger: CacheLedger;
   #numAdded = 0;
 
   constructor(config: WorldConfig, coverage: Coverage, { createBlocks, createScheduler }: Parts = ORIGINAL_PARTS) {
     this.#config = config;
     this.#coverage = coverage;
-    this.blocks = createBlocks(config.numBlocks);
+    this.blocks = createBlocks(config.numBlocks, config.prefixCache ? PREFIX_SECRET : undefined);
     this.scheduler = createScheduler({
       blockManager: this.blocks,
       maxNumSeqs: config.maxNumSeqs,
@@ -117,24 +139,45 @@ export class World {
       maxTreeNodes: config.maxTreeNodes,
     });
     this.#model = new FakeModel(this.blocks);
+    this.#cacheLedger = new CacheLedger(config.prefixCache);
   }
 
-  add({ prompt, maxTokens, stopTokenIds, replayed }: NewSequence): void {
+  add({ beginning, cacheSalt, prompt: ownPrompt, maxTokens, stopTokenIds, replayed }: NewSequence): void {
     const id = `seq-${this.#numAdded++}`;
     const { maxSequenceLen } = this.scheduler;
+    const prompt =
+      beginning === "again" ? this.#lastBlocks(ownPrompt) : [...this.#beginningOf(beginning), ...ownPrompt];
     const fits = prompt.length < maxSequenceLen;
     const plain = fits ? decodePlainly(prompt, { maxTokens, stopTokenIds, maxSequenceLen }) : undefined;
     const numReplayed = Math.floor(replayed * (plain?.outputTokenIds.length ?? 0) * 0.999);
     const outputTokenIds = plain?.outputTokenIds.slice(0, numReplayed) ?? [];
     try {
-      const sequence = this.scheduler.add({ id, promptTokenIds: prompt, outputTokenIds, maxTokens, stopTokenIds });
+      const sequence = this.scheduler.add({
+        ...{ id, promptTokenIds: prompt, outputTokenIds, maxTokens, stopTokenIds, cacheSalt },
+      });
       expect(plain !== undefined, () => `${id}: ${prompt.length} tokens were let in, ${maxSequenceLen} fit`);
-      if (plain !== undefined) this.#live.set(id, { sequence, ...plain, numEmitted: numReplayed });
+      if (plain !== undefined) {
+        this.#cacheLedger.add(id, cacheSalt);
+        this.#live.set(id, { sequence, ...plain, numEmitted: numReplayed });
+        this.#lastPrompt = prompt;
+        this.#lastText = [...prompt, ...plain.outputTokenIds];
+      }
       if (numReplayed > 0) this.#coverage.replayed++;
     } catch (error) {
       if (!(error instanceof SchedulerError) || fits) throw error;
       this.#coverage.refused++;
     }
+  }
+
+  /** The whole blocks of the latest prompt; `otherwise` where there are none. */
+  #lastBlocks(otherwise: readonly number[]): readonly number[] {
+    const whole = this.#lastPrompt.slice(0, this.#lastPrompt.length - (this.#lastPrompt.length % BLOCK_SIZE));
+    return whole.length > 0 ? whole : otherwise;
+  }
+
+  #beginningOf(beginning: Beginning): readonly number[] {
+    if (beginning === "own") return [];
+    return beginning === "system" ? SYSTEM_PROMPT : this.#lastText;
   }
 
   /** Aborts a live sequence, chosen by `pick` in 0…1. */
@@ -205,6 +248,7 @@ export class World {
 
   #submitFirst(seed: number): void {
     const numPreemptionsBefore = this.scheduler.numPreemptions;
+    this.#cacheLedger.beforePlan([...this.#live.values()]);
     const limits = this.#limitsOf(seed);
     const plan = this.scheduler.schedule(limits && (() => limits));
     this.#checkPlan(plan);
@@ -212,6 +256,9 @@ export class World {
       const { numLookaheadNodes: most, maxDraftDepth: deepest } = plan.limits;
       expect(numLookaheadNodes <= most && maxDraftDepth <= deepest, () => `${sequence.id}: more drafts than allowed`);
     }
+    const { numHits, numResumed } = this.#cacheLedger.checkPlan(plan);
+    this.#coverage.prefixHits += numHits;
+    this.#coverage.resumed += numResumed;
     this.#inFlight.push({ plan, seed, ahead: false });
     this.#coverage.preemptions += this.scheduler.numPreemptions - numPreemptionsBefore;
     this.#coverage.steps++;
@@ -267,6 +314,7 @@ export class World {
       this.#checkEnd(id, expected, finishReason);
       this.#coverage.accepted += numAccepted;
     }
+    this.#cacheLedger.afterCommit(plan);
     for (const { sequence } of plan.sequences.filter(
       (scheduled) => scheduled.needsSample && this.#live.has(scheduled.sequence.id),
     ))

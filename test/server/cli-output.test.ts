@@ -99,7 +99,7 @@ describe("stats line", () => {
       numRunning: 2,
       numWaiting: 1,
       kvUsage: 0.25,
-      numPrefillTokens: 4,
+      ...{ numPrefillTokens: 4, numPrefixQueryTokens: 4, numPrefixHitTokens: 0 },
       numRows: 8,
       numEmittedTokens: 1 + numAccepted,
     },

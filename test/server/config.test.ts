@@ -36,6 +36,8 @@ const DEFAULTS = {
   apiKey: [],
   allowedHosts: [],
   allowedOrigins: [],
+  gpuMemoryUtilization: 0.9,
+  prefixCache: "on",
   maxNumSeqs: 8,
   tokenBudget: 128,
   maxQueue: 256,
@@ -78,6 +80,12 @@ const CASES: readonly Case[] = [
   ],
   ["maxModelLen", "--max-model-len", "CANOPY_MAX_MODEL_LEN", "512", 512, "1", 1, "0"],
   ["kvBlocks", "--kv-blocks", "CANOPY_KV_BLOCKS", "64", 64, "2", 2, "1"],
+  ["gpuMemory", "--gpu-memory", "CANOPY_GPU_MEMORY", "80", 80, "1", 1, "0"],
+  [
+    ...(["gpuMemoryUtilization", "--gpu-memory-utilization", "CANOPY_GPU_MEMORY_UTILIZATION"] as const),
+    ...(["0.5", 0.5, "1", 1, "1.1"] as const),
+  ],
+  ["prefixCache", "--prefix-cache", "CANOPY_PREFIX_CACHE", "off", "off", "on", "on", "yes"],
   ["maxNumSeqs", "--max-num-seqs", "CANOPY_MAX_NUM_SEQS", "16", 16, "1", 1, "-3"],
   ["tokenBudget", "--token-budget", "CANOPY_TOKEN_BUDGET", "256", 256, "1", 1, "1e3"],
   ["maxQueue", "--max-queue", "CANOPY_MAX_QUEUE", "0", 0, "9", 9, "1.5"],
@@ -262,7 +270,14 @@ describe("the result", () => {
         maxNumSeqs: 2,
         tokenBudget: 32,
       },
-      ...{ treeBudget: "adaptive", treeNodes: 4, treeDepth: 2, treeTopK: 1 },
+      ...{
+        treeBudget: "adaptive",
+        treeNodes: 4,
+        treeDepth: 2,
+        treeTopK: 1,
+        gpuMemoryUtilization: 0.9,
+        prefixCache: true,
+      },
     });
   });
 });

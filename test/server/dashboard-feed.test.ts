@@ -10,6 +10,7 @@ const newFeed = (): DashboardFeed => new DashboardFeed(START_MS, (id) => `<${id}
 
 function step(sequences: readonly StepSequence[], more: Partial<StepStats> = {}): StepStats {
   return {
+    ...{ numPrefixQueryTokens: 0, numPrefixHitTokens: 0 },
     ...{ numRunning: 1, numWaiting: 0, kvUsage: 0.25, numPrefillTokens: 0, numRows: 4, numPreemptions: 0 },
     ...{ draftMs: 1, verifyMs: 2, commitMs: 0.5, stepMs: 4 },
     numEmittedTokens: sequences.reduce((sum, { numAccepted }) => sum + numAccepted + 1, 0),

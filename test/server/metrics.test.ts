@@ -5,6 +5,7 @@ import { FakeEngine } from "../support/fake-engine.ts";
 
 const STEP: StepStats = {
   ...{ numRunning: 2, numWaiting: 1, kvUsage: 0.25, numPrefillTokens: 0, numRows: 12, numEmittedTokens: 4 },
+  ...{ numPrefixQueryTokens: 30, numPrefixHitTokens: 16 },
   ...{ numPreemptions: 1, draftMs: 2, verifyMs: 20, commitMs: 1, stepMs: 24 },
   sequences: [
     {
@@ -39,6 +40,7 @@ describe("metrics", () => {
       expect.arrayContaining([
         ...["num_requests_running gauge", "num_requests_waiting gauge", "kv_cache_usage_perc gauge"],
         ...["cache_config_info gauge", "prompt_tokens_total counter", "generation_tokens_total counter"],
+        ...["prefix_cache_queries_total counter", "prefix_cache_hits_total counter"],
         ...["request_success_total counter", "num_preemptions_total counter", "sse_cancellations_total counter"],
         ...["spec_decode_num_drafts_total counter", "spec_decode_num_draft_tokens_total counter"],
         ...["spec_decode_num_accepted_tokens_total counter", "spec_decode_num_accepted_tokens_per_pos_total counter"],
@@ -62,6 +64,8 @@ describe("metrics", () => {
     const counted = [
       ["generation_tokens_total", 8],
       ["num_preemptions_total", 2],
+      ["prefix_cache_queries_total", 60],
+      ["prefix_cache_hits_total", 32],
       ["spec_decode_num_drafts_total", 2],
       ["spec_decode_num_draft_tokens_total", 8],
       ["spec_decode_num_accepted_tokens_total", 4],

@@ -51,7 +51,12 @@ describe("a stream", () => {
     expect(tails.at(-2)).toBe('[{"index":0,"delta":{},"logprobs":null,"finish_reason":"stop"}],"timings":{}}');
     const usage = JSON.parse(events.at(-1) ?? "");
     expect(usage.choices).toEqual([]);
-    expect(Object.keys(usage.usage)).toEqual(["prompt_tokens", "completion_tokens", "total_tokens"]);
+    expect(Object.keys(usage.usage)).toEqual([
+      "prompt_tokens",
+      "prompt_tokens_details",
+      "completion_tokens",
+      "total_tokens",
+    ]);
     const texts = events.slice(1, -2).map((event) => JSON.parse(event).choices[0].delta.content as string);
     expect(texts.join("")).toBe("Hi, you!");
     expect(tails.slice(1, -2)).toEqual(texts.map(delta));

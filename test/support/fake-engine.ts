@@ -12,6 +12,8 @@ export interface FakeEngineOptions {
   /** What a request is answered with. */
   readonly answer: (request: EngineRequest) => readonly FakeStep[];
   readonly stepMs?: number;
+  /** Of a request's prompt. */
+  readonly numCachedTokens?: (request: EngineRequest) => number;
   /** No sequence has its first step before. */
   readonly gate?: Promise<void>;
   /** Ends with an error after this many steps. */
@@ -100,6 +102,7 @@ export class FakeEngine implements EngineClient {
         numAccepted: Math.min(numAccepted, numEmitted),
         numDraft: 7,
         ...fakeLogprobs(request, tokenIds.slice(0, numEmitted)),
+        numCachedTokens: this.#options.numCachedTokens?.(request) ?? 0,
       };
       if (end >= 0 && end < numEmitted) yield { ...output, finishReason: "stop" };
       else if (numLeft === 0) yield { ...output, finishReason: "length" };

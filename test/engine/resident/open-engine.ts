@@ -19,6 +19,7 @@ export interface OpenOptions {
   readonly maxNumSeqs?: number;
   /** By default trees of full size. */
   readonly policy?: TreePolicy;
+  readonly prefixCache?: boolean;
 }
 
 /** An engine whose parts a test can look at and disturb. */
@@ -29,6 +30,7 @@ export interface OpenedEngine {
   /** The draft model's. */
   readonly draftBlocks: BlockManager;
   readonly resident: ResidentLoop | undefined;
+  readonly numLayers: number;
 }
 
 export const TREE_NODES = 6;
@@ -40,12 +42,13 @@ const TOP_K = 2;
  * context's owner's to close.
  */
 export async function openEngine(gpu: GpuContext, options: OpenOptions): Promise<OpenedEngine> {
-  const { drafts, stepsInFlight, numBlocks = 80, maxModelLen = 256, maxNumSeqs = 8 } = options;
+  const { drafts, stepsInFlight, numBlocks = 80, maxModelLen = 256, maxNumSeqs = 8, prefixCache = false } = options;
+  const secret = prefixCache ? Uint8Array.of(1, 2, 3) : undefined;
   const model = openModel(resolveModel("sapling-2m-draft"));
   const limits = { maxRows: 64, maxLogits: 64, maxModelLen, numBlocks, maxTableWords: 2048, topK: 1 };
   const runner = await ModelRunner.create(gpu, model, { ...limits, maxRequests: maxNumSeqs });
   const draft = { ...model, config: { ...model.config, rmsNormEps: 0.02 } };
-  const draftBlocks = new BlockManager(numBlocks);
+  const draftBlocks = new BlockManager(numBlocks, secret);
   const proposer = drafts
     ? new DraftModelProposer(await ModelRunner.create(gpu, draft, { ...limits, topK: TOP_K }), draftBlocks)
     : new NoProposer();
@@ -62,7 +65,7 @@ export async function openEngine(gpu: GpuContext, options: OpenOptions): Promise
     ? await ResidentLoop.create(gpu, runner, undefined, { ...loopOptions, treeNodes: 1, treeDepth: 1 })
     : undefined;
   model.weights.close();
-  const blocks = new BlockManager(numBlocks);
+  const blocks = new BlockManager(numBlocks, secret);
   const info: EngineInfo = {
     ...{ modelName: "test", drafter: proposer.name, adapter: "test", features: [] },
     ...{ vocabSize: model.config.vocabSize, maxModelLen, numKvBlocks: numBlocks, blockSize: 16, maxNumSeqs },
@@ -80,5 +83,5 @@ export async function openEngine(gpu: GpuContext, options: OpenOptions): Promise
     ...(resident ? { [drafts ? "residentDrafting" : "residentPlain"]: resident } : {}),
     stepsInFlight: Math.max(1, stepsInFlight),
   });
-  return { engine, runner, blocks, draftBlocks, resident };
+  return { engine, runner, blocks, draftBlocks, resident, numLayers: model.config.numLayers };
 }

@@ -136,8 +136,8 @@ describe.each([{ drafts: false }, { drafts: true }])("on the device, drafts: $dr
     expect(finishReason).toBe("length");
   });
 
-  it("logits that are not numbers end that sequence alone", async () => {
-    const parts = await open({ drafts });
+  it("logits that are not numbers end that sequence alone, and its K/V is not kept for others", async () => {
+    const parts = await open({ drafts, prefixCache: true });
     const { engine, blocks, runner } = parts;
     let numSteps = 0;
     engine.onStep(() => {
@@ -163,6 +163,7 @@ describe.each([{ drafts: false }, { drafts: true }])("on the device, drafts: $dr
     const tokenIds = outputs.flatMap((output) => output.tokenIds);
     expect(tokenIds.length).toBeGreaterThan(3);
     expect(tokenIds).toEqual(plain[5]?.tokenIds.slice(0, tokenIds.length));
+    await expectPlain(engine, 5);
     await expectIdle(parts);
   });
 });

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { referencePrompts } from "../../../bench/prompts.ts";
 import { resolveModel } from "../../../engine/model/bundled.ts";
 import { openModel } from "../../../engine/model/open.ts";
@@ -6,7 +6,6 @@ import { ModelRunner } from "../../../engine/runner/model-runner.ts";
 import { GREEDY, type SamplingParams } from "../../../engine/sampling-params.ts";
 import { DraftModelProposer } from "../../../engine/speculative/draft-model.ts";
 import { pathOf } from "../../../engine/speculative/draft-tree.ts";
-import type { Proposer } from "../../../engine/speculative/proposer.ts";
 import { createGpuContext, type Gpu, type GpuContext, openGpu } from "../../../kernels/index.ts";
 import { BlockManager } from "../../../kvcache/block-manager.ts";
 import { proposerContract } from "./proposer-contract.ts";
@@ -36,14 +35,14 @@ afterAll(() => {
   device.close();
 });
 
-function makeProposer(): Proposer {
+function makeProposer(prefixSecret?: Uint8Array): DraftModelProposer {
   const runner = runners[numMade++ % runners.length];
   if (runner === undefined) throw new Error("no runner");
-  blocks = new BlockManager(NUM_BLOCKS);
+  blocks = new BlockManager(NUM_BLOCKS, prefixSecret);
   return new DraftModelProposer(runner, blocks);
 }
 
-proposerContract("draft model", makeProposer, { vocabSize: 4096, maxDepth: 3 });
+proposerContract("draft model", () => makeProposer(Uint8Array.of(1)), { vocabSize: 4096, maxDepth: 3 });
 
 describe("the draft model's cache", () => {
   const [{ promptTokens, greedyTokens } = { promptTokens: [], greedyTokens: [] }] = referencePrompts();
@@ -90,6 +89,30 @@ describe("the draft model's cache", () => {
     }
     expect(await steady.propose([request(long)])).toEqual([tree]);
     for (const proposer of [inPieces, steady]) proposer.close();
+  });
+
+  test("keeps what it computed for a text that begins alike: fewer rows, and the same tree", async () => {
+    const proposer = makeProposer(Uint8Array.of(1));
+    proposer.begin("first", text.slice(0, 70), { cacheSalt: "salt" });
+    await proposer.propose([{ ...request(text.slice(0, 70)), id: "first" }]);
+    proposer.end("first");
+    const known = [...text.slice(0, 60), ...text.slice(5, 15)];
+    const startOf = async (id: string, salt: string) => {
+      proposer.begin(id, known, { cacheSalt: salt });
+      const run = vi.spyOn(proposer.runner, "run");
+      const [tree] = await proposer.propose([{ ...request(known), id }]);
+      const [batch = []] = run.mock.calls[0] ?? [];
+      run.mockRestore();
+      return { tree, startPosition: batch[0]?.startPosition };
+    };
+    const warm = await startOf("a", "salt");
+    const cold = await startOf("b", "another salt");
+    expect([warm.startPosition, cold.startPosition]).toEqual([48, 0]);
+    expect(warm.tree).toEqual(cold.tree);
+    expect(warm.tree?.tokenIds.length).toBeGreaterThan(1);
+    proposer.close();
+    blocks.checkIntegrity();
+    expect(blocks.usage).toBe(0);
   });
 
   test("where blocks run out it gives the root alone, and drafts again once there are some", async () => {

@@ -3,9 +3,13 @@ import {
   attentionSplits,
   type GpuContext,
   type HeadShape,
+  type Op,
   packRows,
   ROW_INFO_WORDS,
 } from "../../../kernels/index.ts";
+import { attentionCore } from "../../../kernels/ops/attention-core.ts";
+import type { AttentionBuffers, AttentionKernel } from "../../../kernels/ops/attention-types.ts";
+import type { Activation } from "../../../kernels/ops/product.ts";
 import { attentionReference, slotsOfRow } from "../../../kernels/reference/attention.ts";
 import { uniformHalves } from "../../support/arrays.ts";
 import { call, submit } from "../../support/gpu.ts";
@@ -50,13 +54,17 @@ export function slotAt(blockTable: readonly number[], blockSize: number, positio
   return (blockTable[Math.floor(position / blockSize)] ?? 0) * blockSize + (position % blockSize);
 }
 
-/** Output f32 [numHeads · headDim] of each row, all rows in one dispatch, by the family's kernels. */
+/**
+ * Output f32 [numHeads · headDim] of each row, all rows in one dispatch.
+ * @param kernel by default the family's
+ */
 export async function attend(
   gpu: GpuContext,
   heads: HeadShape,
   blockSize: number,
   cache: Cache,
   rows: readonly AttentionRow[],
+  kernel?: AttentionKernel,
 ): Promise<Float32Array[]> {
   const { numHeads, headDim } = heads;
   const { info, tables } = packRowInfo(rows);
@@ -78,11 +86,35 @@ export async function attend(
     partial: gpu.pool.upload(poison, "partial"),
     stats: gpu.pool.upload(poison.subarray(0, 2 * numPartials), "stats"),
   };
-  const op = await attention(gpu, heads, { ...buffers, blockSize, out });
+  const op = await (kernel === undefined
+    ? attention(gpu, heads, { ...buffers, blockSize, out })
+    : attentionBy(gpu, kernel, heads, blockSize, out, buffers));
   await submit(gpu, [call(op, { numRows: rows.length, numSplits })]);
   const all = await readActivation(gpu, out, rows.length);
   for (const buffer of [...Object.values(buffers), out.buffer]) gpu.pool.destroy(buffer);
   return rows.map((_, row) => all.slice(row * rowSize, (row + 1) * rowSize));
+}
+
+/** As `attention`, with a kernel of the test's choice. */
+function attentionBy(
+  gpu: GpuContext,
+  kernel: AttentionKernel,
+  heads: HeadShape,
+  pageSize: number,
+  { buffer: out, maxRows: activationRows }: Activation,
+  buffers: Omit<AttentionBuffers, "out">,
+): Promise<Op> {
+  const { splitSize, storage: kvType } = gpu.family;
+  return attentionCore(
+    gpu,
+    kernel,
+    {
+      ...{ ...heads, qHeads: heads.numHeads, ioType: "f32", kvType, activationRows },
+      ...{ infoHeads: 1, hasBias: false, treeBuffers: false },
+    },
+    { rowsPerBatch: 1, pageSize, splitSize, scale: heads.headDim ** -0.5 },
+    { ...buffers, out },
+  );
 }
 
 /** The same in f64, row by row, head by head. */

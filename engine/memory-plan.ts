@@ -1,0 +1,81 @@
+import { totalmem } from "node:os";
+import { numBlocksFor } from "../kvcache/ids.ts";
+import { EngineOptionsError } from "./errors.ts";
+
+const GIB = 2 ** 30;
+/** What the KV cache takes at most where nobody has said how much memory there is to take. */
+const DEFAULT_KV_BYTES = GIB;
+
+/** One ledger for target and drafter: what is there, what is taken, and what a block of the KV cache takes in all of them. */
+export interface MemoryLedger {
+  /** Bytes that may be taken in all; undefined where the device's memory is not known. */
+  readonly capacityBytes: number | undefined;
+  /** Weights of all models. */
+  readonly weightBytes: number;
+  /** Bytes of one block in each model's cache, with the model's name. */
+  readonly blockBytes: readonly (readonly [name: string, bytes: number])[];
+}
+
+export interface KvWishes {
+  /** Blocks that were asked for, the reserved one included. */
+  readonly numKvBlocks?: number;
+  readonly maxNumSeqs: number;
+  /** Slots of the longest sequence, lookahead included. */
+  readonly maxSlots: number;
+  /** All that is left may be taken, not just `DEFAULT_KV_BYTES`. */
+  readonly takesAll: boolean;
+}
+
+/**
+ * Bytes that target and drafter may take together. WebGPU does not tell how much memory a device has: it is what the option says
+ * or, for an adapter that works in the machine's memory, what that has for this process.
+ * @param gpuMemory GiB
+ */
+export function memoryCapacity(
+  { gpuMemory, gpuMemoryUtilization }: { readonly gpuMemory?: number; readonly gpuMemoryUtilization: number },
+  isSoftware: boolean,
+): number | undefined {
+  const total = gpuMemory === undefined ? (isSoftware ? machineBytes() : undefined) : gpuMemory * GIB;
+  return total === undefined ? undefined : Math.floor(total * gpuMemoryUtilization);
+}
+
+/** A container may have less than the machine. */
+function machineBytes(): number {
+  const constrained = process.constrainedMemory?.() ?? 0;
+  return constrained > 0 ? Math.min(constrained, totalmem()) : totalmem();
+}
+
+/**
+ * Blocks of the KV cache, the reserved one included: as asked for, or enough for every sequence of the batch, as far as the memory
+ * goes.
+ * @throws EngineOptionsError with the numbers where that does not fit
+ */
+export function planKvBlocks(ledger: MemoryLedger, wishes: KvWishes): number {
+  const { capacityBytes = Number.POSITIVE_INFINITY, weightBytes, blockBytes } = ledger;
+  const perBlock = blockBytes.reduce((sum, [, bytes]) => sum + bytes, 0);
+  const left = capacityBytes - weightBytes;
+  const mostBytes = wishes.takesAll ? left : Math.min(left, DEFAULT_KV_BYTES);
+  const perSequence = numBlocksFor(wishes.maxSlots);
+  const affordable = Math.max(1, Math.floor(mostBytes / perBlock) - 1);
+  const numBlocks = wishes.numKvBlocks ?? 1 + Math.min(wishes.maxNumSeqs * perSequence, affordable);
+  if (numBlocks * perBlock <= left) return numBlocks;
+  const parts = blockBytes.map(([name, bytes]) => `${name} ${formatBytes(numBlocks * bytes)}`);
+  throw new EngineOptionsError(
+    `${numBlocks} KV blocks need ${formatBytes(numBlocks * perBlock)} (${parts.join(", ")}) beside weights of ${formatBytes(weightBytes)}, but ` +
+      `${formatBytes(capacityBytes)} may be used; use fewer --kv-blocks, a smaller --max-model-len, or set --gpu-memory and --gpu-memory-utilization`,
+  );
+}
+
+/** @throws EngineOptionsError where weights, KV caches and the passes' buffers together take more than they may */
+export function checkMemory(capacityBytes: number | undefined, totalBytes: number): void {
+  if (capacityBytes === undefined || totalBytes <= capacityBytes) return;
+  throw new EngineOptionsError(
+    `weights, KV cache and buffers take ${formatBytes(totalBytes)}, but ${formatBytes(capacityBytes)} may be used; use fewer --kv-blocks, ` +
+      "a smaller --token-budget or --max-model-len, or set --gpu-memory and --gpu-memory-utilization",
+  );
+}
+
+function formatBytes(bytes: number): string {
+  const [unit, name] = bytes >= GIB ? [GIB, "GiB"] : [2 ** 20, "MiB"];
+  return `${(bytes / unit).toFixed(2)} ${name}`;
+}
