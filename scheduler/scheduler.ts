@@ -1,6 +1,7 @@
 import type { BlockManager } from "../kvcache/block-manager.ts";
 import { BLOCK_SIZE, numBlocksFor } from "../kvcache/ids.ts";
 import { invariant } from "../kvcache/invariant.ts";
+import { checkAdmissible } from "./admissible.ts";
 import { SchedulerError } from "./errors.ts";
 import { checkSchedulerIntegrity } from "./integrity.ts";
 import type {
@@ -93,14 +94,11 @@ export class Scheduler {
     const { maxSequenceLen } = this;
     const sequence = new SequenceState(request, this.#numArrivals, maxSequenceLen);
     const { id, numTokens } = sequence;
-    const refuse = (code: SchedulerError["code"], message: string): SchedulerError =>
-      new SchedulerError(code, message, { numTokens, maxSequenceLen });
-    if (this.#sequences.has(id)) throw refuse("duplicate_id", `a sequence with id ${id} is in flight`);
-    if (sequence.numPromptTokens === 0) throw refuse("empty_prompt", "the prompt has no tokens");
-    if (numTokens >= maxSequenceLen) {
-      const message = `${numTokens} tokens leave no room to generate: a sequence holds at most ${maxSequenceLen}, prompt and output together`;
-      throw refuse("context_length_exceeded", message);
+    if (this.#sequences.has(id)) {
+      const numbers = { numTokens, maxSequenceLen };
+      throw new SchedulerError("duplicate_id", `a sequence with id ${id} is in flight`, numbers);
     }
+    checkAdmissible(request, maxSequenceLen);
     invariant(sequence.maxDraftDepth >= 0, () => `${id}: nothing to generate, maxTokens is ${request.maxTokens}`);
     this.#numArrivals++;
     this.#sequences.set(id, sequence);

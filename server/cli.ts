@@ -37,8 +37,11 @@ async function runServe(args: readonly string[]): Promise<void> {
   onStopSignals(process, () => void stop().then(() => process.exit(0), fail), process.exit);
   try {
     // Help and usage errors should not wait for the GPU library.
-    const [{ serve }, { createEngine }] = await Promise.all([import("./main.ts"), import("../engine/create.ts")]);
-    const running = await serve(config, { createEngine, logger, output: process.stdout });
+    const [{ serve }, { superviseEngine }] = await Promise.all([
+      import("./main.ts"),
+      import("../engine/process/supervised-engine.ts"),
+    ]);
+    const running = await serve(config, { createEngine: superviseEngine, logger, output: process.stdout });
     stop = running.shutDown;
   } catch (error) {
     fail(error, config);
