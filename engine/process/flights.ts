@@ -8,10 +8,13 @@ export interface Flight {
   readonly stream: OutputStream;
   /** Generated tokens that have come, those included that the request came with. */
   readonly outputTokenIds: readonly number[];
+  /** An engine knew it that is gone. */
+  readonly isLost: boolean;
 }
 
 type FlightState = Flight & {
   readonly outputTokenIds: number[];
+  isLost: boolean;
   /** How long it waited for its first step, whichever engine had that. */
   queueMs?: number;
   /** The engine that runs now knows it. */
@@ -47,7 +50,7 @@ export class Flights {
 
   add(key: number, request: EngineRequest, stream: OutputStream): void {
     const outputTokenIds = [...(request.outputTokenIds ?? [])];
-    this.#flights.set(key, { key, request, stream, outputTokenIds, isSent: false, isSuspect: false });
+    this.#flights.set(key, { key, request, stream, outputTokenIds, isLost: false, isSent: false, isSuspect: false });
   }
 
   /** Undefined where it is not in flight any more. */
@@ -63,8 +66,12 @@ export class Flights {
     if (this.#onTrial() !== undefined) return [];
     const suspect = flights.find(({ isSuspect }) => isSuspect);
     const sendable = suspect ? [suspect] : flights.filter(({ isSent }) => !isSent);
-    for (const flight of sendable) flight.isSent = true;
-    return sendable;
+    return sendable.map((flight) => {
+      const now = { ...flight };
+      flight.isSent = true;
+      flight.isLost = false;
+      return now;
+    });
   }
 
   /** Takes note of an output; the way to its reader, with the waiting time of its first step. Undefined where nobody waits for it. */
@@ -87,8 +94,10 @@ export class Flights {
     const condemned = this.#onTrial();
     if (condemned) this.#flights.delete(condemned.key);
     for (const flight of this.#flights.values()) {
-      if (condemned === undefined && flight.isSent) flight.isSuspect = true;
+      if (!flight.isSent) continue;
       flight.isSent = false;
+      flight.isLost = true;
+      flight.isSuspect = condemned === undefined;
     }
     return condemned;
   }

@@ -133,8 +133,9 @@ class SupervisedEngine implements EngineClient {
   #sendNext(): void {
     if (this.#process === undefined) return;
     const wasIdle = !this.#flights.areSome;
-    for (const { key, request, outputTokenIds } of this.#flights.takeSendable()) {
+    for (const { key, request, outputTokenIds, isLost } of this.#flights.takeSendable()) {
       if (wasIdle) this.#watchdog.began(performance.now());
+      if (isLost) this.#counts.numReplays++;
       this.#process.send({ type: "generate", key, request: { ...request, outputTokenIds } });
     }
   }
@@ -209,7 +210,6 @@ class SupervisedEngine implements EngineClient {
       return this.#die(`it came back as ${info.fingerprint}, whose text may differ from ${this.info.fingerprint}'s`);
     }
     this.#restarting = undefined;
-    this.#counts.numReplays += this.#flights.size;
     this.#watchdog = this.#adopt(process);
     this.#sendNext();
   }
