@@ -78,7 +78,8 @@ export class Engine implements EngineClient {
     this.#enqueue(request);
     const stream = new OutputStream(() => this.#abort(request.id));
     this.#entries.set(request.id, { request, stream, arrivalMs: performance.now() });
-    this.#parts.proposer.begin(request.id, [...request.promptTokenIds, ...(request.outputTokenIds ?? [])]);
+    this.#parts.proposer.begin(request.id, request.promptTokenIds);
+    if (request.outputTokenIds) this.#parts.proposer.observe(request.id, request.outputTokenIds);
     if (signal?.aborted) this.#abort(request.id);
     else signal?.addEventListener("abort", () => this.#abort(request.id), { once: true });
     this.#loop ??= this.#run();

@@ -1,7 +1,8 @@
 #!/usr/bin/env node
+import type { EngineOptions } from "../engine/engine-options.ts";
 import { explain, formatExplanation } from "./cli-errors.ts";
 import { mainHelp, serveHelp, versionText } from "./cli-help.ts";
-import { createLogger } from "./cli-logger.ts";
+import { createLogger, logSupervision } from "./cli-logger.ts";
 import type { Config } from "./config.ts";
 import { loadConfig, UsageError } from "./config-load.ts";
 import { closest } from "./config-suggest.ts";
@@ -41,7 +42,9 @@ async function runServe(args: readonly string[]): Promise<void> {
       import("./main.ts"),
       import("../engine/process/supervised-engine.ts"),
     ]);
-    const running = await serve(config, { createEngine: superviseEngine, logger, output: process.stdout });
+    const createEngine = (options: EngineOptions) =>
+      superviseEngine(options, { onEvent: (event) => logSupervision(logger, event) });
+    const running = await serve(config, { createEngine, logger, output: process.stdout });
     stop = running.shutDown;
   } catch (error) {
     fail(error, config);

@@ -14,16 +14,25 @@ import {
 import { Flights } from "./flights.ts";
 import { WATCHDOG_TIMES, Watchdog, type WatchdogTimes } from "./watchdog.ts";
 
+/** What befalls the engine's process, for a log. */
+export type SupervisionEvent =
+  | { readonly type: "failed"; readonly reason: string }
+  /** Another process goes on; the time is from the failure, or from the one of the attempt before. */
+  | { readonly type: "restarted"; readonly ms: number }
+  | { readonly type: "gave_up"; readonly reason: string };
+
 export interface SupervisorSettings {
   readonly host: HostModule;
   readonly watchdog: WatchdogTimes;
   readonly breaker: BreakerLimits;
+  readonly onEvent: (event: SupervisionEvent) => void;
 }
 
-export const SUPERVISOR_SETTINGS: SupervisorSettings = {
+const SUPERVISOR_SETTINGS: SupervisorSettings = {
   host: ENGINE_HOST,
   watchdog: WATCHDOG_TIMES,
   breaker: BREAKER_LIMITS,
+  onEvent: () => {},
 };
 
 type ProgressReport = Extract<RunningReport, { readonly type: "progress" }>;
@@ -39,8 +48,9 @@ const MIN_START_LIMIT_MS = 60_000;
  */
 export async function superviseEngine(
   options: EngineOptions,
-  settings: SupervisorSettings = SUPERVISOR_SETTINGS,
+  given: Partial<SupervisorSettings> = {},
 ): Promise<CreatedEngine> {
+  const settings = { ...SUPERVISOR_SETTINGS, ...given };
   const startMs = performance.now();
   const started = await EngineProcess.start(options, settings.host);
   const startLimitMs = Math.max(MIN_START_LIMIT_MS, START_FACTOR * (performance.now() - startMs));
@@ -192,18 +202,20 @@ class SupervisedEngine implements EngineClient {
     await failed.kill();
     let why = reason;
     while (this.#deadReason === undefined) {
+      this.#settings.onEvent({ type: "failed", reason: why });
+      const failedMs = performance.now();
       if (this.#breaker.record(performance.now())) return this.#die(`it failed too often, last because ${why}`);
       this.#counts.numRestarts++;
       try {
         const started = await EngineProcess.start(this.#options, this.#settings.host, this.#startLimitMs);
-        return await this.#takeOver(started);
+        return await this.#takeOver(started, failedMs);
       } catch (error) {
         why = error instanceof Error ? error.message : String(error);
       }
     }
   }
 
-  async #takeOver({ process, info }: StartedProcess): Promise<void> {
+  async #takeOver({ process, info }: StartedProcess, failedMs: number): Promise<void> {
     if (this.#deadReason !== undefined) return process.kill();
     if (info.fingerprint !== this.info.fingerprint) {
       await process.kill();
@@ -211,10 +223,12 @@ class SupervisedEngine implements EngineClient {
     }
     this.#restarting = undefined;
     this.#watchdog = this.#adopt(process);
+    this.#settings.onEvent({ type: "restarted", ms: Math.round(performance.now() - failedMs) });
     this.#sendNext();
   }
 
   #die(reason: string): void {
+    this.#settings.onEvent({ type: "gave_up", reason });
     this.#deadReason ??= `${reason}; restart the server`;
     this.#restarting = undefined;
     this.#endAll({ ...NOTHING, finishReason: "error", error: `the engine is gone: ${this.#deadReason}` });

@@ -1,13 +1,14 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { referencePrompts } from "../../../bench/prompts.ts";
 import type { EngineClient } from "../../../engine/client.ts";
-import { SUPERVISOR_SETTINGS, superviseEngine } from "../../../engine/process/supervised-engine.ts";
+import { superviseEngine } from "../../../engine/process/supervised-engine.ts";
+import { WATCHDOG_TIMES } from "../../../engine/process/watchdog.ts";
 import { GREEDY } from "../../../engine/sampling-params.ts";
 import { testHost } from "../../support/process-hosts.ts";
 
 const SETTINGS = {
   host: testHost("faulty"),
-  watchdog: { ...SUPERVISOR_SETTINGS.watchdog, minSilenceMs: 2_000 },
+  watchdog: { ...WATCHDOG_TIMES, minSilenceMs: 2_000 },
   breaker: { maxFailures: 100, windowMs: 60_000 },
 };
 const [FIRST = [], SECOND = [], THIRD = []] = referencePrompts().map(({ promptTokens }) => promptTokens);

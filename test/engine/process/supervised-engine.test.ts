@@ -3,11 +3,8 @@ import { once } from "node:events";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import type { EngineClient, EngineOutput, EngineRequest } from "../../../engine/client.ts";
 import { EngineDeadError } from "../../../engine/errors.ts";
-import {
-  SUPERVISOR_SETTINGS,
-  type SupervisorSettings,
-  superviseEngine,
-} from "../../../engine/process/supervised-engine.ts";
+import { BREAKER_LIMITS } from "../../../engine/process/breaker.ts";
+import { superviseEngine } from "../../../engine/process/supervised-engine.ts";
 import { GREEDY } from "../../../engine/sampling-params.ts";
 import { testHost } from "../../support/process-hosts.ts";
 import { FAULTS, scriptedToken } from "../../support/scripted-engine.ts";
@@ -15,7 +12,7 @@ import { FAULTS, scriptedToken } from "../../support/scripted-engine.ts";
 const HOST = testHost("scripted");
 const NUM_TOKENS = 12;
 /** A hang is found soon, and faults one after the other open no breaker. */
-const SETTINGS: SupervisorSettings = {
+const SETTINGS = {
   host: HOST,
   watchdog: { intervalMs: 50, minSilenceMs: 1_500, stepFactor: 20 },
   breaker: { maxFailures: 100, windowMs: 60_000 },
@@ -101,7 +98,7 @@ describe("a supervised engine", () => {
 
 describe("the breaker", () => {
   it("three failures in a minute end the engine: what is in flight fails, nothing new is taken", async () => {
-    const { client } = await superviseEngine(OPTIONS, { ...SETTINGS, breaker: SUPERVISOR_SETTINGS.breaker });
+    const { client } = await superviseEngine(OPTIONS, { ...SETTINGS, breaker: BREAKER_LIMITS });
     const { tokenIds, last } = await read(client.generate(request("flaky")));
     expect(tokenIds).toHaveLength(3);
     expect(last).toMatchObject({ finishReason: "error", error: expect.stringMatching(/failed too often.*SIGKILL/) });
