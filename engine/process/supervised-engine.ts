@@ -23,14 +23,14 @@ export type SupervisionEvent =
 
 export interface SupervisorSettings {
   readonly host: HostModule;
-  readonly watchdog: WatchdogTimes;
+  /** By default what suits the adapter. */
+  readonly watchdog?: WatchdogTimes;
   readonly breaker: BreakerLimits;
   readonly onEvent: (event: SupervisionEvent) => void;
 }
 
 const SUPERVISOR_SETTINGS: SupervisorSettings = {
   host: ENGINE_HOST,
-  watchdog: WATCHDOG_TIMES,
   breaker: BREAKER_LIMITS,
   onEvent: () => {},
 };
@@ -62,6 +62,7 @@ class SupervisedEngine implements EngineClient {
   readonly info: EngineInfo;
   readonly #options: EngineOptions;
   readonly #settings: SupervisorSettings;
+  readonly #watchdogTimes: WatchdogTimes;
   readonly #startLimitMs: number;
   readonly #flights = new Flights();
   readonly #listeners = new Set<(stats: StepStats) => void>();
@@ -82,10 +83,11 @@ class SupervisedEngine implements EngineClient {
     // Whoever takes this engine's place runs the same kernels: others may give other bits.
     this.#options = { ...options, kernels: started.info.kernels };
     this.#settings = settings;
+    this.#watchdogTimes = settings.watchdog ?? WATCHDOG_TIMES[started.info.adapterKind];
     this.#startLimitMs = startLimitMs;
     this.#breaker = new Breaker(settings.breaker);
     this.#watchdog = this.#adopt(started.process);
-    this.#timer = setInterval(() => this.#look(), settings.watchdog.intervalMs);
+    this.#timer = setInterval(() => this.#look(), this.#watchdogTimes.intervalMs);
     this.#timer.unref();
   }
 
@@ -137,7 +139,7 @@ class SupervisedEngine implements EngineClient {
       onReport: (report) => this.#receive(report),
       onEnd: (reason) => this.#fail(reason),
     });
-    return new Watchdog(this.#settings.watchdog, performance.now());
+    return new Watchdog(this.#watchdogTimes, performance.now());
   }
 
   #sendNext(): void {

@@ -1,3 +1,5 @@
+import type { EngineInfo } from "../client.ts";
+
 export interface WatchdogTimes {
   /** Between two looks at the engine, each with a ping. */
   readonly intervalMs: number;
@@ -7,7 +9,13 @@ export interface WatchdogTimes {
   readonly stepFactor: number;
 }
 
-export const WATCHDOG_TIMES: WatchdogTimes = { intervalMs: 1_000, minSilenceMs: 10_000, stepFactor: 20 };
+const GPU_TIMES: WatchdogTimes = { intervalMs: 1_000, minSilenceMs: 10_000, stepFactor: 20 };
+
+/** By adapter: a software adapter shares its cores with whatever else runs, and compiles kernels on them. */
+export const WATCHDOG_TIMES: Readonly<Record<EngineInfo["adapterKind"], WatchdogTimes>> = {
+  gpu: GPU_TIMES,
+  software: { ...GPU_TIMES, minSilenceMs: 30_000 },
+};
 
 /** The longest step is forgotten by this much with every step after it. */
 const FORGET = 0.98;

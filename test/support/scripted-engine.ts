@@ -16,6 +16,8 @@ export const FAULTS = {
   poison: 5,
   /** Kills the process after each token that it gives. */
   flaky: 6,
+  /** The sequence fails, and nothing else. */
+  fail: 7,
 } as const;
 export const FAULT_AT = 4;
 const NOTHING = { tokenIds: [], numAccepted: 0, numDraft: 0 } as const;
@@ -42,6 +44,10 @@ export class ScriptedEngine implements EngineClient {
         while (this.#isStalled);
         this.#befall(promptTokenIds[0], at, outputTokenIds.length);
         if (this.#death) return yield { ...NOTHING, finishReason: "error", error: this.#death.message };
+        if (promptTokenIds[0] === FAULTS.fail && at === FAULT_AT) {
+          this.#numRunning--;
+          return yield { ...NOTHING, finishReason: "error", error: "not numbers" };
+        }
         if (signal?.aborted) return yield { ...NOTHING, finishReason: "abort" };
         const output = { ...NOTHING, tokenIds: [scriptedToken(promptTokenIds, at)], queueMs: outputTokenIds.length };
         if (at === params.maxTokens - 1) this.#numRunning--;

@@ -8,7 +8,7 @@ import { testHost } from "../../support/process-hosts.ts";
 
 const SETTINGS = {
   host: testHost("faulty"),
-  watchdog: { ...WATCHDOG_TIMES, minSilenceMs: 2_000 },
+  watchdog: { ...WATCHDOG_TIMES.software, minSilenceMs: 4_000 },
   breaker: { maxFailures: 100, windowMs: 60_000 },
 };
 const [FIRST = [], SECOND = [], THIRD = []] = referencePrompts().map(({ promptTokens }) => promptTokens);

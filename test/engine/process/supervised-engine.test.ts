@@ -14,7 +14,7 @@ const NUM_TOKENS = 12;
 /** A hang is found soon, and faults one after the other open no breaker. */
 const SETTINGS = {
   host: HOST,
-  watchdog: { intervalMs: 50, minSilenceMs: 1_500, stepFactor: 20 },
+  watchdog: { intervalMs: 50, minSilenceMs: 3_000, stepFactor: 20 },
   breaker: { maxFailures: 100, windowMs: 60_000 },
 };
 const OPTIONS = { model: "scripted" };
@@ -70,6 +70,15 @@ describe("a supervised engine", () => {
     const whole = requests.filter(({ promptTokenIds }) => promptTokenIds[0] === FAULTS.none).map(answerTo);
     expect([first, ...others].map((run) => run?.tokenIds)).toEqual(whole);
     expect(client.supervision?.numRestarts).toBe(numRestarts + 2);
+  });
+
+  it("a sequence that the engine fails is no failure of the engine", async () => {
+    const before = client.supervision;
+    const [whole, failed] = [request("none", 5), request("fail")];
+    const [run, { last }] = await Promise.all([read(client.generate(whole)), read(client.generate(failed))]);
+    expect(last).toMatchObject({ finishReason: "error", error: "not numbers" });
+    expect(run.tokenIds).toEqual(answerTo(whole));
+    expect(client.supervision).toEqual(before);
   });
 
   it("says that it starts again; meanwhile sequences wait for it, or are aborted", async () => {
