@@ -11,6 +11,8 @@ export interface EngineRequest {
   readonly id: string;
   readonly choice: number;
   readonly promptTokenIds: readonly number[];
+  /** Tokens of the answer that were generated before, elsewhere: the sequence goes on behind them. They are not emitted again. */
+  readonly outputTokenIds?: readonly number[];
   readonly params: SamplingParams;
   /** Whose request it is: K/V and texts of one salt are never used for another. */
   readonly cacheSalt?: string;
@@ -124,9 +126,23 @@ export interface EngineInfo {
   readonly fingerprint: string;
 }
 
+/** What became of an engine that runs in a process of its own. */
+export interface Supervision {
+  /** Why it is being started again just now. Sequences wait for that. */
+  readonly restarting?: string;
+  /** Attempts to start it again. */
+  readonly numRestarts: number;
+  /** Restarts that a lost device was the cause of. */
+  readonly numDeviceLosses: number;
+  /** Sequences that went on in another process than they were in. */
+  readonly numReplays: number;
+}
+
 /** The engine as the server sees it. Implementations: in this process, and in a child process. */
 export interface EngineClient {
   readonly info: EngineInfo;
+  /** As it is now. Absent where the engine runs in this process. */
+  readonly supervision?: Supervision;
   /**
    * Generates one sequence; ends after the output that carries finishReason.
    * Leaving the loop early or aborting `signal` aborts the sequence within two steps.

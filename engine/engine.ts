@@ -7,9 +7,9 @@ import type { EngineClient, EngineInfo, EngineOutput, EngineRequest, StepStats }
 import { EngineDeadError, EngineRequestError } from "./errors.ts";
 import { decodeOnHost, type Verification } from "./host-step.ts";
 import { OutputStream } from "./output-stream.ts";
+import { checkRequest } from "./request-check.ts";
 import type { ResidentLoop } from "./resident/resident-loop.ts";
 import type { ModelRunner } from "./runner/model-runner.ts";
-import { refusalOf } from "./sampling-params.ts";
 import type { TreePolicy } from "./speculative/budget/tree-policy.ts";
 import type { Proposer } from "./speculative/proposer.ts";
 import { type SequenceOfStep, type VerifiedSequence, verifiedLane } from "./step.ts";
@@ -65,7 +65,7 @@ export class Engine implements EngineClient {
   readonly #inFlight: StepInFlight[] = [];
   #lastStepEndMs = 0;
   #loop: Promise<void> | undefined;
-  #deadReason: string | undefined;
+  #death: EngineDeadError | undefined;
 
   constructor(parts: EngineParts) {
     const { info, blocks, tokenBudget, treeNodes } = parts;
@@ -79,7 +79,7 @@ export class Engine implements EngineClient {
 
   /** The sequence is queued before this returns: iterate the result, or abort `signal`. */
   generate(request: EngineRequest, signal?: AbortSignal): AsyncIterable<EngineOutput> {
-    if (this.#deadReason !== undefined) throw new EngineDeadError(this.#deadReason);
+    if (this.#death !== undefined) throw this.#death;
     const sequence = this.#enqueue(request);
     const stream = new OutputStream(() => this.#abort(request.id));
     const { cacheSalt, prediction } = request;
@@ -100,7 +100,7 @@ export class Engine implements EngineClient {
   }
 
   load() {
-    if (this.#deadReason !== undefined) throw new EngineDeadError(this.#deadReason);
+    if (this.#death !== undefined) throw this.#death;
     return this.#loadNow();
   }
 
@@ -111,8 +111,8 @@ export class Engine implements EngineClient {
 
   /** Ends every sequence with "abort" and frees the device. */
   async close(): Promise<void> {
-    if (this.#deadReason === undefined) {
-      this.#deadReason = "the engine is closed";
+    if (this.#death === undefined) {
+      this.#death = new EngineDeadError("the engine is closed");
       for (const id of [...this.#entries.keys()]) this.#abort(id);
     }
     await this.#loop;
@@ -131,7 +131,7 @@ export class Engine implements EngineClient {
       await Promise.resolve();
       while (this.#scheduler.hasWork() || this.#inFlight.length > 0) await this.#step();
     } catch (error) {
-      this.#die(error instanceof Error ? error.message : String(error));
+      this.#die(error);
     } finally {
       this.#loop = undefined;
     }
@@ -246,23 +246,18 @@ export class Engine implements EngineClient {
     entry.stream.push(output);
   }
 
-  #die(reason: string): void {
-    this.#deadReason = reason;
+  #die(cause: unknown): void {
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    this.#death = new EngineDeadError(reason, { cause });
     for (const id of [...this.#entries.keys()]) this.#end(id, { ...NOTHING, finishReason: "error", error: reason });
   }
 
-  #enqueue({ id, promptTokenIds, params, cacheSalt = "" }: EngineRequest): Sequence {
-    const { vocabSize } = this.info;
-    const foreign = promptTokenIds.find((token) => !Number.isInteger(token) || token < 0 || token >= vocabSize);
-    if (foreign !== undefined) {
-      const message = `token id ${foreign} is not in the vocabulary: ids go from 0 to ${vocabSize - 1}`;
-      throw new EngineRequestError("invalid_token_id", message);
-    }
-    const refusal = refusalOf(params, vocabSize);
-    if (refusal !== undefined) throw new EngineRequestError("invalid_sampling_params", refusal);
+  #enqueue(request: EngineRequest): Sequence {
+    checkRequest(request, this.info);
+    const { id, promptTokenIds, outputTokenIds = [], cacheSalt = "", params } = request;
+    const { maxTokens, stopTokenIds } = params;
     try {
-      const { maxTokens, stopTokenIds } = params;
-      return this.#scheduler.add({ id, promptTokenIds, maxTokens, stopTokenIds, cacheSalt });
+      return this.#scheduler.add({ id, promptTokenIds, outputTokenIds, maxTokens, stopTokenIds, cacheSalt });
     } catch (error) {
       if (error instanceof SchedulerError) throw new EngineRequestError(error.code, error.message);
       throw error;

@@ -14,7 +14,7 @@ export class EngineRequestError extends Error {
   }
 }
 
-/** The engine cannot go on: device lost, poisoned step, closed. */
+/** The engine cannot go on: device lost, poisoned step, closed. `cause` is the error that ended it, where one did. */
 export class EngineDeadError extends Error {
   override readonly name = "EngineDeadError";
   readonly code = "engine_dead";

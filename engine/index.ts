@@ -7,6 +7,7 @@ export type {
   FinishReason,
   StepSequence,
   StepStats,
+  Supervision,
   TokenLogprobs,
   VerifiedTree,
 } from "./client.ts";
@@ -29,5 +30,6 @@ export {
   EngineRequestError,
   ModelFileError,
 } from "./errors.ts";
+export { superviseEngine } from "./process/supervised-engine.ts";
 export { GREEDY, type SamplingParams } from "./sampling-params.ts";
 export { type ChatMessage, ModelText, type TextDelta, type TextOutput } from "./text/model-text.ts";

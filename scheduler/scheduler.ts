@@ -1,7 +1,8 @@
 import type { BlockManager } from "../kvcache/block-manager.ts";
 import { BLOCK_SIZE, numBlocksFor } from "../kvcache/ids.ts";
 import { invariant } from "../kvcache/invariant.ts";
-import { refuseUnservable } from "./errors.ts";
+import { checkAdmissible } from "./admissible.ts";
+import { SchedulerError } from "./errors.ts";
 import { checkSchedulerIntegrity } from "./integrity.ts";
 import type {
   ChooseLimits,
@@ -103,8 +104,12 @@ export class Scheduler {
     const sequence = new SequenceState(request, this.#numArrivals, maxSequenceLen, (tokenIds) =>
       this.#blocks.hashChain(tokenIds, request.cacheSalt),
     );
-    const { id } = sequence;
-    refuseUnservable(sequence, maxSequenceLen, this.#sequences.has(id));
+    const { id, numTokens } = sequence;
+    if (this.#sequences.has(id)) {
+      const numbers = { numTokens, maxSequenceLen };
+      throw new SchedulerError("duplicate_id", `a sequence with id ${id} is in flight`, numbers);
+    }
+    checkAdmissible(request, maxSequenceLen);
     invariant(sequence.maxDraftDepth >= 0, () => `${id}: nothing to generate, maxTokens is ${request.maxTokens}`);
     this.#numArrivals++;
     this.#sequences.set(id, sequence);

@@ -1,4 +1,5 @@
 import { type DestinationStream, type Logger, pino, stdTimeFunctions } from "pino";
+import type { SupervisionEvent } from "../engine/process/supervised-engine.ts";
 import type { Config } from "./config.ts";
 
 /** What is needed of standard output. */
@@ -38,4 +39,11 @@ export function formatLine(json: string, color: boolean): string {
 
 function plain(value: unknown): string {
   return typeof value === "string" ? value : JSON.stringify(value);
+}
+
+/** What befell the engine's process, for the person who runs the server. */
+export function logSupervision(logger: Logger, event: SupervisionEvent): void {
+  if (event.type === "failed") logger.error({ reason: event.reason }, "the engine failed and is started again");
+  else if (event.type === "restarted") logger.info({ ms: event.ms }, "the engine runs again; answers under way go on");
+  else logger.fatal({ reason: event.reason }, "the engine is given up: find out why, then restart the server");
 }

@@ -1,7 +1,8 @@
 #!/usr/bin/env node
+import type { EngineOptions } from "../engine/engine-options.ts";
 import { explain, formatExplanation } from "./cli-errors.ts";
 import { mainHelp, serveHelp, versionText } from "./cli-help.ts";
-import { createLogger } from "./cli-logger.ts";
+import { createLogger, logSupervision } from "./cli-logger.ts";
 import type { Config } from "./config.ts";
 import { loadConfig, UsageError } from "./config-load.ts";
 import { closest } from "./config-suggest.ts";
@@ -37,7 +38,12 @@ async function runServe(args: readonly string[]): Promise<void> {
   onStopSignals(process, () => void stop().then(() => process.exit(0), fail), process.exit);
   try {
     // Help and usage errors should not wait for the GPU library.
-    const [{ serve }, { createEngine }] = await Promise.all([import("./main.ts"), import("../engine/create.ts")]);
+    const [{ serve }, { superviseEngine }] = await Promise.all([
+      import("./main.ts"),
+      import("../engine/process/supervised-engine.ts"),
+    ]);
+    const createEngine = (options: EngineOptions) =>
+      superviseEngine(options, { onEvent: (event) => logSupervision(logger, event) });
     const running = await serve(config, { createEngine, logger, output: process.stdout });
     stop = running.shutDown;
   } catch (error) {

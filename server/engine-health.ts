@@ -36,4 +36,9 @@ export class EngineHealth {
   whyDead(): string | undefined {
     return readLoad(this.#client).deadReason ?? this.#deadReason;
   }
+
+  /** Why the engine is being started again just now, or undefined while it runs. */
+  whyRestarting(): string | undefined {
+    return this.#client.supervision?.restarting;
+  }
 }

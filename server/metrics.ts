@@ -1,5 +1,5 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
-import type { EngineClient, EngineInfo, FinishReason, StepStats, VerifiedTree } from "../engine/client.ts";
+import type { EngineClient, EngineInfo, FinishReason, StepStats, Supervision, VerifiedTree } from "../engine/client.ts";
 import { type EngineLoad, readLoad } from "./engine-health.ts";
 
 // Seconds. Steps take tens of milliseconds at most, so most buckets lie below 300 ms.
@@ -114,6 +114,7 @@ export class Metrics {
     this.#drafter = client.info.drafter;
     client.onStep((stats) => this.#onStep(stats));
     this.#loadGauges(client);
+    this.#supervisionCounters(client);
     this.#infoGauges(client.info, modelName);
   }
 
@@ -207,6 +208,23 @@ export class Metrics {
     gauge("num_requests_running", "Sequences in the batch.", ({ numRunning }) => numRunning);
     gauge("num_requests_waiting", "Sequences waiting for their first step.", ({ numWaiting }) => numWaiting);
     gauge("kv_cache_usage_perc", "Share of KV blocks in use, 0 to 1.", ({ kvUsage }) => kvUsage);
+  }
+
+  /** Counted by the client, and read when they are asked for. */
+  #supervisionCounters(client: EngineClient): void {
+    const counter = (name: string, help: string, pick: (supervision: Supervision) => number) =>
+      new Counter({
+        name: `canopy_${name}`,
+        help,
+        registers: [this.#registry],
+        collect() {
+          this.reset();
+          this.inc(client.supervision ? pick(client.supervision) : 0);
+        },
+      });
+    counter("engine_restarts_total", "Attempts to start a failed engine again.", ({ numRestarts }) => numRestarts);
+    counter("device_lost_total", "Engines that lost their device.", ({ numDeviceLosses }) => numDeviceLosses);
+    counter("engine_replays_total", "Sequences that went on in a new engine.", ({ numReplays }) => numReplays);
   }
 
   #infoGauges(info: EngineInfo, modelName: string): void {

@@ -11,6 +11,8 @@ export function registerOperations(app: FastifyInstance, { admission, health, me
     if (admission.draining) throw new ApiError("draining", "the server is shutting down");
     const reason = health.whyDead();
     if (reason !== undefined) throw new ApiError("engine_dead", `the engine is not running (${reason})`);
+    const restarting = health.whyRestarting();
+    if (restarting !== undefined) throw new ApiError("loading", `the engine is being started again (${restarting})`);
     return { status: "ready" };
   });
   app.get("/version", async () => ({ version: VERSION }));

@@ -1,4 +1,5 @@
 import type { AddressInfo } from "node:net";
+import type { EngineClient } from "../../engine/client.ts";
 import { resolveModel } from "../../engine/model/bundled.ts";
 import { openModel } from "../../engine/model/open.ts";
 import { ModelText } from "../../engine/text/model-text.ts";
@@ -27,15 +28,23 @@ export function stepsOf(text: string, stepLen = 3): readonly FakeStep[] {
   });
 }
 
-export interface TestApp extends App {
-  readonly engine: FakeEngine;
+export interface ListeningApp extends App {
   readonly url: string;
   close(): Promise<void>;
+}
+
+export interface TestApp extends ListeningApp {
+  readonly engine: FakeEngine;
 }
 
 /** The app over a fake engine, listening on a free port of the loopback. */
 export async function startApp(engine: FakeEngineOptions, options: Partial<AppOptions> = {}): Promise<TestApp> {
   const client = new FakeEngine(engine);
+  return { ...(await listenOver(client, options)), engine: client };
+}
+
+/** The app over any engine, listening on a free port of the loopback. */
+export async function listenOver(client: EngineClient, options: Partial<AppOptions> = {}): Promise<ListeningApp> {
   const app = await buildApp({
     client,
     model: { names: ["fake", "alias"], generationDefaults: {}, created: 1 },
@@ -47,11 +56,16 @@ export async function startApp(engine: FakeEngineOptions, options: Partial<AppOp
   });
   await app.server.listen({ host: "127.0.0.1", port: 0 });
   const { port } = app.server.server.address() as AddressInfo;
-  return { ...app, engine: client, url: `http://127.0.0.1:${port}`, close: () => closeApp(app) };
+  return { ...app, url: `http://127.0.0.1:${port}`, close: () => closeApp(app) };
 }
 
 /** Posts a body, as JSON unless it is text, and reads the answer whole. */
-export async function post(app: TestApp, path: string, body: unknown, headers: Readonly<Record<string, string>> = {}) {
+export async function post(
+  app: ListeningApp,
+  path: string,
+  body: unknown,
+  headers: Readonly<Record<string, string>> = {},
+) {
   const response = await fetch(app.url + path, {
     method: "POST",
     headers: { "content-type": "application/json", ...headers },

@@ -1,0 +1,108 @@
+import type { EngineOutput, EngineRequest } from "../client.ts";
+import type { OutputStream } from "../output-stream.ts";
+
+/** A sequence between its request and its last output, with all that a replay needs. */
+export interface Flight {
+  readonly key: number;
+  readonly request: EngineRequest;
+  readonly stream: OutputStream;
+  /** Generated tokens that have come, those included that the request came with. */
+  readonly outputTokenIds: readonly number[];
+  /** An engine knew it that is gone. */
+  readonly isLost: boolean;
+}
+
+type FlightState = Flight & {
+  readonly outputTokenIds: number[];
+  isLost: boolean;
+  /** How long it waited for its first step, whichever engine had that. */
+  queueMs?: number;
+  /** The engine that runs now knows it. */
+  isSent: boolean;
+  /** It was in an engine that failed, and has not had an output since: it may be what the engine died of. */
+  isSuspect: boolean;
+};
+
+/**
+ * The sequences in flight, in order of arrival, and who may be sent to the engine when. After a failure those that were in the
+ * engine are suspects: they are sent one at a time, each when the one before has had an output. So if the engine dies again, it is
+ * known of which, and no request kills it more than twice.
+ */
+export class Flights {
+  readonly #flights = new Map<number, FlightState>();
+
+  get size(): number {
+    return this.#flights.size;
+  }
+
+  /** Whether the engine has something to do. */
+  get areSome(): boolean {
+    return [...this.#flights.values()].some(({ isSent }) => isSent);
+  }
+
+  hasId(id: string): boolean {
+    return [...this.#flights.values()].some(({ request }) => request.id === id);
+  }
+
+  all(): readonly Flight[] {
+    return [...this.#flights.values()];
+  }
+
+  add(key: number, request: EngineRequest, stream: OutputStream): void {
+    const outputTokenIds = [...(request.outputTokenIds ?? [])];
+    this.#flights.set(key, { key, request, stream, outputTokenIds, isLost: false, isSent: false, isSuspect: false });
+  }
+
+  /** Undefined where it is not in flight any more. */
+  remove(key: number): Flight | undefined {
+    const flight = this.#flights.get(key);
+    this.#flights.delete(key);
+    return flight;
+  }
+
+  /** Those to send now; they count as sent. */
+  takeSendable(): readonly Flight[] {
+    const flights = [...this.#flights.values()];
+    if (this.#onTrial() !== undefined) return [];
+    const suspect = flights.find(({ isSuspect }) => isSuspect);
+    const sendable = suspect ? [suspect] : flights.filter(({ isSent }) => !isSent);
+    return sendable.map((flight) => {
+      const now = { ...flight };
+      flight.isSent = true;
+      flight.isLost = false;
+      return now;
+    });
+  }
+
+  /** Takes note of an output; the way to its reader, with the waiting time of its first step. Undefined where nobody waits for it. */
+  receive(key: number, output: EngineOutput): { readonly flight: Flight; readonly output: EngineOutput } | undefined {
+    const flight = this.#flights.get(key);
+    if (flight === undefined) return undefined;
+    flight.isSuspect = false;
+    flight.outputTokenIds.push(...output.tokenIds);
+    if (output.queueMs !== undefined) flight.queueMs ??= output.queueMs;
+    if (output.finishReason !== undefined) this.#flights.delete(key);
+    const { queueMs } = flight;
+    return { flight, output: queueMs === undefined ? output : { ...output, queueMs } };
+  }
+
+  /**
+   * The engine failed and has lost them all.
+   * @returns the one that was on trial: it is in flight no more, and not to be replayed again
+   */
+  lose(): Flight | undefined {
+    const condemned = this.#onTrial();
+    if (condemned) this.#flights.delete(condemned.key);
+    for (const flight of this.#flights.values()) {
+      if (!flight.isSent) continue;
+      flight.isSent = false;
+      flight.isLost = true;
+      flight.isSuspect = condemned === undefined;
+    }
+    return condemned;
+  }
+
+  #onTrial(): FlightState | undefined {
+    return [...this.#flights.values()].find(({ isSent, isSuspect }) => isSent && isSuspect);
+  }
+}

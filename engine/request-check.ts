@@ -1,0 +1,31 @@
+import { checkAdmissible } from "../scheduler/admissible.ts";
+import { SchedulerError } from "../scheduler/errors.ts";
+import type { EngineInfo, EngineRequest } from "./client.ts";
+import { EngineRequestError } from "./errors.ts";
+import { refusalOf } from "./sampling-params.ts";
+
+/**
+ * Whether the engine that `info` tells of could ever serve the request. It is known without asking the engine.
+ * @throws EngineRequestError invalid_token_id, invalid_sampling_params, empty_prompt or context_length_exceeded
+ */
+export function checkRequest(
+  request: EngineRequest,
+  { vocabSize, maxModelLen, numKvBlocks, blockSize }: EngineInfo,
+): void {
+  const { promptTokenIds, outputTokenIds = [], params } = request;
+  const isForeign = (token: number) => !Number.isInteger(token) || token < 0 || token >= vocabSize;
+  const foreign = promptTokenIds.find(isForeign) ?? outputTokenIds.find(isForeign);
+  if (foreign !== undefined) {
+    const message = `token id ${foreign} is not in the vocabulary: ids go from 0 to ${vocabSize - 1}`;
+    throw new EngineRequestError("invalid_token_id", message);
+  }
+  const refusal = refusalOf(params, vocabSize);
+  if (refusal !== undefined) throw new EngineRequestError("invalid_sampling_params", refusal);
+  try {
+    // One block is never allocated.
+    checkAdmissible(request, Math.min(maxModelLen, (numKvBlocks - 1) * blockSize));
+  } catch (error) {
+    if (error instanceof SchedulerError) throw new EngineRequestError(error.code, error.message);
+    throw error;
+  }
+}

@@ -1,0 +1,82 @@
+import fc from "fast-check";
+import { expect, test } from "vitest";
+import { OutputStream } from "../../../engine/output-stream.ts";
+import { Flights } from "../../../engine/process/flights.ts";
+import { GREEDY } from "../../../engine/sampling-params.ts";
+
+interface Model {
+  readonly emitted: number[];
+  /** Whether the engine that runs has been sent it. */
+  isSent: boolean;
+  isPoison: boolean;
+  /** Engines that died of it. */
+  numKilled: number;
+}
+
+const requestOf = (id: number) => ({ id: String(id), choice: 0, promptTokenIds: [1], params: GREEDY });
+
+test("flights: all are sent, none twice to one engine, each with all its tokens; a poisonous one kills two engines at most", () => {
+  const operation = fc.oneof(
+    fc.record({ kind: fc.constant("add" as const), isPoison: fc.boolean() }),
+    fc.record({ kind: fc.constantFrom("output" as const, "last" as const, "abort" as const), pick: fc.nat() }),
+    fc.record({ kind: fc.constant("crash" as const) }),
+  );
+  fc.assert(
+    fc.property(fc.array(operation, { maxLength: 120 }), (operations) => {
+      const flights = new Flights();
+      const models = new Map<number, Model>();
+      const sent = () => [...models].filter(([, { isSent }]) => isSent);
+      /** The engine is lost; what the flights then condemn is gone. */
+      const crash = () => {
+        const condemned = flights.lose();
+        for (const model of models.values()) model.isSent = false;
+        if (condemned) models.delete(condemned.key);
+        return condemned;
+      };
+      /** Sends whatever may be sent. An engine dies of a poison before it gives anything for it. */
+      const pump = () => {
+        for (let next = flights.takeSendable(); next.length > 0; next = flights.takeSendable()) {
+          for (const { key, outputTokenIds } of next) {
+            const model = models.get(key);
+            expect(model?.isSent).toBe(false);
+            expect(outputTokenIds).toEqual(model?.emitted);
+            if (model) model.isSent = true;
+          }
+          const poisons = sent().filter(([, { isPoison }]) => isPoison);
+          if (poisons.length === 0) continue;
+          for (const [, model] of poisons) expect(++model.numKilled).toBeLessThanOrEqual(2);
+          const condemned = crash();
+          if (condemned) expect(poisons.map(([key]) => key)).toEqual([condemned.key]);
+        }
+      };
+      for (const [step, one] of operations.entries()) {
+        const alive = sent();
+        if (one.kind === "add") {
+          models.set(step, { emitted: [], isSent: false, isPoison: one.isPoison, numKilled: 0 });
+          flights.add(step, requestOf(step), new OutputStream(() => {}));
+        } else if (one.kind === "crash") crash();
+        else {
+          const [key, model] = alive[one.pick % Math.max(1, alive.length)] ?? [];
+          if (key === undefined || model === undefined) continue;
+          if (one.kind === "abort") flights.remove(key);
+          else {
+            const finished = one.kind === "last" ? ({ finishReason: "length" } as const) : {};
+            model.emitted.push(step);
+            flights.receive(key, { tokenIds: [step], numAccepted: 0, numDraft: 0, ...finished });
+          }
+          if (one.kind !== "output") models.delete(key);
+        }
+        pump();
+        expect(flights.size).toBe(models.size);
+      }
+      // Each of those that are left gives an output at last: then all have been sent.
+      for (let round = 0; round <= models.size; round++) {
+        for (const [key] of sent()) flights.receive(key, { tokenIds: [], numAccepted: 0, numDraft: 0 });
+        pump();
+      }
+      expect(sent().length).toBe(models.size);
+      expect(flights.areSome).toBe(models.size > 0);
+    }),
+    { numRuns: 500 },
+  );
+});

@@ -1,0 +1,51 @@
+import type { EngineClient, EngineRequest } from "../../../../engine/client.ts";
+import { assembleEngine } from "../../../../engine/create.ts";
+import type { CreatedEngine, EngineOptions } from "../../../../engine/engine-options.ts";
+import { resolveModel } from "../../../../engine/model/bundled.ts";
+import { openModel } from "../../../../engine/model/open.ts";
+import { hostEngine } from "../../../../engine/process/host.ts";
+import { createGpuContext, openGpu } from "../../../../kernels/index.ts";
+
+/** Steps of a sequence before its fault. */
+const NUM_STEPS = 4;
+
+/** An engine whose sequences do to it what the end of their id says, in the middle of a step, and not when they are replayed. */
+async function createFaulty(options: EngineOptions): Promise<CreatedEngine> {
+  const model = openModel(resolveModel(options.model));
+  const { name, path, text, generationDefaults } = model;
+  if (text === undefined) throw new Error("the model has no tokenizer");
+  const gpu = await openGpu("software");
+  const client = await assembleEngine(options, gpu, createGpuContext(gpu), model);
+  model.weights.close();
+  const faults: Readonly<Record<string, () => void>> = {
+    kill: () => process.kill(process.pid, "SIGKILL"),
+    stop: () => process.kill(process.pid, "SIGSTOP"),
+    destroy: () => gpu.device.destroy(),
+  };
+  return { client: withFaults(client, faults), model: { name, path, text, generationDefaults } };
+}
+
+function withFaults(client: EngineClient, faults: Readonly<Record<string, () => void>>): EngineClient {
+  const numLeft = new Map<string, number>();
+  client.onStep(({ sequences }) => {
+    for (const { id } of sequences) {
+      const left = numLeft.get(id);
+      if (left === undefined) continue;
+      numLeft.set(id, left - 1);
+      // The next step is submitted within a moment.
+      if (left === 0) setTimeout(() => faults[id.split("/").at(-1) ?? ""]?.(), 2);
+    }
+  });
+  return {
+    info: client.info,
+    generate: (request: EngineRequest, signal) => {
+      if (request.outputTokenIds?.length === 0) numLeft.set(request.id, NUM_STEPS);
+      return client.generate(request, signal);
+    },
+    onStep: (listener) => client.onStep(listener),
+    load: () => client.load(),
+    close: () => client.close(),
+  };
+}
+
+hostEngine(createFaulty);
