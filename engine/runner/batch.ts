@@ -22,6 +22,8 @@ export interface TreeRows {
 export interface BatchSequence {
   /** Known tokens; the chunk is `startPosition … startPosition + numTokens − 1`. */
   readonly tokenIds: readonly number[];
+  /** The row at position p holds token p + shift; 0 where it is left out, as drafters alone have one (EAGLE). */
+  readonly shift?: number;
   readonly startPosition: number;
   /** May be 0 where only tree nodes are computed. */
   readonly numTokens: number;
@@ -132,19 +134,19 @@ export class BatchBuilder {
 
   /** @throws RangeError when the batch outgrows the layout: the caller's plan was wrong. */
   add(sequence: BatchSequence): void {
-    const { tokenIds, startPosition, numTokens, blockTable, sampling, tree } = sequence;
+    const { tokenIds, shift = 0, startPosition, numTokens, blockTable, sampling, tree } = sequence;
     if (sampling?.processor) this.#processors.push(sampling.processor);
     const table = this.#pushWords(blockTable);
     for (let position = startPosition; position < startPosition + numTokens; position++) {
       const slot = slotAt(blockTable, position);
-      this.#addRow(tokenIds[position] ?? 0, slot, [table, position, position + 1, 0]);
+      this.#addRow(tokenIds[position + shift] ?? 0, slot, [table, position, position + 1, 0]);
     }
-    if (numTokens > 0 && sampling) this.#addLogits(sampling, startPosition + numTokens);
+    if (numTokens > 0 && sampling) this.#addLogits(sampling, startPosition + numTokens + shift);
     if (tree) this.#addTree(sequence, tree, table);
   }
 
   /** Each node reads the known positions through the block table, and its own path, itself last, from a list: node i is tree key i − 1. */
-  #addTree({ blockTable, rootPosition, sampling }: BatchSequence, tree: TreeRows, table: number): void {
+  #addTree({ blockTable, rootPosition, shift = 0, sampling }: BatchSequence, tree: TreeRows, table: number): void {
     const numKnown = rootPosition + 1;
     for (let node = tree.firstNode; node < tree.tokenIds.length; node++) {
       const depth = tree.depths[node] ?? 0;
@@ -156,7 +158,7 @@ export class BatchBuilder {
       const position = rootPosition + depth;
       const slot = slotAt(blockTable, rootPosition + node);
       this.#addRow(tree.tokenIds[node] ?? 0, slot, [table, position, numKnown, pathOffset]);
-      if (sampling) this.#addLogits(sampling, position + 1);
+      if (sampling) this.#addLogits(sampling, position + 1 + shift);
     }
   }
 

@@ -1,0 +1,83 @@
+import type { GpuContext } from "../../kernels/index.ts";
+import { BlockManager } from "../../kvcache/block-manager.ts";
+import { numBlocksFor } from "../../kvcache/ids.ts";
+import { ModelFileError } from "../errors.ts";
+import type { DrafterFiles } from "../model/drafter-files.ts";
+import type { LlamaConfig } from "../model/types.ts";
+import { ModelRunner, type RunnerOptions } from "../runner/model-runner.ts";
+import type { LlamaWeights } from "../runner/weights.ts";
+import { CAPE_STEPS, mostCandidates } from "./glide/cape.ts";
+import { CrossInputs } from "./glide/cross-inputs.ts";
+import { glideDecoder } from "./glide/decoder.ts";
+import { glideView } from "./glide/view.ts";
+import { uploadGlide } from "./glide/weights.ts";
+import { ModelProposer } from "./model-proposer.ts";
+import type { Proposer } from "./proposer.ts";
+
+/** The target as a drafter that is part of it sees it. */
+export interface AttachableTarget {
+  readonly gpu: GpuContext;
+  readonly config: LlamaConfig;
+  readonly weights: LlamaWeights;
+  readonly runner: ModelRunner;
+}
+
+export interface DraftSizes {
+  readonly maxNumSeqs: number;
+  readonly treeDepth: number;
+  /** Nodes that a level expands. */
+  readonly treeTopK: number;
+}
+
+/**
+ * Puts a drafter on the target's device.
+ * @throws ModelFileError where the files are damaged or do not fit the target, GpuError
+ */
+export async function attachDrafter(
+  files: DrafterFiles,
+  target: AttachableTarget,
+  sizes: DraftSizes,
+): Promise<Proposer> {
+  checkFits(files, target.config);
+  return attachGlide(files, target, sizes);
+}
+
+async function attachGlide(files: DrafterFiles, target: AttachableTarget, sizes: DraftSizes): Promise<Proposer> {
+  const { gpu, config, weights, runner } = target;
+  const options = decoderOptions(runner.options, sizes, mostCandidates(CAPE_STEPS));
+  const own = uploadGlide(gpu, files, options.maxModelLen);
+  const cross = new CrossInputs(gpu, options);
+  const kv = runner.kv.layer(config.numLayers - 1);
+  const decoder = glideDecoder(gpu, files.config, own, { numKvHeads: config.numKvHeads, weights, kv }, cross);
+  const drafts = await ModelRunner.create(gpu, { config: files.config, decoder }, options);
+  return new ModelProposer(drafts, new BlockManager(options.numBlocks), glideView(cross, sizes.treeTopK, CAPE_STEPS));
+}
+
+/** Of a decoder with K and V of its own. A level has a row for every node of every sequence that it expands. */
+function decoderOptions(
+  { maxRows, maxModelLen, numBlocks }: RunnerOptions,
+  { maxNumSeqs, treeDepth, treeTopK }: DraftSizes,
+  topK: number,
+): RunnerOptions {
+  const maxLogits = maxNumSeqs * treeTopK;
+  const longest = numBlocksFor(maxModelLen + treeTopK * treeDepth);
+  return {
+    ...{ maxModelLen, numBlocks, maxLogits, topK },
+    maxRows: Math.max(maxRows, maxLogits),
+    maxTableWords: 1 + maxNumSeqs * Math.min(longest, numBlocks) + maxLogits * treeDepth,
+  };
+}
+
+/** @throws ModelFileError naming the first size in which drafter and target differ. */
+function checkFits({ config, path }: DrafterFiles, target: LlamaConfig): void {
+  for (const size of ["hiddenSize", "vocabSize", "headDim"] as const) {
+    if (config[size] === target[size]) continue;
+    const problem = `is made for another model: its ${size} is ${config[size]}, the target's ${target[size]}`;
+    throw new ModelFileError("unsupported", path, problem);
+  }
+  if (config.numLayers !== 1) throw new ModelFileError("unsupported", path, `has ${config.numLayers} layers, not one`);
+  if (config.numHeads % target.numKvHeads !== 0) {
+    const problem = `its ${config.numHeads} heads do not share the target's ${target.numKvHeads} KV heads evenly`;
+    throw new ModelFileError("unsupported", path, problem);
+  }
+}
