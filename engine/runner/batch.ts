@@ -176,11 +176,9 @@ export class BatchBuilder {
     const index = this.#numLogits++;
     if (index >= this.#layout.maxLogits) throw new RangeError(`a batch has at most ${this.#layout.maxLogits} samples`);
     this.#logitRows[index] = this.#numRows - 1;
-    const { seed, temperature, topP, minP, topK, typicalP } = params;
-    const row: SamplingRow = { seed, choice, position, temperature, topP, minP, topK, typicalP };
     // It is the one that `add` took in last.
     const place = processor ? { processor: this.#processors.length - 1 } : {};
-    writeSamplingRow(this.#view, index, { ...row, ...place });
+    writeSamplingRow(this.#view, index, { ...samplingRowOf(params, choice, position), ...place });
   }
 
   #pushWords(words: readonly number[]): number {
@@ -194,7 +192,14 @@ export class BatchBuilder {
   }
 }
 
-function slotAt(blockTable: readonly number[], index: number): number {
+/** How the token at `position` is drawn. */
+export function samplingRowOf(params: SamplingParams, choice: number, position: number): SamplingRow {
+  const { seed, temperature, topP, minP, topK, typicalP } = params;
+  return { seed, choice, position, temperature, topP, minP, topK, typicalP };
+}
+
+/** Where slot `index` of a block table lies. @throws RangeError beyond the table */
+export function slotAt(blockTable: readonly number[], index: number): number {
   const block = blockTable[Math.floor(index / BLOCK_SIZE)];
   if (block === undefined) throw new RangeError(`slot ${index} lies beyond a table of ${blockTable.length} blocks`);
   return block * BLOCK_SIZE + (index % BLOCK_SIZE);

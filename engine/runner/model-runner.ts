@@ -8,7 +8,7 @@ import {
   PassTimer,
   sample,
 } from "../../kernels/index.ts";
-import { llama } from "../model/llama.ts";
+import { type FeatureTap, llama } from "../model/llama.ts";
 import type { LlamaConfig, WeightSource } from "../model/types.ts";
 import { type Activations, createActivations } from "./activations.ts";
 import { BatchBuilder, type BatchSequence, batchLayout } from "./batch.ts";
@@ -32,6 +32,8 @@ export interface RunnerOptions {
   readonly topK: number;
   /** Sequences of a pass whose requests may want more than filters (`RequestSampling`); left out: they are ignored. */
   readonly maxRequests?: number;
+  /** Hidden states to keep of every row, at its slot of the cache (`KvStorage.features`), one after the other. */
+  readonly features?: readonly FeatureTap[];
   /** Measure every pass (`ModelRunner.profile`); needs the feature timestamp-query. */
   readonly profile?: boolean;
 }
@@ -147,8 +149,9 @@ export class ModelRunner {
     const layout = batchLayout(maxRows, maxLogits, options.maxTableWords);
     const inputs = new Inputs(gpu.device, gpu.pool, layout);
     const activations = createActivations(gpu, config, { maxRows, maxLogits, maxModelLen });
-    const decoder = "decoder" in model ? model.decoder : llamaDecoder(gpu, config, model.weights, maxModelLen);
-    const kv = await KvStorage.create(gpu, config, { numBlocks, maxMoves: maxRows });
+    const decoder = "decoder" in model ? model.decoder : llamaDecoder(gpu, config, model.weights, options);
+    const featureSize = (options.features?.length ?? 0) * config.hiddenSize;
+    const kv = await KvStorage.create(gpu, config, { numBlocks, maxMoves: maxRows, featureSize });
     const bytes = resultBytes(options);
     const results = gpu.pool.storage(2 * bytes, "results");
     const section = (offset: number) => ({ buffer: results, offset, size: bytes });
@@ -268,10 +271,10 @@ function llamaDecoder(
   gpu: GpuContext,
   config: LlamaConfig,
   source: WeightSource | LlamaWeights,
-  maxModelLen: number,
+  { maxModelLen, features = [] }: RunnerOptions,
 ): Decoder {
   const weights = onDevice(gpu, config, source, maxModelLen);
-  return (buffers) => llama(gpu, config, { ...buffers, weights });
+  return (buffers) => llama(gpu, config, { ...buffers, weights }, features);
 }
 
 function resultBytes({ maxLogits, topK }: RunnerOptions): number {
