@@ -24,7 +24,7 @@ import { contextOfChoice } from "./runner/kernel-choice.ts";
 import { blockBytes } from "./runner/kv-storage.ts";
 import { ModelRunner, type RunnerOptions } from "./runner/model-runner.ts";
 import { type LlamaWeights, onDevice } from "./runner/weights.ts";
-import { attachDrafter } from "./speculative/attach.ts";
+import { attachDrafter, FEATURES } from "./speculative/attach.ts";
 import { DraftModelProposer } from "./speculative/draft-model.ts";
 import type { Proposer } from "./speculative/proposer.ts";
 import { NoProposer } from "./speculative/root-only.ts";
@@ -51,7 +51,7 @@ export async function createEngine(options: EngineOptions): Promise<CreatedEngin
     if (text === undefined)
       throw new ModelFileError("unsupported", model.path, "has no tokenizer: it cannot be served");
     draft = openDraft(settings, model);
-    for (const { config, path } of draft ? [model, draft] : [model]) checkKernelSizes(config, path);
+    for (const opened of [model, draft]) if (opened && "config" in opened) checkKernelSizes(opened.config, opened.path);
     device = await openGpu(settings.adapter);
     const client = await assembleEngine(options, device, createGpuContext(device), model, draft);
     const { name, path, generationDefaults } = model;
@@ -82,7 +82,8 @@ export async function assembleEngine(
   draft?: OpenedModel | DrafterFiles,
 ): Promise<Engine> {
   const settings: Settings = { ...ENGINE_DEFAULTS, ...options };
-  const maxModelLen = checkSizes(settings, model.config, draft?.config ?? model.config);
+  const draftConfig = draft && "config" in draft ? draft.config : model.config;
+  const maxModelLen = checkSizes(settings, model.config, draftConfig);
   const target = await loadModel(device, gpu, model, maxModelLen, settings.kernels?.target);
   const [attached, draftModel] = draft && "kind" in draft ? [draft, undefined] : [undefined, draft];
   const drafting = draftModel && (await loadModel(device, gpu, draftModel, maxModelLen, settings.kernels?.draft));
@@ -92,6 +93,7 @@ export async function assembleEngine(
   const limits = runnerLimits(settings, maxModelLen, numBlocks);
   const runner = await ModelRunner.create(target.gpu, target, {
     ...{ ...limits, topK: 1, maxRequests: settings.maxNumSeqs, profile: settings.profile },
+    ...(attached ? { features: FEATURES[attached.kind] } : {}),
   });
   const proposer = attached
     ? await attachDrafter(attached, { ...target, runner }, settings)

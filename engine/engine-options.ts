@@ -3,7 +3,7 @@ import type { EngineClient, EngineKernels } from "./client.ts";
 import type { GenerationDefaults, TextAssets } from "./model/types.ts";
 
 /** auto: the draft model that is bundled with the target, else suffix. */
-export const DRAFTER_KINDS = ["auto", "draft", "glide", "suffix", "none"] as const;
+export const DRAFTER_KINDS = ["auto", "draft", "eagle", "glide", "medusa", "suffix", "none"] as const;
 export type DrafterKind = (typeof DRAFTER_KINDS)[number];
 
 /** What to serve and how; every field but `model` has a default (`ENGINE_DEFAULTS`). */

@@ -9,18 +9,27 @@ import { SafetensorsWeights } from "./safetensors-weights.ts";
 import type { LlamaConfig, WeightSource } from "./types.ts";
 
 /** Drafters that are parts of a model: they work with one target's embedding, LM head and hidden states or K/V. */
-export const ATTACHED_KINDS = ["glide"] as const;
+export const ATTACHED_KINDS = ["eagle", "glide", "medusa"] as const;
 export type AttachedKind = (typeof ATTACHED_KINDS)[number];
 
-/** One of these opened from disk; nothing is on the GPU yet. */
-export interface DrafterFiles {
-  readonly kind: AttachedKind;
+/** One with a decoder of its own. */
+export interface DecoderFiles {
+  readonly kind: Exclude<AttachedKind, "medusa">;
   readonly path: string;
   readonly config: LlamaConfig;
   readonly weights: WeightSource;
 }
 
-const ARCHITECTURES = { glide: "GlideLlamaForCausalLM" } as const satisfies Record<AttachedKind, string>;
+/** A drafter opened from disk; nothing is on the GPU yet. What Medusa's heads are like, their tensors say. */
+export type DrafterFiles =
+  | DecoderFiles
+  | { readonly kind: "medusa"; readonly path: string; readonly weights: WeightSource };
+
+const ARCHITECTURES = {
+  eagle: "EagleLlamaForCausalLM",
+  glide: "GlideLlamaForCausalLM",
+  medusa: "MedusaModel",
+} as const satisfies Record<AttachedKind, string>;
 const PICKLES = [".bin", ".pt", ".pth"] as const;
 const kindSchema = z.looseObject({ architectures: z.array(z.string()).nullish(), model_type: z.string().nullish() });
 
@@ -34,6 +43,7 @@ export function openDrafter(path: string): DrafterFiles {
   const configPath = join(folder, "config.json");
   const json = readJson(configPath);
   const kind = kindOf(json, configPath);
+  if (kind === "medusa") return { kind, path: folder, weights: SafetensorsWeights.open(folder) };
   const config = llamaConfigFromHf(json, configPath, [ARCHITECTURES[kind]]);
   return { kind, path: folder, config, weights: SafetensorsWeights.open(folder) };
 }

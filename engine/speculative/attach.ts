@@ -1,16 +1,24 @@
-import type { GpuContext } from "../../kernels/index.ts";
+import type { FeatureStore, GpuContext } from "../../kernels/index.ts";
 import { BlockManager } from "../../kvcache/block-manager.ts";
 import { numBlocksFor } from "../../kvcache/ids.ts";
 import { ModelFileError } from "../errors.ts";
-import type { DrafterFiles } from "../model/drafter-files.ts";
+import type { AttachedKind, DecoderFiles, DrafterFiles } from "../model/drafter-files.ts";
+import type { FeatureTap } from "../model/llama.ts";
 import type { LlamaConfig } from "../model/types.ts";
 import { ModelRunner, type RunnerOptions } from "../runner/model-runner.ts";
 import type { LlamaWeights } from "../runner/weights.ts";
+import { eagleDecoder } from "./eagle/decoder.ts";
+import { FeatureSources } from "./eagle/feature-sources.ts";
+import { eagleView } from "./eagle/view.ts";
+import { uploadEagle } from "./eagle/weights.ts";
 import { CAPE_STEPS, mostCandidates } from "./glide/cape.ts";
 import { CrossInputs } from "./glide/cross-inputs.ts";
 import { glideDecoder } from "./glide/decoder.ts";
 import { glideView } from "./glide/view.ts";
 import { uploadGlide } from "./glide/weights.ts";
+import { MedusaProposer } from "./medusa/proposer.ts";
+import { MedusaRunner } from "./medusa/runner.ts";
+import { uploadMedusa } from "./medusa/weights.ts";
 import { ModelProposer } from "./model-proposer.ts";
 import type { Proposer } from "./proposer.ts";
 
@@ -38,11 +46,49 @@ export async function attachDrafter(
   target: AttachableTarget,
   sizes: DraftSizes,
 ): Promise<Proposer> {
+  if (files.kind === "medusa") return attachMedusa(files, target, sizes);
   checkFits(files, target.config);
+  if (files.kind === "eagle") return attachEagle(files, target, sizes);
   return attachGlide(files, target, sizes);
 }
 
-async function attachGlide(files: DrafterFiles, target: AttachableTarget, sizes: DraftSizes): Promise<Proposer> {
+async function attachMedusa(files: DrafterFiles, target: AttachableTarget, sizes: DraftSizes): Promise<Proposer> {
+  const { gpu, config, weights } = target;
+  const heads = uploadMedusa(gpu, files, config);
+  const { maxNumSeqs } = sizes;
+  const topK = Math.max(sizes.treeTopK, MEDUSA_CANDIDATES);
+  const seen = { config, lmHead: weights.lmHead, features: featuresOf(target) };
+  return new MedusaProposer(await MedusaRunner.create(gpu, heads, seen, { maxNumSeqs, topK }));
+}
+
+function featuresOf({ runner }: AttachableTarget): FeatureStore {
+  const { features } = runner.kv;
+  if (features === undefined) throw new Error("invariant: the target keeps no features for its drafter");
+  return features;
+}
+
+/** Hidden states that a target keeps for a drafter (`RunnerOptions.features`). */
+export const FEATURES: Readonly<Record<AttachedKind, readonly FeatureTap[]>> = {
+  eagle: ["final"],
+  glide: [],
+  medusa: ["final"],
+};
+
+/** Of a Medusa head: its trees grow wide where those of other drafters grow deep. */
+const MEDUSA_CANDIDATES = 8;
+
+async function attachEagle(files: DecoderFiles, target: AttachableTarget, sizes: DraftSizes): Promise<Proposer> {
+  const { gpu, weights, runner } = target;
+  const options = { ...decoderOptions(runner.options, sizes, sizes.treeTopK), features: FEATURES.eagle };
+  const features = featuresOf(target);
+  const own = uploadEagle(gpu, files, options.maxModelLen);
+  const sources = new FeatureSources(gpu, options.maxRows);
+  const decoder = eagleDecoder(gpu, files.config, own, { weights, features }, sources);
+  const drafts = await ModelRunner.create(gpu, { config: files.config, decoder }, options);
+  return new ModelProposer(drafts, new BlockManager(options.numBlocks), eagleView(sources, sizes.treeTopK));
+}
+
+async function attachGlide(files: DecoderFiles, target: AttachableTarget, sizes: DraftSizes): Promise<Proposer> {
   const { gpu, config, weights, runner } = target;
   const options = decoderOptions(runner.options, sizes, mostCandidates(CAPE_STEPS));
   const own = uploadGlide(gpu, files, options.maxModelLen);
@@ -69,7 +115,7 @@ function decoderOptions(
 }
 
 /** @throws ModelFileError naming the first size in which drafter and target differ. */
-function checkFits({ config, path }: DrafterFiles, target: LlamaConfig): void {
+function checkFits({ config, path }: DecoderFiles, target: LlamaConfig): void {
   for (const size of ["hiddenSize", "vocabSize", "headDim"] as const) {
     if (config[size] === target[size]) continue;
     const problem = `is made for another model: its ${size} is ${config[size]}, the target's ${target[size]}`;

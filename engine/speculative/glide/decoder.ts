@@ -6,16 +6,15 @@ import {
   type GpuContext,
   type HeadShape,
   matmul,
-  numRanges,
   type PackedMatrix,
   type PassSize,
   type Product,
-  paddedOutputs,
   ropeKv,
   siluMul,
 } from "../../../kernels/index.ts";
 import { BLOCK_SIZE } from "../../../kvcache/ids.ts";
 import type { LlamaConfig } from "../../model/types.ts";
+import { createProduct } from "../../runner/activations.ts";
 import type { LayerKv } from "../../runner/kv-storage.ts";
 import type { Decoder } from "../../runner/model-runner.ts";
 import type { LlamaWeights } from "../../runner/weights.ts";
@@ -48,7 +47,7 @@ export function glideDecoder(
   return ({ activations: a, inputs, kv }) => {
     const { rowInfo, slots, tables } = inputs;
     const { kCache, vCache } = kv.layer(0);
-    const crossQ = crossQuery(gpu, config, a.normed.maxRows);
+    const crossQ = createProduct(gpu, a.normed.maxRows, glideShapes(config).crossQ, "crossQ");
     const linear = (w: PackedMatrix, x: Activation, y: Product) => matmul(gpu, { weights: w, x, y });
     const norm = (gain: GPUBuffer, product?: Product) =>
       addRmsNorm(gpu, {
@@ -89,13 +88,4 @@ export function glideDecoder(
       matmul(gpu, { weights: target.weights.lmHead, x: a.features, y: a.logits }, numLogits),
     ]);
   };
-}
-
-/** [maxRows, numHeads, headDim] */
-function crossQuery({ pool, family }: GpuContext, config: LlamaConfig, maxRows: number): Product {
-  const shape = glideShapes(config).crossQ;
-  const numOutputs = paddedOutputs(family, shape.numOutputs);
-  const ranges = numRanges(family, shape);
-  const buffer = pool.storage(4 * ranges * maxRows * numOutputs, "crossQ");
-  return { buffer, maxRows, numOutputs, numRanges: ranges };
 }

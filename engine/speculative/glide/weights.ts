@@ -1,5 +1,5 @@
 import { type GpuContext, type PackedMatrix, ropeTable } from "../../../kernels/index.ts";
-import type { DrafterFiles } from "../../model/drafter-files.ts";
+import type { DecoderFiles } from "../../model/drafter-files.ts";
 import { checkTensorShapes, layerTensorShapes } from "../../model/llama-tensors.ts";
 import { productShapes } from "../../model/product-shapes.ts";
 import { inverseFrequencies } from "../../model/rope.ts";
@@ -33,7 +33,7 @@ export function glideShapes(config: LlamaConfig) {
 /** @throws ModelFileError */
 export function uploadGlide(
   { pool, family }: GpuContext,
-  { config, weights, path }: Pick<DrafterFiles, "config" | "weights" | "path">,
+  { config, weights, path }: Pick<DecoderFiles, "config" | "weights" | "path">,
   maxModelLen: number,
 ): GlideWeights {
   const { hiddenSize, numHeads, headDim } = config;

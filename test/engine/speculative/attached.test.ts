@@ -6,7 +6,7 @@ import { openModel } from "../../../engine/model/open.ts";
 import { ModelRunner } from "../../../engine/runner/model-runner.ts";
 import { uploadLlama } from "../../../engine/runner/weights.ts";
 import { GREEDY, type SamplingParams } from "../../../engine/sampling-params.ts";
-import { type AttachableTarget, attachDrafter } from "../../../engine/speculative/attach.ts";
+import { type AttachableTarget, attachDrafter, FEATURES } from "../../../engine/speculative/attach.ts";
 import type { Proposer } from "../../../engine/speculative/proposer.ts";
 import { createGpuContext, type Gpu, type GpuContext, openGpu } from "../../../kernels/index.ts";
 import { proposerContract } from "./proposer-contract.ts";
@@ -18,7 +18,7 @@ const WARM: SamplingParams = { ...GREEDY, temperature: 1, seed: [7, 8] };
 
 let device: Gpu;
 let gpu: GpuContext;
-const idle: Readonly<Record<AttachedKind, Proposer[]>> = { glide: [] };
+const idle: Readonly<Record<AttachedKind, Proposer[]>> = { eagle: [], glide: [], medusa: [] };
 const targets = new Map<AttachedKind, AttachableTarget>();
 
 beforeAll(async () => {
@@ -29,7 +29,7 @@ beforeAll(async () => {
   source.close();
   const options = { maxRows: 100, maxLogits: 1, maxModelLen: MAX_MODEL_LEN, numBlocks: 36, maxTableWords: 64, topK: 1 };
   for (const kind of ATTACHED_KINDS) {
-    const runner = await ModelRunner.create(gpu, { config, weights }, options);
+    const runner = await ModelRunner.create(gpu, { config, weights }, { ...options, features: FEATURES[kind] });
     targets.set(kind, { gpu, config, weights, runner });
   }
 });
