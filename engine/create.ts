@@ -14,7 +14,13 @@ import { type CreatedEngine, ENGINE_DEFAULTS, type EngineOptions } from "./engin
 import { EngineOptionsError, ModelFileError } from "./errors.ts";
 import { checkMemory, memoryCapacity, planKvBlocks } from "./memory-plan.ts";
 import { bundledDrafterFor, bundledDraftFor, resolveModel } from "./model/bundled.ts";
-import { ATTACHED_KINDS, type AttachedKind, type DrafterFiles, openDrafter } from "./model/drafter-files.ts";
+import {
+  ATTACHED_KINDS,
+  type AttachedKind,
+  checkSameTokens,
+  type DrafterFiles,
+  openDrafter,
+} from "./model/drafter-files.ts";
 import { checkKernelSizes } from "./model/llama.ts";
 import { openModel } from "./model/open.ts";
 import type { LlamaConfig, OpenedModel, WeightSource } from "./model/types.ts";
@@ -24,7 +30,7 @@ import { contextOfChoice } from "./runner/kernel-choice.ts";
 import { blockBytes } from "./runner/kv-storage.ts";
 import { ModelRunner, type RunnerOptions } from "./runner/model-runner.ts";
 import { type LlamaWeights, onDevice } from "./runner/weights.ts";
-import { attachDrafter, FEATURES } from "./speculative/attach.ts";
+import { attachDrafter, attachedBlockBytes, FEATURES } from "./speculative/attach.ts";
 import { DraftModelProposer } from "./speculative/draft-model.ts";
 import type { Proposer } from "./speculative/proposer.ts";
 import { NoProposer } from "./speculative/root-only.ts";
@@ -88,8 +94,12 @@ export async function assembleEngine(
   const [attached, draftModel] = draft && "kind" in draft ? [draft, undefined] : [undefined, draft];
   const drafting = draftModel && (await loadModel(device, gpu, draftModel, maxModelLen, settings.kernels?.draft));
   const capacityBytes = memoryCapacity(settings, device.traits.software);
-  const models = [[model.name, target] as const, ...(drafting && draftModel ? [[draftModel.name, drafting] as const] : [])];
-  const numBlocks = planMemory(settings, capacityBytes, gpu.pool.totalBytes, maxModelLen, models);
+  const caches = [
+    [model.name, blockBytes(target.gpu, target.config)] as const,
+    ...(drafting && draftModel ? [[draftModel.name, blockBytes(drafting.gpu, drafting.config)] as const] : []),
+    ...(attached ? [[attached.kind, attachedBlockBytes(target.gpu, attached, target.config)] as const] : []),
+  ];
+  const numBlocks = planMemory(settings, capacityBytes, gpu.pool.totalBytes, maxModelLen, caches);
   const limits = runnerLimits(settings, maxModelLen, numBlocks);
   const runner = await ModelRunner.create(target.gpu, target, {
     ...{ ...limits, topK: 1, maxRequests: settings.maxNumSeqs, profile: settings.profile },
@@ -149,6 +159,7 @@ async function loadModel(
 /** @throws ModelFileError where a drafter is asked for and none of its kind belongs to the target. */
 function openDraft({ drafter }: Settings, model: OpenedModel): OpenedModel | DrafterFiles | undefined {
   if (drafter === "suffix" || drafter === "none") return undefined;
+  if (drafter.includes("/")) return openDrafterAt(drafter, model);
   if (isAttached(drafter)) {
     const folder = bundledDrafterFor(model.path, drafter);
     if (folder !== undefined) return openDrafter(folder);
@@ -163,6 +174,18 @@ function openDraft({ drafter }: Settings, model: OpenedModel): OpenedModel | Dra
 /** Who cannot guess the secret cannot aim for a prefix that another's prompt is taken for. */
 function createBlocks({ prefixCache }: Settings, numBlocks: number): BlockManager {
   return new BlockManager(numBlocks, prefixCache ? randomBytes(32) : undefined);
+}
+
+/** @throws ModelFileError where it is no drafter, or a draft model with other tokens. */
+function openDrafterAt(path: string, model: OpenedModel): OpenedModel | DrafterFiles {
+  const opened = openDrafter(path);
+  try {
+    if (!("kind" in opened)) checkSameTokens(model, opened);
+  } catch (error) {
+    opened.weights.close();
+    throw error;
+  }
+  return opened;
 }
 
 function isAttached(drafter: string): drafter is AttachedKind {
@@ -231,12 +254,11 @@ function planMemory(
   capacityBytes: number | undefined,
   weightBytes: number,
   maxModelLen: number,
-  models: readonly (readonly [name: string, model: LoadedModel])[],
+  caches: readonly (readonly [name: string, blockBytes: number])[],
 ): number {
   const { numKvBlocks, maxNumSeqs, treeNodes, gpuMemory } = settings;
-  const bytes = models.map(([name, { gpu, config }]) => [name, blockBytes(gpu, config)] as const);
   return planKvBlocks(
-    { capacityBytes, weightBytes, blockBytes: bytes },
+    { capacityBytes, weightBytes, blockBytes: caches },
     {
       ...(numKvBlocks === undefined ? {} : { numKvBlocks }),
       ...{ maxNumSeqs, maxSlots: maxModelLen + treeNodes, takesAll: gpuMemory !== undefined },

@@ -1,17 +1,19 @@
-import type { FeatureStore, GpuContext } from "../../kernels/index.ts";
+import { type FeatureStore, type GpuContext, storageBytes } from "../../kernels/index.ts";
 import { BlockManager } from "../../kvcache/block-manager.ts";
-import { numBlocksFor } from "../../kvcache/ids.ts";
+import { BLOCK_SIZE, numBlocksFor } from "../../kvcache/ids.ts";
 import { ModelFileError } from "../errors.ts";
 import type { AttachedKind, DecoderFiles, DrafterFiles } from "../model/drafter-files.ts";
 import type { FeatureTap } from "../model/llama.ts";
 import type { LlamaConfig } from "../model/types.ts";
+import { blockBytes } from "../runner/kv-storage.ts";
 import { ModelRunner, type RunnerOptions } from "../runner/model-runner.ts";
 import type { LlamaWeights } from "../runner/weights.ts";
+import type { DraftWidths } from "./draft-widths.ts";
 import { eagleDecoder } from "./eagle/decoder.ts";
 import { FeatureSources } from "./eagle/feature-sources.ts";
 import { eagleView } from "./eagle/view.ts";
 import { uploadEagle } from "./eagle/weights.ts";
-import { CAPE_STEPS, mostCandidates } from "./glide/cape.ts";
+import { mostCandidates } from "./glide/cape.ts";
 import { CrossInputs } from "./glide/cross-inputs.ts";
 import { glideDecoder } from "./glide/decoder.ts";
 import { glideView } from "./glide/view.ts";
@@ -30,7 +32,7 @@ export interface AttachableTarget {
   readonly runner: ModelRunner;
 }
 
-export interface DraftSizes {
+export interface DraftSizes extends DraftWidths {
   readonly maxNumSeqs: number;
   readonly treeDepth: number;
   /** Nodes that a level expands. */
@@ -56,7 +58,7 @@ async function attachMedusa(files: DrafterFiles, target: AttachableTarget, sizes
   const { gpu, config, weights } = target;
   const heads = uploadMedusa(gpu, files, config);
   const { maxNumSeqs } = sizes;
-  const topK = Math.max(sizes.treeTopK, MEDUSA_CANDIDATES);
+  const topK = Math.max(sizes.treeTopK, sizes.medusaCandidates);
   const seen = { config, lmHead: weights.lmHead, features: featuresOf(target) };
   return new MedusaProposer(await MedusaRunner.create(gpu, heads, seen, { maxNumSeqs, topK }));
 }
@@ -74,8 +76,13 @@ export const FEATURES: Readonly<Record<AttachedKind, readonly FeatureTap[]>> = {
   medusa: ["final"],
 };
 
-/** Of a Medusa head: its trees grow wide where those of other drafters grow deep. */
-const MEDUSA_CANDIDATES = 8;
+/** Bytes of one block in what a drafter adds: features in the target's cache, and the cache of a decoder of its own. */
+export function attachedBlockBytes(gpu: GpuContext, files: DrafterFiles, { hiddenSize }: LlamaConfig): number {
+  const ofFeatures = FEATURES[files.kind].length * BLOCK_SIZE * hiddenSize * storageBytes(gpu.family);
+  if (files.kind === "medusa") return ofFeatures;
+  const ownFeatures = files.kind === "eagle" ? ofFeatures : 0;
+  return ofFeatures + ownFeatures + blockBytes(gpu, files.config);
+}
 
 async function attachEagle(files: DecoderFiles, target: AttachableTarget, sizes: DraftSizes): Promise<Proposer> {
   const { gpu, weights, runner } = target;
@@ -90,13 +97,13 @@ async function attachEagle(files: DecoderFiles, target: AttachableTarget, sizes:
 
 async function attachGlide(files: DecoderFiles, target: AttachableTarget, sizes: DraftSizes): Promise<Proposer> {
   const { gpu, config, weights, runner } = target;
-  const options = decoderOptions(runner.options, sizes, mostCandidates(CAPE_STEPS));
+  const options = decoderOptions(runner.options, sizes, mostCandidates(sizes.cape));
   const own = uploadGlide(gpu, files, options.maxModelLen);
   const cross = new CrossInputs(gpu, options);
   const kv = runner.kv.layer(config.numLayers - 1);
   const decoder = glideDecoder(gpu, files.config, own, { numKvHeads: config.numKvHeads, weights, kv }, cross);
   const drafts = await ModelRunner.create(gpu, { config: files.config, decoder }, options);
-  return new ModelProposer(drafts, new BlockManager(options.numBlocks), glideView(cross, sizes.treeTopK, CAPE_STEPS));
+  return new ModelProposer(drafts, new BlockManager(options.numBlocks), glideView(cross, sizes.treeTopK, sizes.cape));
 }
 
 /** Of a decoder with K and V of its own. A level has a row for every node of every sequence that it expands. */

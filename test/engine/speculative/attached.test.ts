@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { referencePrompts } from "../../../bench/prompts.ts";
+import { WithTarget } from "../../../bench/with-target.ts";
 import { resolveModel } from "../../../engine/model/bundled.ts";
 import { ATTACHED_KINDS, type AttachedKind, openDrafter } from "../../../engine/model/drafter-files.ts";
 import { openModel } from "../../../engine/model/open.ts";
@@ -7,12 +8,12 @@ import { ModelRunner } from "../../../engine/runner/model-runner.ts";
 import { uploadLlama } from "../../../engine/runner/weights.ts";
 import { GREEDY, type SamplingParams } from "../../../engine/sampling-params.ts";
 import { type AttachableTarget, attachDrafter, FEATURES } from "../../../engine/speculative/attach.ts";
+import { DRAFT_WIDTHS } from "../../../engine/speculative/draft-widths.ts";
 import type { Proposer } from "../../../engine/speculative/proposer.ts";
 import { createGpuContext, type Gpu, type GpuContext, openGpu } from "../../../kernels/index.ts";
 import { proposerContract } from "./proposer-contract.ts";
-import { WithTarget } from "./with-target.ts";
 
-const SIZES = { maxNumSeqs: 4, treeDepth: 3, treeTopK: 3 };
+const SIZES = { maxNumSeqs: 4, treeDepth: 3, treeTopK: 3, ...DRAFT_WIDTHS };
 const MAX_MODEL_LEN = 256;
 const WARM: SamplingParams = { ...GREEDY, temperature: 1, seed: [7, 8] };
 
@@ -61,6 +62,7 @@ function targetOf(kind: AttachedKind): AttachableTarget {
 
 async function attach(kind: AttachedKind): Promise<Proposer> {
   const files = openDrafter(resolveModel(`sapling-14m-${kind}`));
+  if (!("kind" in files)) throw new Error("a model");
   const proposer = await attachDrafter(files, targetOf(kind), SIZES);
   files.weights.close();
   return proposer;

@@ -1,13 +1,13 @@
-import { BatchBuilder } from "../../../engine/runner/batch.ts";
-import type { ModelRunner } from "../../../engine/runner/model-runner.ts";
-import type { DraftTree } from "../../../engine/speculative/draft-tree.ts";
-import type { ProposeRequest, Proposer, TargetProgress } from "../../../engine/speculative/proposer.ts";
-import { submitPass } from "../../../kernels/index.ts";
-import { BlockManager } from "../../../kvcache/block-manager.ts";
+import { BatchBuilder } from "../engine/runner/batch.ts";
+import type { ModelRunner } from "../engine/runner/model-runner.ts";
+import type { DraftTree } from "../engine/speculative/draft-tree.ts";
+import type { ProposeRequest, Proposer, TargetProgress } from "../engine/speculative/proposer.ts";
+import { submitPass } from "../kernels/index.ts";
+import { BlockManager } from "../kvcache/block-manager.ts";
 
 /**
- * A proposer beside a target that has computed every known token but the last before each proposal, as in steady decoding: the
- * engine's part in tests of drafters that look at the target.
+ * A proposer beside a target that has computed every known token but the last before each proposal, as in steady decoding:
+ * the engine's part where drafters that look at the target are tried without one.
  */
 export class WithTarget implements Proposer {
   readonly #device: GPUDevice;
