@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 import { helpText, type Suite } from "./suite.ts";
 import { attention } from "./suites/attention.ts";
+import { chains } from "./suites/chains.ts";
 import { decode } from "./suites/decode.ts";
 import { dispatch } from "./suites/dispatch.ts";
 import { identity } from "./suites/identity.ts";
@@ -12,7 +13,7 @@ import { speculate } from "./suites/speculate.ts";
 import { throughput } from "./suites/throughput.ts";
 
 const SUITES: Readonly<Record<string, Suite>> = {
-  ...{ throughput, speculate, decode, prefix, identity, reference, dispatch, matmul, attention, serve },
+  ...{ throughput, speculate, decode, prefix, identity, reference, chains, dispatch, matmul, attention, serve },
 };
 
 const args = process.argv.slice(2);

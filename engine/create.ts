@@ -13,7 +13,14 @@ import { Engine } from "./engine.ts";
 import { type CreatedEngine, ENGINE_DEFAULTS, type EngineOptions } from "./engine-options.ts";
 import { EngineOptionsError, ModelFileError } from "./errors.ts";
 import { checkMemory, memoryCapacity, planKvBlocks } from "./memory-plan.ts";
-import { bundledDraftFor, resolveModel } from "./model/bundled.ts";
+import { bundledDrafterFor, bundledDraftFor, resolveModel } from "./model/bundled.ts";
+import {
+  ATTACHED_KINDS,
+  type AttachedKind,
+  checkSameTokens,
+  type DrafterFiles,
+  openDrafter,
+} from "./model/drafter-files.ts";
 import { checkKernelSizes } from "./model/llama.ts";
 import { openModel } from "./model/open.ts";
 import type { LlamaConfig, OpenedModel, WeightSource } from "./model/types.ts";
@@ -23,6 +30,7 @@ import { contextOfChoice } from "./runner/kernel-choice.ts";
 import { blockBytes } from "./runner/kv-storage.ts";
 import { ModelRunner, type RunnerOptions } from "./runner/model-runner.ts";
 import { type LlamaWeights, onDevice } from "./runner/weights.ts";
+import { attachDrafter, attachedBlockBytes, FEATURES } from "./speculative/attach.ts";
 import { DraftModelProposer } from "./speculative/draft-model.ts";
 import type { Proposer } from "./speculative/proposer.ts";
 import { NoProposer } from "./speculative/root-only.ts";
@@ -42,14 +50,14 @@ const MAX_RESIDENT_CANDIDATES = 1024;
 export async function createEngine(options: EngineOptions): Promise<CreatedEngine> {
   const settings: Settings = { ...ENGINE_DEFAULTS, ...options };
   const model = openModel(resolveModel(options.model));
-  let draft: OpenedModel | undefined;
+  let draft: OpenedModel | DrafterFiles | undefined;
   let device: Gpu | undefined;
   try {
     const { text } = model;
     if (text === undefined)
       throw new ModelFileError("unsupported", model.path, "has no tokenizer: it cannot be served");
     draft = openDraft(settings, model);
-    for (const { config, path } of draft ? [model, draft] : [model]) checkKernelSizes(config, path);
+    for (const opened of [model, draft]) if (opened && "config" in opened) checkKernelSizes(opened.config, opened.path);
     device = await openGpu(settings.adapter);
     const client = await assembleEngine(options, device, createGpuContext(device), model, draft);
     const { name, path, generationDefaults } = model;
@@ -77,25 +85,29 @@ export async function assembleEngine(
   device: Gpu,
   gpu: GpuContext,
   model: EngineModel,
-  draft?: OpenedModel,
+  draft?: OpenedModel | DrafterFiles,
 ): Promise<Engine> {
   const settings: Settings = { ...ENGINE_DEFAULTS, ...options };
-  const maxModelLen = checkSizes(settings, model.config, draft?.config ?? model.config);
+  const draftConfig = draft && "config" in draft ? draft.config : model.config;
+  const maxModelLen = checkSizes(settings, model.config, draftConfig);
   const target = await loadModel(device, gpu, model, maxModelLen, settings.kernels?.target);
-  const drafting = draft && (await loadModel(device, gpu, draft, maxModelLen, settings.kernels?.draft));
+  const [attached, draftModel] = draft && "kind" in draft ? [draft, undefined] : [undefined, draft];
+  const drafting = draftModel && (await loadModel(device, gpu, draftModel, maxModelLen, settings.kernels?.draft));
   const capacityBytes = memoryCapacity(settings, device.traits.software);
-  const models = [[model.name, target] as const, ...(drafting && draft ? [[draft.name, drafting] as const] : [])];
-  const numBlocks = planMemory(settings, capacityBytes, gpu.pool.totalBytes, maxModelLen, models);
+  const caches = [
+    [model.name, blockBytes(target.gpu, target.config)] as const,
+    ...(drafting && draftModel ? [[draftModel.name, blockBytes(drafting.gpu, drafting.config)] as const] : []),
+    ...(attached ? [[attached.kind, attachedBlockBytes(target.gpu, attached, target.config)] as const] : []),
+  ];
+  const numBlocks = planMemory(settings, capacityBytes, gpu.pool.totalBytes, maxModelLen, caches);
   const limits = runnerLimits(settings, maxModelLen, numBlocks);
-  const [runner, proposer] = await Promise.all([
-    ModelRunner.create(target.gpu, target, {
-      ...limits,
-      topK: 1,
-      maxRequests: settings.maxNumSeqs,
-      profile: settings.profile,
-    }),
-    createProposer(settings, drafting, limits),
-  ]);
+  const runner = await ModelRunner.create(target.gpu, target, {
+    ...{ ...limits, topK: 1, maxRequests: settings.maxNumSeqs, profile: settings.profile },
+    ...(attached ? { features: FEATURES[attached.kind] } : {}),
+  });
+  const proposer = attached
+    ? await attachDrafter(attached, { ...target, runner }, settings)
+    : await createProposer(settings, drafting, limits);
   const treeNodes = proposer instanceof NoProposer ? 1 : settings.treeNodes;
   const resident = await createResident({ ...settings, treeNodes }, target.gpu, runner, proposer);
   checkMemory(capacityBytes, gpu.pool.totalBytes);
@@ -144,9 +156,15 @@ async function loadModel(
   return { config, weights, ...(await contextOfChoice(device, gpu, { config, weights }, given)) };
 }
 
-/** @throws ModelFileError where a draft model is asked for and none belongs to the target. */
-function openDraft({ drafter }: Settings, model: OpenedModel): OpenedModel | undefined {
+/** @throws ModelFileError where a drafter is asked for and none of its kind belongs to the target. */
+function openDraft({ drafter }: Settings, model: OpenedModel): OpenedModel | DrafterFiles | undefined {
   if (drafter === "suffix" || drafter === "none") return undefined;
+  if (drafter.includes("/")) return openDrafterAt(drafter, model);
+  if (isAttached(drafter)) {
+    const folder = bundledDrafterFor(model.path, drafter);
+    if (folder !== undefined) return openDrafter(folder);
+    throw new ModelFileError("not_found", model.path, `has no ${drafter} drafter; use --drafter suffix or none`);
+  }
   const path = bundledDraftFor(model.path);
   if (path !== undefined) return openModel(path);
   if (drafter === "auto") return undefined;
@@ -156,6 +174,22 @@ function openDraft({ drafter }: Settings, model: OpenedModel): OpenedModel | und
 /** Who cannot guess the secret cannot aim for a prefix that another's prompt is taken for. */
 function createBlocks({ prefixCache }: Settings, numBlocks: number): BlockManager {
   return new BlockManager(numBlocks, prefixCache ? randomBytes(32) : undefined);
+}
+
+/** @throws ModelFileError where it is no drafter, or a draft model with other tokens. */
+function openDrafterAt(path: string, model: OpenedModel): OpenedModel | DrafterFiles {
+  const opened = openDrafter(path);
+  try {
+    if (!("kind" in opened)) checkSameTokens(model, opened);
+  } catch (error) {
+    opened.weights.close();
+    throw error;
+  }
+  return opened;
+}
+
+function isAttached(drafter: string): drafter is AttachedKind {
+  return ATTACHED_KINDS.some((kind) => kind === drafter);
 }
 
 async function createProposer(
@@ -220,12 +254,11 @@ function planMemory(
   capacityBytes: number | undefined,
   weightBytes: number,
   maxModelLen: number,
-  models: readonly (readonly [name: string, model: LoadedModel])[],
+  caches: readonly (readonly [name: string, blockBytes: number])[],
 ): number {
   const { numKvBlocks, maxNumSeqs, treeNodes, gpuMemory } = settings;
-  const bytes = models.map(([name, { gpu, config }]) => [name, blockBytes(gpu, config)] as const);
   return planKvBlocks(
-    { capacityBytes, weightBytes, blockBytes: bytes },
+    { capacityBytes, weightBytes, blockBytes: caches },
     {
       ...(numKvBlocks === undefined ? {} : { numKvBlocks }),
       ...{ maxNumSeqs, maxSlots: maxModelLen + treeNodes, takesAll: gpuMemory !== undefined },

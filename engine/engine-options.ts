@@ -1,16 +1,20 @@
 import type { AdapterChoice } from "../kernels/index.ts";
 import type { EngineClient, EngineKernels } from "./client.ts";
 import type { GenerationDefaults, TextAssets } from "./model/types.ts";
+import { DRAFT_WIDTHS } from "./speculative/draft-widths.ts";
+import type { CapeStep } from "./speculative/glide/cape.ts";
 
-/** auto: the draft model that is bundled with the target, else suffix. */
-export const DRAFTER_KINDS = ["auto", "draft", "suffix", "none"] as const;
+/** auto: the draft model that is bundled with the target, else suffix. eagle, glide, medusa: bundled ones too. */
+export const DRAFTER_KINDS = ["auto", "draft", "eagle", "glide", "medusa", "suffix", "none"] as const;
 export type DrafterKind = (typeof DRAFTER_KINDS)[number];
+/** A folder or file of a drafter or draft model: a slash tells it from a name. */
+export type DrafterPath = `${string}/${string}`;
 
 /** What to serve and how; every field but `model` has a default (`ENGINE_DEFAULTS`). */
 export interface EngineOptions {
   /** A bundled name, or a local folder or .gguf file. */
   readonly model: string;
-  readonly drafter?: DrafterKind;
+  readonly drafter?: DrafterKind | DrafterPath;
   readonly adapter?: AdapterChoice;
   /** Tokens of prompt + output that a sequence may hold; by default what the model was made for. */
   readonly maxModelLen?: number;
@@ -31,6 +35,10 @@ export interface EngineOptions {
   readonly treeDepth?: number;
   /** Children that a node may have, and nodes that a level expands. */
   readonly treeTopK?: number;
+  /** How many candidates a GLIDE drafter takes of a position, by its confidence (CaPE). */
+  readonly cape?: readonly CapeStep[];
+  /** Candidates of each Medusa head. */
+  readonly medusaCandidates?: number;
   /**
    * Steps of steady decoding that the device may be given before the first one's tokens are read; it then drafts, walks
    * and commits by itself. 0: the host does that, step by step.
@@ -55,6 +63,7 @@ export const ENGINE_DEFAULTS = {
   treeNodes: 8,
   treeDepth: 4,
   treeTopK: 3,
+  ...DRAFT_WIDTHS,
   stepsInFlight: 2,
   profile: false,
 } as const satisfies Partial<EngineOptions>;

@@ -203,8 +203,9 @@ export class Engine implements EngineClient {
     const { proposer, treeDepth } = this.#parts;
     const planned = output.sequences.map((scheduled) => this.#withEntry(scheduled));
     const trees = await proposer.propose(
-      planned.map(({ scheduled, sequence: { id, tokenIds }, choice, params }) => ({
+      planned.map(({ scheduled, sequence: { id, tokenIds }, choice, params, blockTable }) => ({
         ...{ id, tokenIds, choice, params },
+        target: { blockTable, numComputedTokens: scheduled.startPosition },
         maxNodes: 1 + scheduled.numLookaheadNodes,
         maxDepth: Math.min(treeDepth, scheduled.maxDraftDepth),
       })),

@@ -37,6 +37,11 @@ function oneOf<const T extends readonly [string, ...string[]]>(values: T) {
   return z.enum(values, { error: `must be one of ${values.join(", ")}` });
 }
 
+/** A drafter by name, or a path with a slash in it. */
+const drafterName = z.union([z.enum(DRAFTER_KINDS), z.templateLiteral([z.string(), "/", z.string()])], {
+  error: `must be one of ${DRAFTER_KINDS.join(", ")}, or a path such as ./folder`,
+});
+
 function listOf(item: z.ZodType<string>) {
   return z.array(item).default([]).readonly();
 }
@@ -154,8 +159,9 @@ export const configSchema = z.strictObject({
     placeholder: "N",
     description: "Sequences that may wait for a place; beyond them the answer is 429",
   }),
-  drafter: oneOf(DRAFTER_KINDS).default(ENGINE_DEFAULTS.drafter).register(settingInfos, {
+  drafter: drafterName.default(ENGINE_DEFAULTS.drafter).register(settingInfos, {
     group: "Speculation",
+    placeholder: `${DRAFTER_KINDS.join("|")}|PATH`,
     description: "Who drafts; auto takes the draft model that belongs to the model, else suffix. The text is the same",
   }),
   treeNodes: wholeNumber(1, 1024).default(ENGINE_DEFAULTS.treeNodes).register(settingInfos, {

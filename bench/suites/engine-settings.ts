@@ -1,5 +1,6 @@
-import { DRAFTER_KINDS, type DrafterKind, type EngineOptions } from "../../engine/engine-options.ts";
-import { bundledDraftFor, resolveModel } from "../../engine/model/bundled.ts";
+import { DRAFTER_KINDS, type DrafterKind, ENGINE_DEFAULTS, type EngineOptions } from "../../engine/engine-options.ts";
+import { bundledDrafterFor, bundledDraftFor, resolveModel } from "../../engine/model/bundled.ts";
+import { ATTACHED_KINDS } from "../../engine/model/drafter-files.ts";
 import { openModel } from "../../engine/model/open.ts";
 import { ModelText } from "../../engine/text/model-text.ts";
 import { referencePrompts } from "../prompts.ts";
@@ -13,6 +14,14 @@ export const ENGINE_OPTIONS = {
   drafters: {
     ...{ type: "string", value: "A,B" },
     help: "the first is the base; none and all that the model has where it is not given",
+  },
+  "tree-nodes": {
+    ...{ type: "string", value: "N", default: String(ENGINE_DEFAULTS.treeNodes) },
+    help: "nodes of a draft tree, root included",
+  },
+  "tree-depth": {
+    ...{ type: "string", value: "N", default: String(ENGINE_DEFAULTS.treeDepth) },
+    help: "levels of a draft tree below its root",
   },
   "steps-in-flight": {
     ...{ type: "string", value: "N", default: "2" },
@@ -40,11 +49,14 @@ export function engineSettings(values: Values<typeof ENGINE_OPTIONS> & { readonl
     engine: {
       model,
       adapter: oneOf(["auto", "gpu", "software"], values.adapter),
+      treeNodes: positiveInteger(values["tree-nodes"]),
+      treeDepth: positiveInteger(values["tree-depth"]),
       stepsInFlight: Number(values["steps-in-flight"]),
     },
     drafters: values.drafters?.split(",").map((drafter) => oneOf(DRAFTER_KINDS, drafter)) ?? [
       "none",
       ...(bundledDraftFor(opened.path) === undefined ? [] : (["draft"] as const)),
+      ...ATTACHED_KINDS.filter((kind) => bundledDrafterFor(opened.path, kind) !== undefined),
       "suffix",
     ],
     prompts: prompts.map(({ prompt }) => text.encodeChat([{ role: "user", content: prompt }])),
