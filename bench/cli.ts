@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 import { helpText, type Suite } from "./suite.ts";
 import { attention } from "./suites/attention.ts";
+import { chains } from "./suites/chains.ts";
 import { decode } from "./suites/decode.ts";
 import { dispatch } from "./suites/dispatch.ts";
 import { identity } from "./suites/identity.ts";
@@ -14,7 +15,8 @@ import { suffix } from "./suites/suffix.ts";
 import { throughput } from "./suites/throughput.ts";
 
 const SUITES: Readonly<Record<string, Suite>> = {
-  ...{ throughput, speculate, load, decode, prefix, identity, reference, dispatch, matmul, attention, serve, suffix },
+  ...{ throughput, speculate, load, decode, prefix, identity, reference, chains },
+  ...{ dispatch, matmul, attention, serve, suffix },
 };
 
 const args = process.argv.slice(2);

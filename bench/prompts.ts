@@ -11,8 +11,25 @@ export interface ReferencePrompt {
   readonly top2Margin: readonly number[];
 }
 
+interface Reference {
+  readonly prompts: readonly ReferencePrompt[];
+  readonly chainOf4: Readonly<Record<"draft" | "eagle" | "glide" | "medusa", { readonly meanTokensAStep: number }>>;
+}
+
 /** The prompts that come with the bundled models. */
 export function referencePrompts(): readonly ReferencePrompt[] {
-  const file = join(bundledModelsDir(), "reference.json");
-  return (JSON.parse(readFileSync(file, "utf8")) as { prompts: ReferencePrompt[] }).prompts;
+  return readReference().prompts;
+}
+
+/** Tokens a step that greedy chains of four give, over every position of all texts. */
+export function referenceChains(): Readonly<Record<keyof Reference["chainOf4"], number>> {
+  const { draft, eagle, glide, medusa } = readReference().chainOf4;
+  return {
+    ...{ draft: draft.meanTokensAStep, eagle: eagle.meanTokensAStep },
+    ...{ glide: glide.meanTokensAStep, medusa: medusa.meanTokensAStep },
+  };
+}
+
+function readReference(): Reference {
+  return JSON.parse(readFileSync(join(bundledModelsDir(), "reference.json"), "utf8")) as Reference;
 }

@@ -29,7 +29,8 @@ export async function suffixAcceptance(
     numTokens += rest.length;
     proposer.begin(id, tokenIds);
     while (rest.length > 0) {
-      const [tree] = await proposer.propose([{ id, tokenIds, choice: 0, params: GREEDY, ...limits }]);
+      const target = { blockTable: [], numComputedTokens: tokenIds.length - 1 };
+      const [tree] = await proposer.propose([{ id, tokenIds, choice: 0, params: GREEDY, target, ...limits }]);
       if (tree === undefined) throw new Error("no tree");
       const child = childOf(tree);
       let node: number | undefined = 0;

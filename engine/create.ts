@@ -9,20 +9,22 @@ import {
 } from "../kernels/index.ts";
 import { BlockManager } from "../kvcache/block-manager.ts";
 import { BLOCK_SIZE, numBlocksFor } from "../kvcache/ids.ts";
+import { createProposer } from "./create-proposer.ts";
 import { Engine, type EngineParts } from "./engine.ts";
-import { type CreatedEngine, type DrafterKind, ENGINE_DEFAULTS, type EngineOptions } from "./engine-options.ts";
+import { type CreatedEngine, ENGINE_DEFAULTS, type EngineOptions } from "./engine-options.ts";
 import { EngineOptionsError, ModelFileError } from "./errors.ts";
 import { checkMemory, memoryCapacity, planKvBlocks } from "./memory-plan.ts";
-import { bundledDraftFor, resolveModel } from "./model/bundled.ts";
+import { resolveModel } from "./model/bundled.ts";
 import { checkKernelSizes } from "./model/llama.ts";
 import { openModel } from "./model/open.ts";
 import type { LlamaConfig, OpenedModel, WeightSource } from "./model/types.ts";
-import { numLookahead } from "./resident/resident-drafter.ts";
+import { closeDrafters, configsOf, type OpenedDrafter, openDrafters } from "./open-drafters.ts";
 import { ResidentLoop } from "./resident/resident-loop.ts";
 import { contextOfChoice } from "./runner/kernel-choice.ts";
 import { blockBytes } from "./runner/kv-storage.ts";
-import { ModelRunner, type RunnerOptions } from "./runner/model-runner.ts";
+import { ModelRunner } from "./runner/model-runner.ts";
 import { type LlamaWeights, onDevice } from "./runner/weights.ts";
+import { attachedBlockBytes, featureBlockBytes, featuresFor } from "./speculative/attach.ts";
 import { AdaptiveTrees } from "./speculative/budget/adaptive-trees.ts";
 import { measurePasses } from "./speculative/budget/measure-passes.ts";
 import { SequoiaTrees, ShapedTrees } from "./speculative/budget/static-trees.ts";
@@ -30,9 +32,7 @@ import { FixedTrees, type TreePolicy } from "./speculative/budget/tree-policy.ts
 import { DraftModelProposer } from "./speculative/draft-model.ts";
 import type { Proposer } from "./speculative/proposer.ts";
 import { NoProposer } from "./speculative/root-only.ts";
-import { SuffixProposer } from "./speculative/suffix.ts";
 import { regularShape, shapeDepth, shapeTopK } from "./speculative/tree-shape.ts";
-import { UnionProposer } from "./speculative/union.ts";
 
 type Options = Omit<EngineOptions, "model">;
 type Settings = Options & Required<Omit<Options, "maxModelLen" | "numKvBlocks" | "gpuMemory" | "kernels" | "tree">>;
@@ -48,16 +48,16 @@ const MAX_RESIDENT_CANDIDATES = 1024;
 export async function createEngine(options: EngineOptions): Promise<CreatedEngine> {
   const settings = settingsOf(options);
   const model = openModel(resolveModel(options.model));
-  let draft: OpenedModel | undefined;
+  let drafters: readonly OpenedDrafter[] = [];
   let device: Gpu | undefined;
   try {
     const { text } = model;
     if (text === undefined)
       throw new ModelFileError("unsupported", model.path, "has no tokenizer: it cannot be served");
-    draft = openDraft(settings, model);
-    for (const { config, path } of draft ? [model, draft] : [model]) checkKernelSizes(config, path);
+    checkKernelSizes(model.config, model.path);
+    drafters = openDrafters(settings.drafter, model);
     device = await openGpu(settings.adapter);
-    const client = await assembleEngine(options, device, createGpuContext(device), model, draft);
+    const client = await assembleEngine(options, device, createGpuContext(device), model, drafters);
     const { name, path, generationDefaults } = model;
     return { client, model: { name, path, text, generationDefaults } };
   } catch (error) {
@@ -65,7 +65,7 @@ export async function createEngine(options: EngineOptions): Promise<CreatedEngin
     throw error;
   } finally {
     model.weights.close();
-    draft?.weights.close();
+    closeDrafters(drafters);
   }
 }
 
@@ -76,32 +76,37 @@ export interface EngineModel extends Pick<OpenedModel, "name" | "config" | "dige
 
 /**
  * Plans, uploads, compiles. The engine owns device, context and everything on them from here on.
- * @throws EngineOptionsError, GpuError
+ * @param drafters in place of the options' choice
+ * @throws ModelFileError where a drafter does not fit the model, EngineOptionsError, GpuError
  */
 export async function assembleEngine(
   options: Options,
   device: Gpu,
   gpu: GpuContext,
   model: EngineModel,
-  draft?: OpenedModel,
+  drafters: readonly OpenedDrafter[] = [],
 ): Promise<Engine> {
   const settings = settingsOf(options);
-  const maxModelLen = checkSizes(settings, model.config, draft?.config ?? model.config);
+  const maxModelLen = checkSizes(settings, [model.config, ...configsOf(drafters)]);
   const target = await loadModel(device, gpu, model, maxModelLen, settings.kernels?.target);
-  const drafting = draft && (await loadModel(device, gpu, draft, maxModelLen, settings.kernels?.draft));
+  const draftModel = drafters.find((drafter) => drafter.kind === "draft");
+  const drafting = draftModel && (await loadModel(device, gpu, draftModel, maxModelLen, settings.kernels?.draft));
   const capacityBytes = memoryCapacity(settings, device.traits.software);
-  const models = [[model.name, target] as const, ...(drafting && draft ? [[draft.name, drafting] as const] : [])];
-  const numBlocks = planMemory(settings, capacityBytes, gpu.pool.totalBytes, maxModelLen, models);
-  const limits = runnerLimits(settings, maxModelLen, numBlocks);
-  const [runner, proposer] = await Promise.all([
-    ModelRunner.create(target.gpu, target, {
-      ...limits,
-      topK: 1,
-      maxRequests: settings.maxNumSeqs,
-      profile: settings.profile,
-    }),
-    createProposer(settings, drafting, limits),
-  ]);
+  const attached = drafters.filter((drafter) => drafter.kind !== "draft" && drafter.kind !== "suffix");
+  const features = featuresFor(attached);
+  const targetBytes = blockBytes(target.gpu, target.config) + featureBlockBytes(target.gpu, features, target.config);
+  const caches = [
+    [model.name, targetBytes] as const,
+    ...(drafting && draftModel ? [[draftModel.name, blockBytes(drafting.gpu, drafting.config)] as const] : []),
+    ...attached.map((files) => [files.kind, attachedBlockBytes(target.gpu, files)] as const),
+  ];
+  const numBlocks = planMemory(settings, capacityBytes, gpu.pool.totalBytes, maxModelLen, caches);
+  const runner = await ModelRunner.create(target.gpu, target, {
+    ...{ ...runnerLimits(settings, maxModelLen, numBlocks), topK: 1, features },
+    ...{ maxRequests: settings.maxNumSeqs, profile: settings.profile },
+  });
+  const draftParts = drafting && { ...drafting, blocks: createBlocks(settings, numBlocks) };
+  const proposer = await createProposer(drafters, { ...target, runner }, draftParts, settings);
   const treeNodes = proposer instanceof NoProposer ? 1 : settings.treeNodes;
   const residents = await createResidents({ ...settings, treeNodes }, target.gpu, runner, proposer);
   const policy = await createPolicy({ ...settings, treeNodes }, runner, residents);
@@ -159,67 +164,9 @@ async function loadModel(
   return { config, weights, ...(await contextOfChoice(device, gpu, { config, weights }, given)) };
 }
 
-/** @throws ModelFileError where a draft model is asked for and none belongs to the target. */
-function openDraft(settings: Settings, model: OpenedModel): OpenedModel | undefined {
-  const kinds = drafterKinds(settings);
-  if (!kinds.includes("draft") && !kinds.includes("auto")) return undefined;
-  const path = bundledDraftFor(model.path);
-  if (path !== undefined) return openModel(path);
-  if (kinds.includes("auto")) return undefined;
-  throw new ModelFileError("not_found", model.path, "has no draft model; use --drafter suffix or none");
-}
-
-/** @throws EngineOptionsError where they do not go together */
-function drafterKinds({ drafter }: Settings): readonly DrafterKind[] {
-  const kinds = typeof drafter === "string" ? [drafter] : drafter;
-  const alone = kinds.find((kind) => kind === "auto" || kind === "none");
-  refuseIf(kinds.length > 1 && alone !== undefined, `drafter is ${kinds.join()}, but ${alone} stands alone`);
-  refuseIf(new Set(kinds).size < kinds.length || kinds.length === 0, `drafter is ${kinds.join()}: name each once`);
-  return kinds;
-}
-
 /** Who cannot guess the secret cannot aim for a prefix that another's prompt is taken for. */
 function createBlocks({ prefixCache }: Settings, numBlocks: number): BlockManager {
   return new BlockManager(numBlocks, prefixCache ? randomBytes(32) : undefined);
-}
-
-async function createProposer(
-  settings: Settings,
-  draft: LoadedModel | undefined,
-  runner: Omit<RunnerOptions, "topK">,
-): Promise<Proposer> {
-  const members = await Promise.all(
-    drafterKinds(settings).map((kind): Proposer | Promise<Proposer> => {
-      if (kind === "none") return new NoProposer();
-      return kind === "suffix" || draft === undefined
-        ? new SuffixProposer()
-        : createDraftModel(settings, draft, runner);
-    }),
-  );
-  const [only] = members;
-  return members.length === 1 && only !== undefined ? only : new UnionProposer(members);
-}
-
-async function createDraftModel(
-  settings: Settings,
-  draft: LoadedModel,
-  runner: Omit<RunnerOptions, "topK">,
-): Promise<DraftModelProposer> {
-  const { maxNumSeqs, treeNodes, treeDepth, treeTopK, tree } = settings;
-  // A level has a row for every frontier node of every sequence.
-  const maxLogits = maxNumSeqs * (tree === undefined ? treeTopK : treeNodes);
-  const maxRows = Math.max(runner.maxRows, maxLogits);
-  const numSlots = tree === undefined ? numLookahead(treeTopK, treeDepth) : treeNodes;
-  const longest = numBlocksFor(runner.maxModelLen + numSlots);
-  const maxTableWords = maxNumSeqs * Math.min(longest, runner.numBlocks) + maxLogits * treeDepth;
-  const draftRunner = await ModelRunner.create(draft.gpu, draft, {
-    ...runner,
-    maxRows,
-    maxLogits,
-    maxTableWords,
-    topK: treeTopK,
-  });
-  return new DraftModelProposer(draftRunner, createBlocks(settings, runner.numBlocks));
 }
 
 type Residents = Pick<EngineParts, "residentDrafting" | "residentPlain">;
@@ -266,9 +213,9 @@ async function createPolicy(
 }
 
 /** @returns tokens that a sequence may hold. @throws EngineOptionsError naming value, limit and way out. */
-function checkSizes(settings: Settings, config: LlamaConfig, draft: LlamaConfig): number {
+function checkSizes(settings: Settings, configs: readonly LlamaConfig[]): number {
   const { maxNumSeqs, tokenBudget } = settings;
-  const longest = Math.min(config.maxPositionEmbeddings, draft.maxPositionEmbeddings);
+  const longest = Math.min(...configs.map(({ maxPositionEmbeddings }) => maxPositionEmbeddings));
   const maxModelLen = settings.maxModelLen ?? longest;
   refuseIf(maxModelLen > longest, `max-model-len is ${maxModelLen}, but the model holds at most ${longest} tokens`);
   refuseIf(
@@ -284,12 +231,11 @@ function planMemory(
   capacityBytes: number | undefined,
   weightBytes: number,
   maxModelLen: number,
-  models: readonly (readonly [name: string, model: LoadedModel])[],
+  caches: readonly (readonly [name: string, blockBytes: number])[],
 ): number {
   const { numKvBlocks, maxNumSeqs, treeNodes, gpuMemory } = settings;
-  const bytes = models.map(([name, { gpu, config }]) => [name, blockBytes(gpu, config)] as const);
   return planKvBlocks(
-    { capacityBytes, weightBytes, blockBytes: bytes },
+    { capacityBytes, weightBytes, blockBytes: caches },
     {
       ...(numKvBlocks === undefined ? {} : { numKvBlocks }),
       ...{ maxNumSeqs, maxSlots: maxModelLen + treeNodes, takesAll: gpuMemory !== undefined },

@@ -1,13 +1,25 @@
 import type { AdapterChoice } from "../kernels/index.ts";
 import type { EngineClient, EngineKernels } from "./client.ts";
 import type { GenerationDefaults, TextAssets } from "./model/types.ts";
+import { DRAFT_WIDTHS } from "./speculative/draft-widths.ts";
+import type { CapeStep } from "./speculative/glide/cape.ts";
 
-/** auto: the draft model that is bundled with the target, else suffix. auto and none stand alone. */
-export const DRAFTER_KINDS = ["auto", "draft", "suffix", "none"] as const;
+/**
+ * auto: the draft model that is bundled with the target, else suffix. eagle, glide, medusa: bundled ones too. auto and none stand
+ * alone.
+ */
+export const DRAFTER_KINDS = ["auto", "draft", "eagle", "glide", "medusa", "suffix", "none"] as const;
 export type DrafterKind = (typeof DRAFTER_KINDS)[number];
+/** A folder or file of a drafter or draft model: a slash tells it from a name. */
+export type DrafterPath = `${string}/${string}`;
 
-/** One drafter, or several that propose into one tree. */
-export type DrafterChoice = DrafterKind | readonly DrafterKind[];
+export function isDrafterPath(name: string): name is DrafterPath {
+  return name.includes("/");
+}
+
+export type DrafterName = DrafterKind | DrafterPath;
+/** One drafter, or several of different kinds that propose into one tree. */
+export type DrafterChoice = DrafterName | readonly DrafterName[];
 
 export const TREE_BUDGETS = ["adaptive", "fixed"] as const;
 export type TreeBudget = (typeof TREE_BUDGETS)[number];
@@ -37,6 +49,10 @@ export interface EngineOptions {
   readonly treeDepth?: number;
   /** Children that a node may have, and nodes that a level expands. */
   readonly treeTopK?: number;
+  /** How many candidates a GLIDE drafter takes of a position, by its confidence (CaPE). */
+  readonly cape?: readonly CapeStep[];
+  /** Candidates of each Medusa head. */
+  readonly medusaCandidates?: number;
   /**
    * Children that each node has, by depth, such as [4, 2, 2, 1]: all trees get this shape, in place of the sizes above. sequoia: the
    * shape with the most expected tokens a second within the sizes above, from live acceptance. Drafted on the host.
@@ -68,7 +84,8 @@ export const ENGINE_DEFAULTS = {
   treeNodes: 8,
   treeDepth: 4,
   treeTopK: 3,
-  treeBudget: "adaptive",
+  treeBudget: "fixed",
+  ...DRAFT_WIDTHS,
   stepsInFlight: 2,
   profile: false,
 } as const satisfies Partial<EngineOptions>;

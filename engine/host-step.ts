@@ -50,8 +50,9 @@ async function propose(
     });
   }
   const trees = await proposer.propose(
-    sequences.map(({ scheduled, sequence: { id, tokenIds }, choice, params }) => ({
+    sequences.map(({ scheduled, sequence: { id, tokenIds }, choice, params, blockTable }) => ({
       ...{ id, tokenIds, choice, params },
+      target: { blockTable, numComputedTokens: scheduled.startPosition },
       maxNodes: 1 + scheduled.numLookaheadNodes,
       maxDepth: scheduled.maxDraftDepth,
       ...(policy.shape ? { shape: policy.shape } : {}),

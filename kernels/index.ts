@@ -14,7 +14,16 @@ export { type AddRmsNormArgs, addRmsNorm } from "./ops/add-rms-norm.ts";
 export { type AttentionArgs, attention, attentionSplits, ROW_INFO_WORDS } from "./ops/attention.ts";
 export type { HeadShape } from "./ops/attention-types.ts";
 export { type CommitKv, commitKv } from "./ops/commit-kv.ts";
+export { type AddBiasArgs, addBias, type EagleInputArgs, eagleInput, OWN_FEATURE } from "./ops/eagle.ts";
 export { embedding } from "./ops/embedding.ts";
+export {
+  commitFeatures,
+  type FeatureStore,
+  type GatherFeaturesArgs,
+  gatherFeatures,
+  type KeepFeaturesArgs,
+  keepFeatures,
+} from "./ops/features.ts";
 export {
   type BatchSections,
   draftCatchUp,
@@ -43,6 +52,7 @@ export {
   processorBytes,
 } from "./ops/logits-processors.ts";
 export { type MatmulArgs, matmul } from "./ops/matmul.ts";
+export { type MedusaBlockArgs, medusaBlock } from "./ops/medusa-block.ts";
 export {
   type Activation,
   activationBytes,

@@ -37,6 +37,11 @@ function oneOf<const T extends readonly [string, ...string[]]>(values: T) {
   return z.enum(values, { error: `must be one of ${values.join(", ")}` });
 }
 
+/** A drafter by name, or a path with a slash in it. */
+const drafterName = z.union([z.enum(DRAFTER_KINDS), z.templateLiteral([z.string(), "/", z.string()])], {
+  error: `must be one of ${DRAFTER_KINDS.join(", ")}, or a path such as ./folder`,
+});
+
 function listOf(item: z.ZodType<string>) {
   return z.array(item).default([]).readonly();
 }
@@ -168,20 +173,20 @@ export const configSchema = z.strictObject({
     description: "Sequences that may wait for a place; beyond them the answer is 429",
   }),
   drafter: z
-    .array(oneOf(DRAFTER_KINDS))
+    .array(drafterName)
     .min(1)
     .default([ENGINE_DEFAULTS.drafter])
     .readonly()
     .register(settingInfos, {
       group: "Speculation",
-      placeholder: DRAFTER_KINDS.join("|"),
+      placeholder: `${DRAFTER_KINDS.join("|")}|PATH`,
       description:
         "Who drafts, several into one tree; auto takes the draft model that belongs to the model, else suffix. The text is the same",
       defaultText: ENGINE_DEFAULTS.drafter,
     }),
   treeBudget: oneOf(TREE_BUDGETS).default(ENGINE_DEFAULTS.treeBudget).register(settingInfos, {
     group: "Speculation",
-    description: "adaptive speculates as much as pays, or not at all; fixed always has trees of full size",
+    description: "fixed always has trees of full size; adaptive speculates as much as pays, or not at all",
   }),
   tree: z
     .string()

@@ -1,5 +1,13 @@
-import { DRAFTER_KINDS, type DrafterChoice, type EngineOptions, TREE_BUDGETS } from "../../engine/engine-options.ts";
-import { bundledDraftFor, resolveModel } from "../../engine/model/bundled.ts";
+import {
+  DRAFTER_KINDS,
+  type DrafterChoice,
+  ENGINE_DEFAULTS,
+  type EngineOptions,
+  isDrafterPath,
+  TREE_BUDGETS,
+} from "../../engine/engine-options.ts";
+import { bundledDrafterFor, bundledDraftFor, resolveModel } from "../../engine/model/bundled.ts";
+import { ATTACHED_KINDS } from "../../engine/model/drafter-files.ts";
 import { openModel } from "../../engine/model/open.ts";
 import { ModelText } from "../../engine/text/model-text.ts";
 import { referencePrompts } from "../prompts.ts";
@@ -13,6 +21,14 @@ export const ENGINE_OPTIONS = {
   drafters: {
     ...{ type: "string", value: "A,B" },
     help: "the first is the base; a+b drafts with both; none and all that the model has where it is not given",
+  },
+  "tree-nodes": {
+    ...{ type: "string", value: "N", default: String(ENGINE_DEFAULTS.treeNodes) },
+    help: "nodes of a draft tree, root included",
+  },
+  "tree-depth": {
+    ...{ type: "string", value: "N", default: String(ENGINE_DEFAULTS.treeDepth) },
+    help: "levels of a draft tree below its root",
   },
   "steps-in-flight": {
     ...{ type: "string", value: "N", default: "2" },
@@ -44,12 +60,15 @@ export function engineSettings(values: Values<typeof ENGINE_OPTIONS> & { readonl
     engine: {
       model,
       adapter: oneOf(["auto", "gpu", "software"], values.adapter),
+      treeNodes: positiveInteger(values["tree-nodes"]),
+      treeDepth: positiveInteger(values["tree-depth"]),
       stepsInFlight: Number(values["steps-in-flight"]),
       treeBudget: oneOf(TREE_BUDGETS, values["tree-budget"]),
     },
     drafters: values.drafters?.split(",").map(drafterChoice) ?? [
       "none",
       ...(bundledDraftFor(opened.path) === undefined ? [] : (["draft"] as const)),
+      ...ATTACHED_KINDS.filter((kind) => bundledDrafterFor(opened.path, kind) !== undefined),
       "suffix",
     ],
     prompts: prompts.map(({ prompt }) => text.encodeChat([{ role: "user", content: prompt }])),
@@ -57,8 +76,8 @@ export function engineSettings(values: Values<typeof ENGINE_OPTIONS> & { readonl
   };
 }
 
-/** "draft", or several such as "draft+suffix". @throws RangeError naming the choices */
+/** "draft" or a path, or several such as "draft+suffix". @throws RangeError naming the choices */
 function drafterChoice(text: string): DrafterChoice {
-  const [first, ...others] = text.split("+").map((one) => oneOf(DRAFTER_KINDS, one));
-  return others.length === 0 ? (first ?? "auto") : [first ?? "auto", ...others];
+  const names = text.split("+").map((one) => (isDrafterPath(one) ? one : oneOf(DRAFTER_KINDS, one)));
+  return names.length === 1 ? (names[0] ?? "auto") : names;
 }

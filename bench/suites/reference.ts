@@ -5,8 +5,8 @@ import { ENGINE_OPTIONS, engineSettings } from "./engine-settings.ts";
 export const reference = defineSuite(
   "greedy texts of the bundled model against its reference, with each drafter; exits with 1 if one leaves it where the best two logits were not close",
   {
-    drafters: ENGINE_OPTIONS.drafters,
-    "steps-in-flight": ENGINE_OPTIONS["steps-in-flight"],
+    ...{ drafters: ENGINE_OPTIONS.drafters, "steps-in-flight": ENGINE_OPTIONS["steps-in-flight"] },
+    ...{ "tree-nodes": ENGINE_OPTIONS["tree-nodes"], "tree-depth": ENGINE_OPTIONS["tree-depth"] },
     "tree-budget": ENGINE_OPTIONS["tree-budget"],
   },
   async (values, print) => {

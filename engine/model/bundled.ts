@@ -44,6 +44,16 @@ export function resolveModel(nameOrPath: string): string {
 /** Bundled targets and their draft models: same vocabulary, distilled from the target's own text. */
 const DRAFTS: ReadonlyMap<string, string> = new Map([["sapling-14m", "sapling-2m-draft"]]);
 
+/** Folder of the drafter of `kind` that is bundled with a target; as `bundledDraftFor`. */
+export function bundledDrafterFor(modelPath: string, kind: string): string | undefined {
+  const models = bundledModelsDir();
+  const [target = ""] = relative(models, resolve(modelPath)).split(sep);
+  const folder = `${target}-${kind}`;
+  return bundledModelNames().includes(target) && bundledModelNames().includes(folder)
+    ? join(models, folder)
+    : undefined;
+}
+
 /**
  * Folder of the draft model that is bundled with a target, or undefined when none is.
  * @param modelPath the target's folder or a file in it. A copy of a bundled model elsewhere has no bundled draft.

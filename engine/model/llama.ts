@@ -4,6 +4,7 @@ import {
   attention,
   embedding,
   type HeadShape,
+  keepFeatures,
   matmul,
   type Op,
   type OpContext,
@@ -42,11 +43,20 @@ export function checkKernelSizes(config: LlamaConfig, path: string): void {
   }
 }
 
+/** Where hidden states are taken: after the final norm, or the residual stream as layer 1, 2, … reads it. */
+export type FeatureTap = "final" | number;
+
 /**
  * The Llama decoder as a list of kernel calls, from token ids to logits f32 [numLogits, logitsStride].
  * Rows of a pass may be prompt tokens, plain decodes and tree nodes of several sequences, in any mixture.
+ * @param taps hidden states that are kept in `kv.features`, one after the other; nothing that the logits depend on is written
  */
-export function llama(context: OpContext, config: LlamaConfig, buffers: LlamaBuffers): Promise<Op[]> {
+export function llama(
+  context: OpContext,
+  config: LlamaConfig,
+  buffers: LlamaBuffers,
+  taps: readonly FeatureTap[] = [],
+): Promise<Op[]> {
   const { weights, activations: a, inputs, kv } = buffers;
   const { hiddenSize, numHeads, numKvHeads, headDim, rmsNormEps: epsilon } = config;
   const heads: HeadShape = { numHeads, numKvHeads, headDim };
@@ -59,9 +69,24 @@ export function llama(context: OpContext, config: LlamaConfig, buffers: LlamaBuf
       ...(product ? { product } : {}),
     });
 
+  const tap = (where: FeatureTap) => {
+    const at = taps.indexOf(where);
+    if (at < 0 || kv.features === undefined) return [];
+    const args = {
+      hiddenSize,
+      hidden: a.hidden,
+      product: a.mlpOut,
+      slots,
+      features: kv.features,
+      offset: at * hiddenSize,
+    };
+    return [keepFeatures(context, where === "final" ? { ...args, norm: { gain: weights.finalNorm, epsilon } } : args)];
+  };
+
   const layers = weights.layers.flatMap((w, layer) => {
     const { kCache, vCache } = kv.layer(layer);
     return [
+      ...tap(layer),
       layer === 0 ? norm(w.inputNorm) : norm(w.inputNorm, a.mlpOut),
       linear(w.qkv, a.normed, a.qkv),
       ropeKv(context, heads, { qkv: a.qkv, rope: weights.rope, rowInfo, slots, kCache, vCache, q: a.q }),
@@ -81,6 +106,7 @@ export function llama(context: OpContext, config: LlamaConfig, buffers: LlamaBuf
   return Promise.all([
     embedding(context, { hiddenSize, table: weights.embedding, tokenIds: inputs.tokenIds, hidden }),
     ...layers,
+    ...tap("final"),
     addRmsNorm(
       context,
       { hiddenSize, epsilon, hidden, product, gain: weights.finalNorm, rowIndex: inputs.logitRows, out: features },

@@ -32,9 +32,12 @@ export class SafetensorsWeights implements WeightSource {
     return existsSync(join(folder, SINGLE_FILE)) || existsSync(join(folder, INDEX_FILE));
   }
 
-  /** @throws ModelFileError when a file is missing or damaged, or the index does not match the shards. */
-  static open(folder: string): SafetensorsWeights {
-    const single = join(folder, SINGLE_FILE);
+  /**
+   * @param file the single file's name
+   * @throws ModelFileError when a file is missing or damaged, or the index does not match the shards
+   */
+  static open(folder: string, file = SINGLE_FILE): SafetensorsWeights {
+    const single = join(folder, file);
     if (existsSync(single) || !existsSync(join(folder, INDEX_FILE))) {
       const opened = openSafetensors(single);
       const tensors = [...opened.tensors].map(([name, extent]) => [name, { file: opened.file, extent }] as const);

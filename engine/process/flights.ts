@@ -15,8 +15,8 @@ export interface Flight {
 type FlightState = Flight & {
   readonly outputTokenIds: number[];
   isLost: boolean;
-  /** How long it waited for its first step, whichever engine had that. */
-  queueMs?: number;
+  /** What its first step said of waiting and of the prefix cache, whichever engine had that. */
+  first?: Pick<EngineOutput, "queueMs" | "numCachedTokens">;
   /** The engine that runs now knows it. */
   isSent: boolean;
   /** It was in an engine that failed, and has not had an output since: it may be what the engine died of. */
@@ -74,16 +74,18 @@ export class Flights {
     });
   }
 
-  /** Takes note of an output; the way to its reader, with the waiting time of its first step. Undefined where nobody waits for it. */
+  /** Takes note of an output; what its reader is to get, with what its first step said. Undefined where nobody waits for it. */
   receive(key: number, output: EngineOutput): { readonly flight: Flight; readonly output: EngineOutput } | undefined {
     const flight = this.#flights.get(key);
     if (flight === undefined) return undefined;
     flight.isSuspect = false;
     flight.outputTokenIds.push(...output.tokenIds);
-    if (output.queueMs !== undefined) flight.queueMs ??= output.queueMs;
+    const { queueMs, numCachedTokens } = output;
+    if (queueMs !== undefined) {
+      flight.first ??= { queueMs, ...(numCachedTokens === undefined ? {} : { numCachedTokens }) };
+    }
     if (output.finishReason !== undefined) this.#flights.delete(key);
-    const { queueMs } = flight;
-    return { flight, output: queueMs === undefined ? output : { ...output, queueMs } };
+    return { flight, output: { ...output, ...flight.first } };
   }
 
   /**

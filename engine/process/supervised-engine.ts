@@ -80,8 +80,9 @@ class SupervisedEngine implements EngineClient {
 
   constructor(options: EngineOptions, settings: SupervisorSettings, started: StartedProcess, startLimitMs: number) {
     this.info = started.info;
-    // Whoever takes this engine's place runs the same kernels: others may give other bits.
-    this.#options = { ...options, kernels: started.info.kernels };
+    // Whoever takes this engine's place runs the same kernels, as others may give other bits, and holds sequences as long.
+    const { kernels, maxModelLen, numKvBlocks } = started.info;
+    this.#options = { ...options, kernels, maxModelLen, numKvBlocks };
     this.#settings = settings;
     this.#watchdogTimes = settings.watchdog ?? WATCHDOG_TIMES[started.info.adapterKind];
     this.#startLimitMs = startLimitMs;

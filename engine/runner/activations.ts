@@ -56,14 +56,9 @@ export function createActivations(gpu: GpuContext, config: LlamaConfig, limits: 
   const maxLogits = paddedRows(family, limits.maxLogits);
   const attentionSize = numHeads * headDim;
   const f32 = (count: number, label: string) => pool.storage(4 * count, label);
-  const activation = (rows: number, numInputs: number, label: string): Activation => ({
-    ...{ buffer: pool.storage(activationBytes(family, rows, numInputs), label), maxRows: rows, numInputs },
-  });
-  const product = (rows: number, shape: ProductShape, label: string, whole = false): Product => {
-    const numOutputs = paddedOutputs(family, shape.numOutputs);
-    const ranges = numRanges(family, shape, whole);
-    return { buffer: f32(ranges * rows * numOutputs, label), maxRows: rows, numOutputs, numRanges: ranges };
-  };
+  const activation = (rows: number, numInputs: number, label: string) => createActivation(gpu, rows, numInputs, label);
+  const product = (rows: number, shape: ProductShape, label: string, whole = false) =>
+    createProduct(gpu, rows, shape, label, whole);
   const numPartials = maxRows * numHeads * attentionSplits(gpu, headDim, limits.maxModelLen - 1);
   return {
     hidden: f32(maxRows * hiddenSize, "hidden"),
@@ -80,4 +75,27 @@ export function createActivations(gpu: GpuContext, config: LlamaConfig, limits: 
     features: activation(maxLogits, hiddenSize, "features"),
     logits: product(maxLogits, shapes.lmHead, "logits", true),
   };
+}
+
+/** Room for a product of `maxRows` rows (`paddedRows`). @param whole its consumer cannot add ranges */
+export function createProduct(
+  { pool, family }: GpuContext,
+  maxRows: number,
+  shape: ProductShape,
+  label: string,
+  whole = false,
+): Product {
+  const numOutputs = paddedOutputs(family, shape.numOutputs);
+  const ranges = numRanges(family, shape, whole);
+  return { buffer: pool.storage(4 * ranges * maxRows * numOutputs, label), maxRows, numOutputs, numRanges: ranges };
+}
+
+/** Room for the input of a product of `maxRows` rows (`paddedRows`). */
+export function createActivation(
+  { pool, family }: GpuContext,
+  maxRows: number,
+  numInputs: number,
+  label: string,
+): Activation {
+  return { buffer: pool.storage(activationBytes(family, maxRows, numInputs), label), maxRows, numInputs };
 }

@@ -22,6 +22,8 @@ export interface TreeRows {
 export interface BatchSequence {
   /** Known tokens; the chunk is `startPosition … startPosition + numTokens − 1`. */
   readonly tokenIds: readonly number[];
+  /** The row at position p holds token p + shift; 0 where it is left out, as drafters alone have one (EAGLE). */
+  readonly shift?: number;
   readonly startPosition: number;
   /** May be 0 where only tree nodes are computed. */
   readonly numTokens: number;
@@ -132,19 +134,19 @@ export class BatchBuilder {
 
   /** @throws RangeError when the batch outgrows the layout: the caller's plan was wrong. */
   add(sequence: BatchSequence): void {
-    const { tokenIds, startPosition, numTokens, blockTable, sampling, tree } = sequence;
+    const { tokenIds, shift = 0, startPosition, numTokens, blockTable, sampling, tree } = sequence;
     if (sampling?.processor) this.#processors.push(sampling.processor);
     const table = this.#pushWords(blockTable);
     for (let position = startPosition; position < startPosition + numTokens; position++) {
       const slot = slotAt(blockTable, position);
-      this.#addRow(tokenIds[position] ?? 0, slot, [table, position, position + 1, 0]);
+      this.#addRow(tokenIds[position + shift] ?? 0, slot, [table, position, position + 1, 0]);
     }
-    if (numTokens > 0 && sampling) this.#addLogits(sampling, startPosition + numTokens);
+    if (numTokens > 0 && sampling) this.#addLogits(sampling, startPosition + numTokens + shift);
     if (tree) this.#addTree(sequence, tree, table);
   }
 
   /** Each node reads the known positions through the block table, and its own path, itself last, from a list: node i is tree key i − 1. */
-  #addTree({ blockTable, rootPosition, sampling }: BatchSequence, tree: TreeRows, table: number): void {
+  #addTree({ blockTable, rootPosition, shift = 0, sampling }: BatchSequence, tree: TreeRows, table: number): void {
     const numKnown = rootPosition + 1;
     for (let node = tree.firstNode; node < tree.tokenIds.length; node++) {
       const depth = tree.depths[node] ?? 0;
@@ -156,7 +158,7 @@ export class BatchBuilder {
       const position = rootPosition + depth;
       const slot = slotAt(blockTable, rootPosition + node);
       this.#addRow(tree.tokenIds[node] ?? 0, slot, [table, position, numKnown, pathOffset]);
-      if (sampling) this.#addLogits(sampling, position + 1);
+      if (sampling) this.#addLogits(sampling, position + 1 + shift);
     }
   }
 
@@ -174,11 +176,9 @@ export class BatchBuilder {
     const index = this.#numLogits++;
     if (index >= this.#layout.maxLogits) throw new RangeError(`a batch has at most ${this.#layout.maxLogits} samples`);
     this.#logitRows[index] = this.#numRows - 1;
-    const { seed, temperature, topP, minP, topK, typicalP } = params;
-    const row: SamplingRow = { seed, choice, position, temperature, topP, minP, topK, typicalP };
     // It is the one that `add` took in last.
     const place = processor ? { processor: this.#processors.length - 1 } : {};
-    writeSamplingRow(this.#view, index, { ...row, ...place });
+    writeSamplingRow(this.#view, index, { ...samplingRowOf(params, choice, position), ...place });
   }
 
   #pushWords(words: readonly number[]): number {
@@ -192,7 +192,14 @@ export class BatchBuilder {
   }
 }
 
-function slotAt(blockTable: readonly number[], index: number): number {
+/** How the token at `position` is drawn. */
+export function samplingRowOf(params: SamplingParams, choice: number, position: number): SamplingRow {
+  const { seed, temperature, topP, minP, topK, typicalP } = params;
+  return { seed, choice, position, temperature, topP, minP, topK, typicalP };
+}
+
+/** Where slot `index` of a block table lies. @throws RangeError beyond the table */
+export function slotAt(blockTable: readonly number[], index: number): number {
   const block = blockTable[Math.floor(index / BLOCK_SIZE)];
   if (block === undefined) throw new RangeError(`slot ${index} lies beyond a table of ${blockTable.length} blocks`);
   return block * BLOCK_SIZE + (index % BLOCK_SIZE);

@@ -1,7 +1,9 @@
 import {
   type Binding,
   type CommitKv,
+  commitFeatures,
   commitKv,
+  type FeatureStore,
   type GpuContext,
   type OpContext,
   storageBytes,
@@ -34,6 +36,8 @@ export class KvStorage {
   readonly maxMoves: number;
   /** u32 [maxMoves, 2] of (from slot, to slot): what `encodeCommit` reads. */
   readonly moves: GPUBuffer;
+  /** Beside K and V, where drafters need them: they move with them. */
+  readonly features: FeatureStore | undefined;
   readonly #layers: readonly LayerKv[];
   readonly #commits: readonly CommitKv[];
   readonly #device: GPUDevice;
@@ -44,18 +48,20 @@ export class KvStorage {
     commits: readonly CommitKv[],
     moves: GPUBuffer,
     maxMoves: number,
+    features: FeatureStore | undefined,
   ) {
     this.#device = device;
     this.#layers = layers;
     this.#commits = commits;
     this.moves = moves;
     this.maxMoves = maxMoves;
+    this.features = features;
   }
 
   static async create(
     gpu: GpuContext,
     config: LlamaConfig,
-    options: { numBlocks: number; maxMoves: number },
+    options: { numBlocks: number; maxMoves: number; featureSize: number },
   ): Promise<KvStorage> {
     const slotSize = config.numKvHeads * config.headDim;
     const numSlots = options.numBlocks * BLOCK_SIZE;
@@ -69,7 +75,12 @@ export class KvStorage {
     );
     const moves = gpu.pool.storage(8 * options.maxMoves, "moves");
     const commits = await Promise.all(groups.map((group) => commitKv(gpu, { slotSize, numSlots, moves, ...group })));
-    return new KvStorage(gpu.device, layers, commits, moves, options.maxMoves);
+    const { maxMoves, featureSize } = options;
+    if (featureSize === 0) return new KvStorage(gpu.device, layers, commits, moves, maxMoves, undefined);
+    const buffer = gpu.pool.storage(numSlots * featureSize * storageBytes(gpu.family), "features");
+    const features = { buffer, size: featureSize };
+    const all = [...commits, await commitFeatures(gpu, moves, features)];
+    return new KvStorage(gpu.device, layers, all, moves, maxMoves, features);
   }
 
   layer(index: number): LayerKv {

@@ -8,11 +8,11 @@ import {
   PassTimer,
   sample,
 } from "../../kernels/index.ts";
-import { llama } from "../model/llama.ts";
+import { type FeatureTap, llama } from "../model/llama.ts";
 import type { LlamaConfig, WeightSource } from "../model/types.ts";
 import { type Activations, createActivations } from "./activations.ts";
 import { BatchBuilder, type BatchSequence, batchLayout } from "./batch.ts";
-import { Inputs } from "./inputs.ts";
+import { type InputBuffers, Inputs } from "./inputs.ts";
 import { KvStorage } from "./kv-storage.ts";
 import { type DrawBuffers, NO_WANTS, RequestSampling, type SamplingWants } from "./request-sampling.ts";
 import type { RowLogprobs } from "./token-logprobs.ts";
@@ -32,6 +32,8 @@ export interface RunnerOptions {
   readonly topK: number;
   /** Sequences of a pass whose requests may want more than filters (`RequestSampling`); left out: they are ignored. */
   readonly maxRequests?: number;
+  /** Hidden states to keep of every row, at its slot of the cache (`KvStorage.features`), one after the other. */
+  readonly features?: readonly FeatureTap[];
   /** Measure every pass (`ModelRunner.profile`); needs the feature timestamp-query. */
   readonly profile?: boolean;
 }
@@ -59,6 +61,22 @@ export interface PassTimes {
   /** From logits to drawn tokens. */
   readonly sampleMs: number;
 }
+
+/** What a decoder's kernels are bound to beside its weights. */
+export interface DecoderBuffers {
+  readonly activations: Activations;
+  readonly inputs: InputBuffers;
+  readonly kv: KvStorage;
+}
+
+/** A model as a list of kernel calls, from the rows of a batch to the logits that are wanted. */
+export type Decoder = (buffers: DecoderBuffers) => Promise<readonly Op[]>;
+
+/** A Llama model, or sizes of one and a decoder that is almost one. */
+export type RunnableModel = { readonly config: LlamaConfig } & (
+  | { readonly weights: WeightSource | LlamaWeights }
+  | { readonly decoder: Decoder }
+);
 
 /** One model on one device: takes batches of sequences' rows, keeps their K/V, gives back drawn tokens. */
 export class ModelRunner {
@@ -124,19 +142,16 @@ export class ModelRunner {
    * @param model uploaded weights must have RoPE's table for `maxModelLen` positions; they stay their owner's
    * @throws ModelFileError, GpuError
    */
-  static async create(
-    gpu: GpuContext,
-    model: { readonly config: LlamaConfig; readonly weights: WeightSource | LlamaWeights },
-    options: RunnerOptions,
-  ): Promise<ModelRunner> {
+  static async create(gpu: GpuContext, model: RunnableModel, options: RunnerOptions): Promise<ModelRunner> {
     const { config } = model;
     const { maxRows, maxLogits, maxModelLen, numBlocks, topK, maxRequests } = options;
     const { vocabSize } = config;
     const layout = batchLayout(maxRows, maxLogits, options.maxTableWords);
     const inputs = new Inputs(gpu.device, gpu.pool, layout);
     const activations = createActivations(gpu, config, { maxRows, maxLogits, maxModelLen });
-    const weights = onDevice(gpu, config, model.weights, maxModelLen);
-    const kv = await KvStorage.create(gpu, config, { numBlocks, maxMoves: maxRows });
+    const decoder = "decoder" in model ? model.decoder : llamaDecoder(gpu, config, model.weights, options);
+    const featureSize = (options.features?.length ?? 0) * config.hiddenSize;
+    const kv = await KvStorage.create(gpu, config, { numBlocks, maxMoves: maxRows, featureSize });
     const bytes = resultBytes(options);
     const results = gpu.pool.storage(2 * bytes, "results");
     const section = (offset: number) => ({ buffer: results, offset, size: bytes });
@@ -154,7 +169,7 @@ export class ModelRunner {
         ? undefined
         : new RequestSampling(gpu, { ...sizes, maxProcessors: maxRequests }, inputs, draw);
     const [forward, sampleOp] = await Promise.all([
-      llama(gpu, config, { weights, activations, inputs: inputs.buffers, kv }),
+      decoder({ activations, inputs: inputs.buffers, kv }),
       sample(gpu, { vocabSize, topK, withShares: topK > 1 }, draw),
     ]);
     const batch = new BatchBuilder(layout);
@@ -250,6 +265,16 @@ export class ModelRunner {
       all.slice(i * numOutputs, i * numOutputs + this.#config.vocabSize),
     );
   }
+}
+
+function llamaDecoder(
+  gpu: GpuContext,
+  config: LlamaConfig,
+  source: WeightSource | LlamaWeights,
+  { maxModelLen, features = [] }: RunnerOptions,
+): Decoder {
+  const weights = onDevice(gpu, config, source, maxModelLen);
+  return (buffers) => llama(gpu, config, { ...buffers, weights }, features);
 }
 
 function resultBytes({ maxLogits, topK }: RunnerOptions): number {

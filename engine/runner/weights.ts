@@ -46,6 +46,17 @@ export function onDevice(
   return "layers" in weights ? weights : uploadLlama(pool, family, config, weights, maxModelLen);
 }
 
+/** Uploads tensors of a file by name: vectors f32, and matrices one below the other. @throws ModelFileError */
+export function uploader(pool: BufferPool, family: KernelFamily, source: WeightSource) {
+  return {
+    vector: (name: string) => pool.upload(new Float32Array(source.readF32(name)), name),
+    matrix: (names: readonly string[], shape: ProductShape): PackedMatrix => {
+      const blocks = stackBlocks(names.map((name) => source.readBlocks(name)));
+      return uploadMatrix(pool, family, shape, blocks, names.join("+"));
+    },
+  };
+}
+
 /** Reads, fuses, repacks and uploads all weights. @throws ModelFileError */
 export function uploadLlama(
   pool: BufferPool,
@@ -55,11 +66,7 @@ export function uploadLlama(
   maxModelLen: number,
 ): LlamaWeights {
   const shapes = productShapes(config);
-  const vector = (name: string) => pool.upload(new Float32Array(source.readF32(name)), name);
-  const matrix = (names: readonly string[], shape: ProductShape) => {
-    const blocks = stackBlocks(names.map((name) => source.readBlocks(name)));
-    return uploadMatrix(pool, family, shape, blocks, names.join("+"));
-  };
+  const { vector, matrix } = uploader(pool, family, source);
 
   const layers = Array.from({ length: config.numLayers }, (_, layer): LayerWeights => {
     const at = `model.layers.${layer}`;

@@ -10,6 +10,14 @@ export interface Hints {
   readonly cacheSalt?: string;
 }
 
+/** Where the target's paged cache holds a sequence's computed tokens. Good until the step's own pass is submitted. */
+export interface TargetProgress {
+  /** A live view. */
+  readonly blockTable: readonly number[];
+  /** Leading tokens with final K/V, and with features where they are kept. */
+  readonly numComputedTokens: number;
+}
+
 /** One sequence of a step for which candidates are wanted. */
 export interface ProposeRequest {
   readonly id: string;
@@ -18,6 +26,8 @@ export interface ProposeRequest {
   /** With `params.seed`, keys the target's noise: a drafter may draft with it. */
   readonly choice: number;
   readonly params: SamplingParams;
+  /** What the target has computed of it before this step's pass. */
+  readonly target: TargetProgress;
   /** Most nodes that the tree may have, root included; at least 1. */
   readonly maxNodes: number;
   /** Deepest that a node may be; 0 asks for the root alone. */

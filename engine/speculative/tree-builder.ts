@@ -42,13 +42,15 @@ export interface TreeBuilderOptions {
   /** Nodes of the finished tree, root included. */
   readonly maxNodes: number;
   readonly maxDepth: number;
-  /** Children that a node may have, and nodes that a level expands. */
+  /** Children that a node may have. */
   readonly topK: number;
+  /** Nodes that a level expands; topK where it is left out. */
+  readonly numExpanded?: number;
 }
 
 /**
  * Grows EAGLE-2's dynamic draft tree (arXiv 2406.16858), level by level: while not `done`, draft the successors of every
- * `frontier()` node and give them to `expand`; then `build`. Each level expands its `topK` best nodes by path score, and
+ * `frontier()` node and give them to `expand`; then `build`. Each level expands its best nodes by path score, and
  * the finished tree is the best `maxNodes − 1` of all candidates. Scores never rise with depth and ties go to the lower
  * index, so that choice is closed under ancestors.
  *
@@ -96,9 +98,9 @@ export class DynamicTreeBuilder {
       const parent = this.#frontier[i] ?? -1;
       for (const candidate of distinct(candidates[i] ?? [], this.#options.topK)) this.#add(node, parent, candidate);
     }
-    const { topK, maxDepth } = this.#options;
+    const { topK, maxDepth, numExpanded = topK } = this.#options;
     const best = this.#best();
-    const next = best.filter(({ index, depth }) => index >= firstNew && depth < maxDepth).slice(0, topK);
+    const next = best.filter(({ index, depth }) => index >= firstNew && depth < maxDepth).slice(0, numExpanded);
     this.#frontier = next.map(({ index }) => index);
     for (const { tokenId, depth, expandedParent } of next) {
       this.#expanded.push({ id: this.#expanded.length, tokenId, parent: expandedParent, depth });

@@ -127,7 +127,8 @@ export class Choice {
       numAccepted: this.#tally.numAccepted + Math.min(output.numAccepted, numTokens),
       firstAtMs: firstAtMs ?? now,
       lastAtMs: now,
-      numCached: output.numCachedTokens ?? this.#tally.numCached,
+      // Of the first output: an engine that replays the sequence may find less.
+      numCached: firstAtMs === undefined ? (output.numCachedTokens ?? 0) : this.#tally.numCached,
       numFirst: firstAtMs === undefined ? numTokens : this.#tally.numFirst,
     };
   }

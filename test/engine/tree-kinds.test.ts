@@ -52,10 +52,31 @@ describe("the text of plain decoding, whatever the trees", () => {
   });
 
   it("of two drafters, as large as pays", async () => {
-    const { texts, steps } = await run({ drafter: ["draft", "suffix"] });
+    const { texts, steps } = await run({ drafter: ["draft", "suffix"], treeBudget: "adaptive" });
     expectPlain(texts);
     const proposers = steps.flatMap(({ sequences }) => sequences.flatMap(({ tree }) => tree?.proposers?.flat() ?? []));
     expect(new Set(proposers)).toContain("draft");
     expect(steps.at(-1)?.speculation?.calibrationError).toBeLessThanOrEqual(1);
+  });
+
+  it("of drafters that share what the target keeps", async () => {
+    const { texts, steps } = await run({ drafter: ["eagle", "glide", "medusa"] });
+    expectPlain(texts);
+    const proposers = steps.flatMap(({ sequences }) => sequences.flatMap(({ tree }) => tree?.proposers?.flat() ?? []));
+    expect(new Set(proposers)).toEqual(new Set(["eagle", "glide", "medusa"]));
+  });
+
+  it("of a drafter that reads the target's features, plain steps between them", async () => {
+    const { texts, steps } = await run({ drafter: "eagle", treeBudget: "adaptive" });
+    expectPlain(texts);
+    expect(steps.at(-1)?.speculation?.calibrationError).toBeLessThanOrEqual(1);
+  });
+
+  it("of one shape, by several drafters", async () => {
+    const { texts, steps } = await run({ drafter: ["eagle", "medusa"], tree: [4, 1] });
+    expectPlain(texts);
+    const sizes = steps.flatMap(({ sequences }) => sequences.map(({ tree }) => tree?.parents.length ?? 1));
+    expect(Math.max(...sizes)).toBe(regularShape([4, 1]).parents.length);
+    expect(texts.reduce((sum, { numAccepted }) => sum + numAccepted, 0)).toBeGreaterThan(5);
   });
 });

@@ -3,24 +3,30 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { create, globals } from "webgpu";
 import {
+  addBias,
   addRmsNorm,
   attention,
   type Binding,
+  commitFeatures,
   commitKv,
   createGpuContext,
   draftCatchUp,
   draftGrow,
   draftPoolBytes,
   draftTree,
+  eagleInput,
   embedding,
   type Gpu,
   type GpuContext,
+  gatherFeatures,
   type KernelFamily,
+  keepFeatures,
   laneHistory,
   laneRows,
   laneWalk,
   logProbs,
   matmul,
+  medusaBlock,
   processLogits,
   ropeKv,
   sample,
@@ -136,8 +142,31 @@ async function everyOp(context: GpuContext, sizes: { headDim: number; size: numb
         },
       ),
     ),
+    ...everyDrafterOp(context, size),
     siluMul(context, { gateUp: product(2 * size), out: x }),
   ]);
+}
+
+/** Ops that only drafters have. */
+function everyDrafterOp(context: GpuContext, size: number) {
+  const buffer = () => context.pool.storage(1 << 16, "any");
+  const x = (numInputs: number) => ({ buffer: buffer(), maxRows: 64, numInputs });
+  const product = { buffer: buffer(), maxRows: 64, numOutputs: size, numRanges: 2 };
+  const features = { buffer: buffer(), size };
+  const [hidden, slots, bias] = [buffer(), buffer(), buffer()];
+  const kept = { hiddenSize: size, hidden, product, slots, features, offset: 0 };
+  return [
+    keepFeatures(context, kept),
+    keepFeatures(context, { ...kept, norm: { gain: buffer(), epsilon: 1e-5 } }),
+    commitFeatures(context, buffer(), features),
+    gatherFeatures(context, { features, slots, rows: buffer(), out: x(size) }, ({ numRows }) => numRows),
+    medusaBlock(context, { product, bias, slots, features, isFirst: true, state: buffer(), out: x(size), head: 1 }),
+    eagleInput(context, {
+      ...{ table: buffer(), tokenIds: buffer(), sources: buffer(), target: features },
+      ...{ own: { buffer: buffer(), size }, out: x(2 * size) },
+    }),
+    addBias(context, { product, bias, hidden, out: x(size) }),
+  ];
 }
 
 describe("every shader compiles without a GPU", () => {

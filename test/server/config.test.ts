@@ -42,7 +42,7 @@ const DEFAULTS = {
   tokenBudget: 128,
   maxQueue: 256,
   drafter: ["auto"],
-  treeBudget: "adaptive",
+  treeBudget: "fixed",
   treeNodes: 8,
   treeDepth: 4,
   treeTopk: 3,
@@ -89,8 +89,8 @@ const CASES: readonly Case[] = [
   ["maxNumSeqs", "--max-num-seqs", "CANOPY_MAX_NUM_SEQS", "16", 16, "1", 1, "-3"],
   ["tokenBudget", "--token-budget", "CANOPY_TOKEN_BUDGET", "256", 256, "1", 1, "1e3"],
   ["maxQueue", "--max-queue", "CANOPY_MAX_QUEUE", "0", 0, "9", 9, "1.5"],
-  ["drafter", "--drafter", "CANOPY_DRAFTER", "draft,suffix", ["draft", "suffix"], "none", ["none"], "draft,x"],
-  ["treeBudget", "--tree-budget", "CANOPY_TREE_BUDGET", "fixed", "fixed", "adaptive", "adaptive", "none"],
+  ["drafter", "--drafter", "CANOPY_DRAFTER", "eagle,./x", ["eagle", "./x"], "none", ["none"], "draft,x"],
+  ["treeBudget", "--tree-budget", "CANOPY_TREE_BUDGET", "adaptive", "adaptive", "fixed", "fixed", "none"],
   ["tree", "--tree", "CANOPY_TREE", "4,2,1", [4, 2, 1], "sequoia", "sequoia", "64,64"],
   ["treeNodes", "--tree-nodes", "CANOPY_TREE_NODES", "16", 16, "1", 1, "0x10"],
   ["treeDepth", "--tree-depth", "CANOPY_TREE_DEPTH", "3", 3, "1", 1, "65"],
@@ -137,7 +137,9 @@ describe("command line", () => {
   it("names the value, and its limits or its choices", () => {
     expect(usageError(["--port", "99999"])).toBe('--port must be a whole number from 0 to 65535, not "99999"');
     expect(usageError(["--kv-blocks", "-3"])).toMatch(/^--kv-blocks must be a whole number from 2 to \d+, not "-3"$/);
-    expect(usageError(["--drafter", "x"])).toBe('--drafter must be one of auto, draft, suffix, none, not "x"');
+    expect(usageError(["--drafter", "x"])).toBe(
+      '--drafter must be one of auto, draft, eagle, glide, medusa, suffix, none, or a path such as ./folder, not "x"',
+    );
     expect(usageError(["--allowed-hosts", "a,,b"])).toBe('--allowed-hosts must not be empty, not ""');
   });
 
@@ -255,7 +257,13 @@ describe("the result", () => {
   });
 
   it("gives the engine its own defaults, and sizes only where they were set", () => {
-    const { profile: _profile, stepsInFlight: _stepsInFlight, ...defaults } = ENGINE_DEFAULTS;
+    const {
+      profile: _profile,
+      stepsInFlight: _stepsInFlight,
+      cape: _cape,
+      medusaCandidates: _candidates,
+      ...defaults
+    } = ENGINE_DEFAULTS;
     expect(toEngineOptions(load([]))).toEqual({ model: "sapling-14m", ...defaults, drafter: [defaults.drafter] });
     const args = "m --max-model-len 64 --kv-blocks 9 --drafter none --adapter gpu --max-num-seqs 2 --token-budget 32";
     expect(
@@ -271,7 +279,7 @@ describe("the result", () => {
         tokenBudget: 32,
       },
       ...{
-        treeBudget: "adaptive",
+        treeBudget: "fixed",
         treeNodes: 4,
         treeDepth: 2,
         treeTopK: 1,

@@ -49,7 +49,11 @@ export class ScriptedEngine implements EngineClient {
           return yield { ...NOTHING, finishReason: "error", error: "not numbers" };
         }
         if (signal?.aborted) return yield { ...NOTHING, finishReason: "abort" };
-        const output = { ...NOTHING, tokenIds: [scriptedToken(promptTokenIds, at)], queueMs: outputTokenIds.length };
+        const output = {
+          ...{ ...NOTHING, tokenIds: [scriptedToken(promptTokenIds, at)] },
+          // Other than 0 where another engine had the sequence's first step.
+          ...{ queueMs: outputTokenIds.length, numCachedTokens: outputTokenIds.length },
+        };
         if (at === params.maxTokens - 1) this.#numRunning--;
         this.#tell(request.id);
         yield at === params.maxTokens - 1 ? { ...output, finishReason: "length" } : output;

@@ -8,6 +8,7 @@ import { DraftModelProposer } from "../../../engine/speculative/draft-model.ts";
 import { pathOf } from "../../../engine/speculative/draft-tree.ts";
 import { createGpuContext, type Gpu, type GpuContext, openGpu } from "../../../kernels/index.ts";
 import { BlockManager } from "../../../kvcache/block-manager.ts";
+import { NOTHING_COMPUTED } from "./nothing-computed.ts";
 import { proposerContract } from "./proposer-contract.ts";
 
 const TOP_K = 3;
@@ -48,7 +49,7 @@ describe("the draft model's cache", () => {
   const [{ promptTokens, greedyTokens } = { promptTokens: [], greedyTokens: [] }] = referencePrompts();
   const text = [...promptTokens, ...greedyTokens];
   const request = (tokenIds: readonly number[], params = GREEDY) => ({
-    ...{ id: "a", tokenIds, choice: 0, params, maxNodes: 8, maxDepth: 4 },
+    ...{ id: "a", tokenIds, choice: 0, params, maxNodes: 8, maxDepth: 4, target: NOTHING_COMPUTED },
   });
 
   test.each([

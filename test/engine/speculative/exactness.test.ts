@@ -18,6 +18,7 @@ import {
   VOCAB,
 } from "./enumeration.ts";
 import { LOSSY, recursiveRejection, withoutReplacement } from "./lossy.ts";
+import { NOTHING_COMPUTED } from "./nothing-computed.ts";
 import { hash } from "./toy-model.ts";
 import { treeFrom } from "./trees.ts";
 
@@ -212,7 +213,7 @@ async function lookUp(tokenIds: readonly number[]): Promise<DraftTree> {
   const proposer = new SuffixProposer();
   proposer.begin("text", tokenIds);
   const [tree] = await proposer.propose([
-    { id: "text", tokenIds, choice: 0, params: GREEDY, maxNodes: 6, maxDepth: 2 },
+    { id: "text", tokenIds, choice: 0, params: GREEDY, target: NOTHING_COMPUTED, maxNodes: 6, maxDepth: 2 },
   ]);
   if (tree === undefined) throw new Error("no tree");
   return tree;

@@ -3,6 +3,7 @@ import { GREEDY, type SamplingParams } from "../../../engine/sampling-params.ts"
 import { checkDraftTree, type DraftTree, pathOf } from "../../../engine/speculative/draft-tree.ts";
 import type { ProposeRequest, Proposer } from "../../../engine/speculative/proposer.ts";
 import { walkTree } from "../../../engine/speculative/walk.ts";
+import { NOTHING_COMPUTED } from "./nothing-computed.ts";
 import { hash } from "./toy-model.ts";
 
 export interface ContractOptions {
@@ -56,7 +57,7 @@ export function proposerContract(
     }
 
     const requestFor = ({ id, tokenIds }: Known, limits: Partial<ProposeRequest> = {}): ProposeRequest => ({
-      ...{ id, tokenIds, maxNodes, maxDepth },
+      ...{ id, tokenIds, maxNodes, maxDepth, target: NOTHING_COMPUTED },
       ...PLAIN,
       ...limits,
     });

@@ -12,6 +12,7 @@ import {
   SuffixIndex,
   TEXT_END,
 } from "../../../engine/speculative/suffix-index.ts";
+import { NOTHING_COMPUTED } from "./nothing-computed.ts";
 
 /** Texts with much repetition: few tokens; a phrase that goes on in several ways; a piece over and over with errors. */
 const texts = fc.oneof(
@@ -133,7 +134,9 @@ describe("SuffixIndex", () => {
 async function propose(tokenIds: readonly number[], maxNodes = 8, maxDepth = 6): Promise<DraftTree> {
   const proposer = new SuffixProposer();
   proposer.begin("a", tokenIds);
-  const [tree] = await proposer.propose([{ id: "a", tokenIds, choice: 0, params: GREEDY, maxNodes, maxDepth }]);
+  const [tree] = await proposer.propose([
+    { id: "a", tokenIds, choice: 0, params: GREEDY, target: NOTHING_COMPUTED, maxNodes, maxDepth },
+  ]);
   if (tree === undefined) throw new Error("no tree");
   return tree;
 }
@@ -225,7 +228,15 @@ describe("SuffixProposer", () => {
   test("learns from what is emitted", async () => {
     const proposer = new SuffixProposer();
     const tokenIds = [1, 2, 3];
-    const request = { id: "a", tokenIds, choice: 0, params: GREEDY, maxNodes: 4, maxDepth: 1 };
+    const request = {
+      id: "a",
+      tokenIds,
+      choice: 0,
+      params: GREEDY,
+      target: NOTHING_COMPUTED,
+      maxNodes: 4,
+      maxDepth: 1,
+    };
     proposer.begin("a", tokenIds);
     expect(await proposer.propose([request])).toMatchObject([{ tokenIds: [3] }]);
     tokenIds.push(4, 2, 3);
@@ -248,7 +259,7 @@ describe("SuffixProposer", () => {
     hints = {},
     output: readonly number[] = [],
   ) {
-    const limits = { choice: 0, params: GREEDY, maxNodes: 8, maxDepth: 6 };
+    const limits = { choice: 0, params: GREEDY, target: NOTHING_COMPUTED, maxNodes: 8, maxDepth: 6 };
     const tokenIds = [...prompt, ...output];
     proposer.begin("now", prompt, hints);
     proposer.observe("now", output);

@@ -1,0 +1,132 @@
+import { type FeatureStore, type GpuContext, storageBytes } from "../../kernels/index.ts";
+import { BlockManager } from "../../kvcache/block-manager.ts";
+import { BLOCK_SIZE } from "../../kvcache/ids.ts";
+import { ModelFileError } from "../errors.ts";
+import type { AttachedKind, DecoderFiles, DrafterFiles } from "../model/drafter-files.ts";
+import type { FeatureTap } from "../model/llama.ts";
+import type { LlamaConfig } from "../model/types.ts";
+import { blockBytes } from "../runner/kv-storage.ts";
+import { ModelRunner } from "../runner/model-runner.ts";
+import type { LlamaWeights } from "../runner/weights.ts";
+import { draftRunnerOptions, type TreeSizes } from "./draft-limits.ts";
+import type { DraftWidths } from "./draft-widths.ts";
+import { eagleDecoder } from "./eagle/decoder.ts";
+import { FeatureSources } from "./eagle/feature-sources.ts";
+import { eagleView } from "./eagle/view.ts";
+import { uploadEagle } from "./eagle/weights.ts";
+import { mostCandidates } from "./glide/cape.ts";
+import { CrossInputs } from "./glide/cross-inputs.ts";
+import { glideDecoder } from "./glide/decoder.ts";
+import { glideView } from "./glide/view.ts";
+import { uploadGlide } from "./glide/weights.ts";
+import { MedusaProposer } from "./medusa/proposer.ts";
+import { MedusaRunner } from "./medusa/runner.ts";
+import { uploadMedusa } from "./medusa/weights.ts";
+import { ModelProposer } from "./model-proposer.ts";
+import type { Proposer } from "./proposer.ts";
+
+/** The target as a drafter that is part of it sees it. */
+export interface AttachableTarget {
+  readonly gpu: GpuContext;
+  readonly config: LlamaConfig;
+  readonly weights: LlamaWeights;
+  readonly runner: ModelRunner;
+}
+
+export interface DraftSizes extends DraftWidths, TreeSizes {}
+
+/**
+ * Puts a drafter on the target's device.
+ * @throws ModelFileError where the files are damaged or do not fit the target, GpuError
+ */
+export async function attachDrafter(
+  files: DrafterFiles,
+  target: AttachableTarget,
+  sizes: DraftSizes,
+): Promise<Proposer> {
+  if (files.kind === "medusa") return attachMedusa(files, target, sizes);
+  checkFits(files, target.config);
+  if (files.kind === "eagle") return attachEagle(files, target, sizes);
+  return attachGlide(files, target, sizes);
+}
+
+async function attachMedusa(files: DrafterFiles, target: AttachableTarget, sizes: DraftSizes): Promise<Proposer> {
+  const { gpu, config, weights } = target;
+  const heads = uploadMedusa(gpu, files, config);
+  const { maxNumSeqs } = sizes;
+  const topK = Math.max(sizes.treeTopK, sizes.medusaCandidates);
+  const seen = { config, lmHead: weights.lmHead, features: featuresOf(target) };
+  return new MedusaProposer(await MedusaRunner.create(gpu, heads, seen, { maxNumSeqs, topK }));
+}
+
+function featuresOf({ runner }: AttachableTarget): FeatureStore {
+  const { features } = runner.kv;
+  if (features === undefined) throw new Error("invariant: the target keeps no features for its drafter");
+  return features;
+}
+
+/** Hidden states that a target keeps for a drafter (`RunnerOptions.features`). */
+export const FEATURES: Readonly<Record<AttachedKind, readonly FeatureTap[]>> = {
+  eagle: ["final"],
+  glide: [],
+  medusa: ["final"],
+};
+
+/** Hidden states that a target keeps for several drafters, each once. All of them read all that it keeps. */
+export function featuresFor(drafters: readonly DrafterFiles[]): readonly FeatureTap[] {
+  return [...new Set(drafters.flatMap(({ kind }) => FEATURES[kind]))];
+}
+
+/** Bytes of one block of a target's features. */
+export function featureBlockBytes(
+  gpu: GpuContext,
+  taps: readonly FeatureTap[],
+  { hiddenSize }: Pick<LlamaConfig, "hiddenSize">,
+): number {
+  return taps.length * BLOCK_SIZE * hiddenSize * storageBytes(gpu.family);
+}
+
+/** Bytes of one block of a drafter's own cache. */
+export function attachedBlockBytes(gpu: GpuContext, files: DrafterFiles): number {
+  if (files.kind === "medusa") return 0;
+  const features = files.kind === "eagle" ? FEATURES.eagle : [];
+  return blockBytes(gpu, files.config) + featureBlockBytes(gpu, features, files.config);
+}
+
+async function attachEagle(files: DecoderFiles, target: AttachableTarget, sizes: DraftSizes): Promise<Proposer> {
+  const { gpu, weights, runner } = target;
+  const options = { ...draftRunnerOptions(runner.options, sizes, sizes.treeTopK), features: FEATURES.eagle };
+  const features = featuresOf(target);
+  const own = uploadEagle(gpu, files, options.maxModelLen);
+  const sources = new FeatureSources(gpu, options.maxRows);
+  const decoder = eagleDecoder(gpu, files.config, own, { weights, features }, sources);
+  const drafts = await ModelRunner.create(gpu, { config: files.config, decoder }, options);
+  return new ModelProposer(drafts, new BlockManager(options.numBlocks), eagleView(sources, sizes.treeTopK));
+}
+
+async function attachGlide(files: DecoderFiles, target: AttachableTarget, sizes: DraftSizes): Promise<Proposer> {
+  const { gpu, config, weights, runner } = target;
+  // CaPE says how many candidates a node of a dynamic tree gets, a shape how many one of its nodes.
+  const topK = Math.max(mostCandidates(sizes.cape), sizes.treeTopK);
+  const options = draftRunnerOptions(runner.options, sizes, topK);
+  const own = uploadGlide(gpu, files, options.maxModelLen);
+  const cross = new CrossInputs(gpu, options);
+  const kv = runner.kv.layer(config.numLayers - 1);
+  const decoder = glideDecoder(gpu, files.config, own, { numKvHeads: config.numKvHeads, weights, kv }, cross);
+  const drafts = await ModelRunner.create(gpu, { config: files.config, decoder }, options);
+  return new ModelProposer(drafts, new BlockManager(options.numBlocks), glideView(cross, sizes.treeTopK, sizes.cape));
+}
+
+/** @throws ModelFileError naming the first size in which drafter and target differ. */
+function checkFits({ config, path }: DecoderFiles, target: LlamaConfig): void {
+  for (const size of ["hiddenSize", "vocabSize", "headDim"] as const) {
+    if (config[size] === target[size]) continue;
+    const problem = `is made for another model: its ${size} is ${config[size]}, the target's ${target[size]}`;
+    throw new ModelFileError("unsupported", path, problem);
+  }
+  if (config.numLayers !== 1) throw new ModelFileError("unsupported", path, `has ${config.numLayers} layers, not one`);
+  if (config.numHeads % target.numKvHeads !== 0) {
+    const problem = `its ${config.numHeads} heads do not share the target's ${target.numKvHeads} KV heads evenly`;
+    throw new ModelFileError("unsupported", path, problem);
+  }
+}

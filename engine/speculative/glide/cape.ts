@@ -1,0 +1,31 @@
+import type { Candidate } from "../tree-builder.ts";
+
+/** How many candidates a position gets where the best one's probability is at most `upTo`. */
+export interface CapeStep {
+  readonly upTo: number;
+  readonly numCandidates: number;
+}
+
+/** Widths by default. */
+export const CAPE_STEPS: readonly CapeStep[] = [
+  { upTo: 0.3, numCandidates: 7 },
+  { upTo: 0.6, numCandidates: 5 },
+  { upTo: 0.8, numCandidates: 3 },
+  { upTo: 1, numCandidates: 1 },
+];
+
+/** Candidates of a position at most, by any step. */
+export function mostCandidates(steps: readonly CapeStep[]): number {
+  return Math.max(...steps.map(({ numCandidates }) => numCandidates));
+}
+
+/**
+ * Confidence-aware proposal expansion (CaPE): the surer the drafter is of its best candidate, the fewer others it takes along.
+ * @param candidates of one position, best first
+ * @param steps in ascending order
+ */
+export function widenByConfidence(candidates: readonly Candidate[], steps: readonly CapeStep[]): readonly Candidate[] {
+  const confidence = Math.exp(candidates[0]?.logSurvival ?? -Infinity);
+  const step = steps.find(({ upTo }) => confidence <= upTo) ?? steps.at(-1);
+  return candidates.slice(0, step?.numCandidates ?? candidates.length);
+}

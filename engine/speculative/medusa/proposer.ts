@@ -1,0 +1,56 @@
+import { slotAt } from "../../runner/batch.ts";
+import { type DraftTree, rootOnly } from "../draft-tree.ts";
+import { hasComputedAllButRoot } from "../draft-view.ts";
+import type { ProposeRequest, Proposer } from "../proposer.ts";
+import { cartesianTree, shapedTree } from "./cartesian-tree.ts";
+import type { MedusaRunner } from "./runner.ts";
+
+/**
+ * Drafts with Medusa's heads (arXiv 2401.10774): head i guesses, from the target's last feature alone, the token i + 2 positions
+ * further on, which is depth i + 1 of the tree. It keeps nothing of a sequence, so there is nothing to roll back.
+ */
+export class MedusaProposer implements Proposer {
+  readonly name = "medusa";
+  readonly #runner: MedusaRunner;
+  readonly #ids = new Set<string>();
+
+  constructor(runner: MedusaRunner) {
+    this.#runner = runner;
+  }
+
+  begin(id: string): void {
+    this.#ids.add(id);
+  }
+
+  observe(): void {}
+
+  end(id: string): void {
+    this.#ids.delete(id);
+  }
+
+  close(): void {
+    this.#ids.clear();
+  }
+
+  async propose(requests: readonly ProposeRequest[]): Promise<readonly DraftTree[]> {
+    const drafting = requests.filter(
+      (request) =>
+        this.#ids.has(request.id) && request.maxNodes > 1 && request.maxDepth > 0 && hasComputedAllButRoot(request),
+    );
+    const roots = requests.map(({ tokenIds }) => tokenIds.at(-1) ?? 0);
+    if (drafting.length === 0) return roots.map(rootOnly);
+    const candidates = await this.#runner.run(
+      drafting.map(({ tokenIds: { length }, params, choice, target }) => ({
+        ...{ params, choice, position: length, slot: slotAt(target.blockTable, length - 2) },
+      })),
+    );
+    const heads = new Map(drafting.map((request, i) => [request, candidates[i] ?? []]));
+    return requests.map((request, i) => {
+      const root = roots[i] ?? 0;
+      const mine = heads.get(request);
+      if (mine === undefined) return rootOnly(root);
+      const { shape } = request;
+      return shape ? shapedTree(root, mine, shape, request) : cartesianTree(root, mine, request);
+    });
+  }
+}

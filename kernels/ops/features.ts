@@ -1,0 +1,118 @@
+import type { Binding } from "../kernel.ts";
+import { type Op, type OpContext, type PassSize, threadsOp } from "../op.ts";
+import { type Activation, activationWriter, type Product, productReader } from "./product.ts";
+import { storageEnables } from "./storage.ts";
+
+const WORKGROUP_SIZE = 64;
+/** Largest magnitude that a feature may have in storage. */
+const LARGEST = { f16: 65504, f32: 3.4e38 } as const;
+
+/** Features of every slot of a paged cache, storage type [numSlots, size]. */
+export interface FeatureStore {
+  readonly buffer: GPUBuffer;
+  /** Values of a slot; a multiple of 4. */
+  readonly size: number;
+}
+
+export interface KeepFeaturesArgs {
+  readonly hiddenSize: number;
+  /** f32 [numRows, hiddenSize], the residual stream; only read. */
+  readonly hidden: GPUBuffer;
+  /** What is yet to be added to it. */
+  readonly product: Product;
+  /** u32 [numRows] */
+  readonly slots: Binding;
+  readonly features: FeatureStore;
+  /** First of the slot's values that is written; a multiple of 4. */
+  readonly offset: number;
+  /** Norm them first. */
+  readonly norm?: { readonly gain: Binding; readonly epsilon: number };
+}
+
+/** features[slots[row]] = hidden[row] + product[row], normed or not; the residual stream stays as it is (wgsl/feature_*.wgsl). */
+export function keepFeatures(context: OpContext, args: KeepFeaturesArgs): Promise<Op> {
+  const { hiddenSize, hidden, product, slots, features, offset, norm } = args;
+  const { family, kernels } = context;
+  const reader = productReader(product);
+  const columns = hiddenSize / 4;
+  const common = {
+    ...{ kv_t: family.storage, HIDDEN_SIZE: hiddenSize, COLUMNS: columns, LARGEST: LARGEST[family.storage] },
+    ...{ STRIDE: features.size / 4, OFFSET: offset / 4, ...reader.constants },
+  };
+  const spec = (shader: string, constants: Readonly<Record<string, number>>) => ({
+    shader: [...reader.shader, "feature_write", shader],
+    constants: { ...common, ...constants },
+    enables: storageEnables(family),
+    numImmediates: 1,
+  });
+  const bindings = [hidden, product.buffer, slots, features.buffer];
+  if (norm === undefined) {
+    const copy = spec("feature_copy", { WORKGROUP_SIZE });
+    return threadsOp(context, copy, bindings, WORKGROUP_SIZE, ({ numRows }) => numRows * columns);
+  }
+  const portable = family.name === "portable";
+  const most = Math.floor(Math.log2(kernels.maxWorkgroupSize));
+  const workgroupSize = portable ? 4 : 2 ** Math.min(most, Math.ceil(Math.log2(columns)));
+  return threadsOp(
+    context,
+    spec(portable ? "feature_norm" : "feature_norm_group", { WORKGROUP_SIZE: workgroupSize, EPSILON: norm.epsilon }),
+    [...bindings, norm.gain],
+    portable ? workgroupSize : 1,
+    ({ numRows }) => numRows,
+  );
+}
+
+/** Moves slots' features as `commitKv` moves their K and V; `moves` u32 [numLists, listLen, 2]. */
+export async function commitFeatures(context: OpContext, moves: Binding, { buffer, size }: FeatureStore) {
+  const kernel = await context.kernels.bind(
+    {
+      shader: ["commit_features"],
+      constants: { kv_t: context.family.storage, STRIDE: size / 4, WORKGROUP_SIZE },
+      enables: storageEnables(context.family),
+      numImmediates: 1,
+    },
+    [moves, buffer],
+  );
+  const words = new Uint32Array(1);
+  return (pass: GPUComputePassEncoder, numLists: number, listLen: number): void => {
+    if (listLen === 0) return;
+    words[0] = listLen;
+    kernel.dispatch(pass, [Math.ceil(size / 4 / WORKGROUP_SIZE), numLists, 1], words);
+  };
+}
+
+export interface GatherFeaturesArgs {
+  readonly features: FeatureStore;
+  readonly slots: Binding;
+  /** u32 [count], indices of `slots` */
+  readonly rows: Binding;
+  readonly out: Activation;
+}
+
+/** out[i] = features[slots[rows[i]]] of `count(size)` rows (wgsl/feature_gather.wgsl). */
+export function gatherFeatures(
+  context: OpContext,
+  { features, slots, rows, out }: GatherFeaturesArgs,
+  count: (size: PassSize) => number,
+): Promise<Op> {
+  const writer = activationWriter(context.family, out);
+  const stride = features.size / 4;
+  return threadsOp(
+    context,
+    {
+      shader: [...writer.shader, "feature_gather"],
+      constants: { ...writer.constants, kv_t: context.family.storage, STRIDE: stride, WORKGROUP_SIZE },
+      enables: enablesOf(context),
+      numImmediates: 1,
+    },
+    [features.buffer, slots, rows, out.buffer],
+    WORKGROUP_SIZE,
+    (size) => count(size) * stride,
+    (size) => [count(size)],
+  );
+}
+
+/** f16 where features or activations are. */
+export function enablesOf({ family }: OpContext): readonly "f16"[] {
+  return family.storage === "f16" || family.name === "matrix" ? ["f16"] : [];
+}

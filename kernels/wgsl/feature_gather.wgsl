@@ -1,0 +1,19 @@
+// Features as inputs of a product: x[i] = features[slots[rows[i]]]
+//   features  vec4<kv_t> [numSlots, STRIDE]
+//   slots     u32 [any];  rows  u32 [numOut], indices of slots
+//   x         the input of the next product, X_COLUMNS = STRIDE (activation_*.wgsl)
+// One thread a vector of four. Reference: reference/features.ts
+@group(0) @binding(0) var<storage, read> features: array<vec4<kv_t>>;
+@group(0) @binding(1) var<storage, read> slots: array<u32>;
+@group(0) @binding(2) var<storage, read> rows: array<u32>;
+@group(0) @binding(3) var<storage, read_write> x: array<vec4<x_t>>;
+var<immediate> num_out: u32;
+
+@compute @workgroup_size(WORKGROUP_SIZE)
+fn main(@builtin(global_invocation_id) id: vec3u) {
+  let thread = thread_index(id);
+  if (thread >= num_out * STRIDE) { return; }
+  let i = thread / STRIDE;
+  let column = thread % STRIDE;
+  write_activation(i, column, vec4f(features[slots[rows[i]] * STRIDE + column]));
+}

@@ -1,0 +1,4 @@
+// Where features go. Values that f16 cannot hold become its largest.
+fn write_feature(slot: u32, column: u32, value: vec4f) {
+  features[slot * STRIDE + OFFSET + column] = vec4<kv_t>(clamp(value, vec4f(-LARGEST), vec4f(LARGEST)));
+}

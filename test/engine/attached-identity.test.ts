@@ -1,0 +1,44 @@
+import { expect, test } from "vitest";
+import { type IdentityPair, runPairs, SAMPLING_CASES } from "../../bench/identity.ts";
+import { referencePrompts } from "../../bench/prompts.ts";
+import { ATTACHED_KINDS } from "../../engine/model/drafter-files.ts";
+import { ADAPTER } from "../support/gpu.ts";
+
+const MAX_TOKENS = 32;
+
+/** Greedy with a batch of three, and one stream that samples. */
+function pairsOf(drafter: IdentityPair["drafter"]): IdentityPair[] {
+  const [greedy, warm] = SAMPLING_CASES;
+  if (greedy === undefined || warm === undefined) throw new Error("no such case");
+  return [
+    { drafter, treeNodes: 16, batchSize: 3, sampling: greedy, seed: 1 },
+    { drafter, treeNodes: 16, batchSize: 1, sampling: warm, seed: 2 },
+  ];
+}
+
+test("drafters that read the target's features or cache give plain decoding's tokens, several streams at once", async () => {
+  const prompts = referencePrompts().map(({ promptTokens }) => promptTokens);
+  const options = { model: "sapling-14m", adapter: ADAPTER, maxModelLen: 256, maxNumSeqs: 3 } as const;
+  for await (const result of runPairs(options, ATTACHED_KINDS.flatMap(pairsOf), prompts, MAX_TOKENS)) {
+    const { pair, numTokens, numDifferent, numAccepted, numRejected } = result;
+    expect([pair.drafter, pair.sampling.name, numDifferent]).toEqual([pair.drafter, pair.sampling.name, 0]);
+    expect(numTokens).toBeGreaterThan(MAX_TOKENS / 2);
+    expect(numAccepted, `${pair.drafter} accepted`).toBeGreaterThan(0);
+    expect(numRejected, `${pair.drafter} rejected`).toBeGreaterThan(0);
+  }
+});
+
+test("a preempted sequence drafts again, and its text stays the same", async () => {
+  const prompts = referencePrompts().map(({ promptTokens }) => promptTokens);
+  // Three streams do not fit: one is computed again from its prompt while others go on.
+  const options = { model: "sapling-14m", adapter: ADAPTER, maxModelLen: 128, maxNumSeqs: 3, numKvBlocks: 11 } as const;
+  const [greedy] = SAMPLING_CASES;
+  if (greedy === undefined) throw new Error("no such case");
+  const pairs = ATTACHED_KINDS.map((drafter): IdentityPair => {
+    return { drafter, treeNodes: 8, batchSize: 3, sampling: greedy, seed: 4 };
+  });
+  for await (const { pair, numDifferent, numAccepted } of runPairs(options, pairs, prompts, MAX_TOKENS)) {
+    expect([pair.drafter, numDifferent]).toEqual([pair.drafter, 0]);
+    expect(numAccepted).toBeGreaterThan(0);
+  }
+});

@@ -1,0 +1,77 @@
+import { describe, expect, test } from "vitest";
+import { bundledModelsDir } from "../../../engine/model/bundled.ts";
+import { ATTACHED_KINDS, checkSameTokens, openDrafter } from "../../../engine/model/drafter-files.ts";
+import { openModel } from "../../../engine/model/open.ts";
+import type { OpenedModel } from "../../../engine/model/types.ts";
+import { f32Bytes, writeSafetensors } from "./safetensors-writer.ts";
+import { temporaryFolders } from "./temporary.ts";
+
+const folderOf = temporaryFolders();
+/** Only names matter here. */
+const file = (...names: string[]) =>
+  writeSafetensors(Object.fromEntries(names.map((name) => [name, { dtype: "F32", shape: [1], data: f32Bytes([0]) }])));
+const LLAMA = {
+  ...{ architectures: ["LlamaForCausalLM"], model_type: "llama", vocab_size: 8, hidden_size: 8, num_hidden_layers: 1 },
+  ...{ num_attention_heads: 1, intermediate_size: 8 },
+};
+
+function kindOf(folder: string): string {
+  const opened = openDrafter(folder);
+  opened.weights.close();
+  return "kind" in opened ? opened.kind : "model";
+}
+
+describe("the kind of a drafter", () => {
+  test.each(ATTACHED_KINDS)("bundled: %s", (kind) => {
+    expect(kindOf(`${bundledModelsDir()}/sapling-14m-${kind}`)).toBe(kind);
+  });
+
+  test("bundled: a draft model, and a model as a file", () => {
+    expect(kindOf(`${bundledModelsDir()}/sapling-2m-draft`)).toBe("model");
+    expect(kindOf(`${bundledModelsDir()}/sapling-14m/sapling-14m-q8_0.gguf`)).toBe("model");
+  });
+
+  test.each([
+    ["the heads of Medusa's authors, without a prefix", "medusa_lm_head.safetensors", ["0.0.linear.weight"], "medusa"],
+    ["heads with one", "model.safetensors", ["medusa_head.0.0.linear.weight"], "medusa"],
+    ["EAGLE under a model's name", "model.safetensors", ["fc.weight", "layers.0.self_attn.q_proj.weight"], "eagle"],
+  ] as const)("public files, told by their tensors: %s", (_, name, tensors, kind) => {
+    const config = kind === "medusa" ? { medusa_num_heads: 1 } : LLAMA;
+    expect(kindOf(folderOf({ "config.json": config, [name]: file(...tensors) }))).toBe(kind);
+  });
+});
+
+describe("refused, saying why", () => {
+  test("pickles, with the way to convert them", () => {
+    const folder = folderOf({ "config.json": { medusa_num_heads: 1 }, "medusa_lm_head.pt": "pickle" });
+    expect(() => openDrafter(folder)).toThrow(/medusa_lm_head\.pt.*is a pickle.*save_file\(torch\.load/s);
+  });
+
+  test("EAGLE-3", () => {
+    const folder = folderOf({ "config.json": LLAMA, "model.safetensors": file("d2t", "fc.weight") });
+    expect(() => openDrafter(folder)).toThrow(/EAGLE-3/);
+  });
+
+  test("what is nothing that is known", () => {
+    const config = { architectures: ["HydraModel"], model_type: "hydra" };
+    const folder = folderOf({ "config.json": config, "model.safetensors": file("head.weight") });
+    expect(() => openDrafter(folder)).toThrow(/HydraModel/);
+  });
+
+  test("nothing at all", () => {
+    expect(() => openDrafter("/does/not/exist")).toThrow(/exist/);
+  });
+
+  test("a draft model with other tokens, even if they are as many", () => {
+    const model = openModel(`${bundledModelsDir()}/sapling-2m-draft`);
+    model.weights.close();
+    const withVocabulary = (vocab: Readonly<Record<string, number>>): OpenedModel => ({
+      ...model,
+      text: { tokenizerJson: { model: { vocab } }, addBos: false, endTokenIds: [] },
+    });
+    const target = withVocabulary({ a: 0, b: 1 });
+    expect(() => checkSameTokens(target, withVocabulary({ b: 1, a: 0 }))).not.toThrow();
+    expect(() => checkSameTokens(target, withVocabulary({ a: 1, b: 0 }))).toThrow(/another tokenizer/);
+    expect(() => checkSameTokens(target, withVocabulary({ a: 0 }))).toThrow(/another tokenizer/);
+  });
+});
