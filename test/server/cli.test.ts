@@ -39,7 +39,7 @@ describe("canopy", () => {
       expect(help).toContain(` ${flag} `);
       expect(help).toContain(`[${env}]`);
     }
-    expect(help).toContain("  --drafter auto|draft|suffix|none\n");
+    expect(help).toContain("  --drafter auto|draft|eagle|glide|medusa|suffix|none|PATH\n");
     expect(help).toContain("(default: 8181) [CANOPY_PORT]");
     expect(help).toContain("  --api-key KEY ...\n");
     expect(Math.max(...help.split("\n").map((line) => line.length))).toBeLessThanOrEqual(110);
@@ -55,7 +55,11 @@ describe("canopy", () => {
   it.each([
     [["serve", "--prot", "1"], {}, "unknown option --prot; did you mean --port?"],
     [["serve", "--port", "http"], {}, '--port must be a whole number from 0 to 65535, not "http"'],
-    [["serve"], { CANOPY_DRAFTER: "x" }, 'CANOPY_DRAFTER must be one of auto, draft, suffix, none, not "x"'],
+    [
+      ["serve"],
+      { CANOPY_DRAFTER: "x" },
+      'CANOPY_DRAFTER must be one of auto, draft, eagle, glide, medusa, suffix, none, or a path such as ./folder, not "x"',
+    ],
     [["srve"], {}, "unknown command srve; did you mean canopy serve?"],
     [["sapling-14m"], {}, "unknown command sapling-14m; to serve a model: canopy serve sapling-14m"],
     [["--api-key", "hush"], {}, "options follow the command: canopy serve --api-key ..."],
