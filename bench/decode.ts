@@ -45,7 +45,7 @@ export async function measureDecode(model: BenchModel, options: DecodeOptions): 
     const { tokenBudget, stepsInFlight } = options;
     const engine = await assembleEngine(
       // The same prompt is read again and again: each time it is to be computed.
-      { drafter: "none", maxNumSeqs: 1, maxModelLen, tokenBudget, stepsInFlight, prefixCache: false },
+      { maxNumSeqs: 1, maxModelLen, tokenBudget, stepsInFlight, prefixCache: false },
       device,
       gpu,
       model,
