@@ -27,7 +27,7 @@ const LENGTH = 4;
 const MAX_MODEL_LEN = 512;
 const LIMITS = { maxRows: 256, maxLogits: 8, maxModelLen: MAX_MODEL_LEN, numBlocks: 80, maxTableWords: 256 };
 const SIZES = {
-  ...{ maxNumSeqs: 1, treeDepth: LENGTH, treeTopK: 1, medusaCandidates: 1 },
+  ...{ maxNumSeqs: 1, treeNodes: 1 + LENGTH, treeDepth: LENGTH, treeTopK: 1, medusaCandidates: 1 },
   cape: [{ upTo: 1, numCandidates: 1 }],
 };
 

@@ -1,5 +1,5 @@
 import { createEngine } from "../engine/create.ts";
-import type { DrafterKind, EngineOptions } from "../engine/engine-options.ts";
+import type { DrafterChoice, EngineOptions } from "../engine/engine-options.ts";
 import { GREEDY, type SamplingParams } from "../engine/sampling-params.ts";
 import { generate, sum } from "./generate.ts";
 
@@ -34,7 +34,7 @@ export const TREE_SIZES: readonly number[] = [1, 4, 8, 16];
 
 /** One comparison: the same requests, in one batch, with speculation and without. */
 export interface IdentityPair {
-  readonly drafter: DrafterKind;
+  readonly drafter: DrafterChoice;
   readonly treeNodes: number;
   readonly batchSize: number;
   readonly sampling: SamplingCase;
@@ -51,7 +51,7 @@ export interface PairResult {
 }
 
 /** Every combination. */
-export function allPairs(drafters: readonly DrafterKind[]): IdentityPair[] {
+export function allPairs(drafters: readonly DrafterChoice[]): IdentityPair[] {
   return drafters.flatMap((drafter) =>
     TREE_SIZES.flatMap((treeNodes) =>
       BATCH_SIZES.flatMap((batchSize) =>
@@ -65,7 +65,7 @@ export function allPairs(drafters: readonly DrafterKind[]): IdentityPair[] {
  * A selection in which every value of every dimension comes up with each drafter, and each tree size twice. Drafters share
  * their batches, so that the plain side of each is computed once.
  */
-export function coveringPairs(drafters: readonly DrafterKind[]): IdentityPair[] {
+export function coveringPairs(drafters: readonly DrafterChoice[]): IdentityPair[] {
   const at = <T>(values: readonly T[], i: number): T => values[i % values.length] as T;
   return Array.from({ length: 2 * TREE_SIZES.length }, (_, i) => ({
     treeNodes: at(TREE_SIZES, i),
@@ -88,7 +88,7 @@ export async function* runPairs(
   const plain = await createEngine({ ...options, drafter: "none", prefixCache: false });
   const expected = new Map<string, Promise<readonly (readonly number[])[]>>();
   for (const { drafter, treeNodes } of enginesOf(pairs)) {
-    const { client } = await createEngine({ ...options, drafter, treeNodes });
+    const { client } = await createEngine({ ...options, drafter, treeNodes, treeBudget: "fixed" });
     for (const pair of pairs.filter((other) => other.drafter === drafter && other.treeNodes === treeNodes)) {
       const requests = batchOf(pair, prompts, maxTokens);
       const key = `${pair.batchSize}/${pair.sampling.name}/${pair.seed}`;

@@ -1,6 +1,6 @@
 import type { EngineClient, EngineInfo } from "../engine/client.ts";
 import { createEngine } from "../engine/create.ts";
-import type { DrafterKind, EngineOptions } from "../engine/engine-options.ts";
+import type { DrafterChoice, EngineOptions } from "../engine/engine-options.ts";
 import type { SamplingParams } from "../engine/sampling-params.ts";
 import { decodeRate, generate, measurePrefill, type Run, sum, warmUpEngine } from "./generate.ts";
 
@@ -32,7 +32,7 @@ const PREFILL_TOKENS = 512;
 /** One stream; the drafters take turns prompt by prompt, so that a noisy machine is noisy for all of them. */
 export async function compareDrafters(
   options: EngineOptions,
-  drafters: readonly DrafterKind[],
+  drafters: readonly DrafterChoice[],
   prompts: readonly (readonly number[])[],
   sampling: readonly SamplingParams[],
 ): Promise<SpeculationFigures> {

@@ -1,6 +1,7 @@
 import type { KernelChoice } from "../kernels/index.ts";
 import type { TokenLogprobs } from "./runner/token-logprobs.ts";
 import type { SamplingParams } from "./sampling-params.ts";
+import type { SpeculationState } from "./speculative/budget/tree-policy.ts";
 
 export type { TokenLogprobs } from "./runner/token-logprobs.ts";
 
@@ -13,8 +14,10 @@ export interface EngineRequest {
   /** Tokens of the answer that were generated before, elsewhere: the sequence goes on behind them. They are not emitted again. */
   readonly outputTokenIds?: readonly number[];
   readonly params: SamplingParams;
-  /** Whose request it is: K/V that was computed for one salt is never used for another. */
+  /** Whose request it is: K/V and texts of one salt are never used for another. */
   readonly cacheSalt?: string;
+  /** What the output may be for the most part, as token ids: drafters may use it. */
+  readonly prediction?: readonly number[];
 }
 
 /** stop: an end token; length: maxTokens or the model's context; abort: the caller's; error: the engine failed. */
@@ -48,6 +51,8 @@ export interface VerifiedTree {
   readonly accepted: readonly boolean[];
   /** The drafter's estimate of a node's conditional probability; 1 for the root. */
   readonly probs: readonly number[];
+  /** Names of the drafters that proposed a node, where there are several. */
+  readonly proposers?: readonly (readonly string[])[];
   /** Token that the target sampled where it left the tree. */
   readonly bonusTokenId: number;
 }
@@ -85,6 +90,8 @@ export interface StepStats {
   /** Parts of the verify pass, where the engine was asked to measure them and the adapter can. */
   readonly pass?: PassProfile;
   readonly sequences: readonly StepSequence[];
+  /** Where it adapts to what pays: what is estimated after this step. */
+  readonly speculation?: SpeculationState;
 }
 
 /** One sequence that emitted tokens in a step. */

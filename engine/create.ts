@@ -9,35 +9,33 @@ import {
 } from "../kernels/index.ts";
 import { BlockManager } from "../kvcache/block-manager.ts";
 import { BLOCK_SIZE, numBlocksFor } from "../kvcache/ids.ts";
-import { Engine } from "./engine.ts";
+import { createProposer } from "./create-proposer.ts";
+import { Engine, type EngineParts } from "./engine.ts";
 import { type CreatedEngine, ENGINE_DEFAULTS, type EngineOptions } from "./engine-options.ts";
 import { EngineOptionsError, ModelFileError } from "./errors.ts";
 import { checkMemory, memoryCapacity, planKvBlocks } from "./memory-plan.ts";
-import { bundledDrafterFor, bundledDraftFor, resolveModel } from "./model/bundled.ts";
-import {
-  ATTACHED_KINDS,
-  type AttachedKind,
-  checkSameTokens,
-  type DrafterFiles,
-  openDrafter,
-} from "./model/drafter-files.ts";
+import { resolveModel } from "./model/bundled.ts";
 import { checkKernelSizes } from "./model/llama.ts";
 import { openModel } from "./model/open.ts";
 import type { LlamaConfig, OpenedModel, WeightSource } from "./model/types.ts";
-import { numLookahead } from "./resident/resident-drafter.ts";
+import { closeDrafters, configsOf, type OpenedDrafter, openDrafters } from "./open-drafters.ts";
 import { ResidentLoop } from "./resident/resident-loop.ts";
 import { contextOfChoice } from "./runner/kernel-choice.ts";
 import { blockBytes } from "./runner/kv-storage.ts";
-import { ModelRunner, type RunnerOptions } from "./runner/model-runner.ts";
+import { ModelRunner } from "./runner/model-runner.ts";
 import { type LlamaWeights, onDevice } from "./runner/weights.ts";
-import { attachDrafter, attachedBlockBytes, FEATURES } from "./speculative/attach.ts";
+import { attachedBlockBytes, featureBlockBytes, featuresFor } from "./speculative/attach.ts";
+import { AdaptiveTrees } from "./speculative/budget/adaptive-trees.ts";
+import { measurePasses } from "./speculative/budget/measure-passes.ts";
+import { SequoiaTrees, ShapedTrees } from "./speculative/budget/static-trees.ts";
+import { FixedTrees, type TreePolicy } from "./speculative/budget/tree-policy.ts";
 import { DraftModelProposer } from "./speculative/draft-model.ts";
 import type { Proposer } from "./speculative/proposer.ts";
 import { NoProposer } from "./speculative/root-only.ts";
-import { SuffixProposer } from "./speculative/suffix.ts";
+import { regularShape, shapeDepth, shapeTopK } from "./speculative/tree-shape.ts";
 
 type Options = Omit<EngineOptions, "model">;
-type Settings = Options & Required<Omit<Options, "maxModelLen" | "numKvBlocks" | "gpuMemory" | "kernels">>;
+type Settings = Options & Required<Omit<Options, "maxModelLen" | "numKvBlocks" | "gpuMemory" | "kernels" | "tree">>;
 
 const MAX_RESIDENT_NODES = 64;
 /** Of all levels of one tree. */
@@ -48,18 +46,18 @@ const MAX_RESIDENT_CANDIDATES = 1024;
  * @throws ModelFileError, EngineOptionsError, GpuError (no_adapter, out_of_memory, shader_invalid)
  */
 export async function createEngine(options: EngineOptions): Promise<CreatedEngine> {
-  const settings: Settings = { ...ENGINE_DEFAULTS, ...options };
+  const settings = settingsOf(options);
   const model = openModel(resolveModel(options.model));
-  let draft: OpenedModel | DrafterFiles | undefined;
+  let drafters: readonly OpenedDrafter[] = [];
   let device: Gpu | undefined;
   try {
     const { text } = model;
     if (text === undefined)
       throw new ModelFileError("unsupported", model.path, "has no tokenizer: it cannot be served");
-    draft = openDraft(settings, model);
-    for (const opened of [model, draft]) if (opened && "config" in opened) checkKernelSizes(opened.config, opened.path);
+    checkKernelSizes(model.config, model.path);
+    drafters = openDrafters(settings.drafter, model);
     device = await openGpu(settings.adapter);
-    const client = await assembleEngine(options, device, createGpuContext(device), model, draft);
+    const client = await assembleEngine(options, device, createGpuContext(device), model, drafters);
     const { name, path, generationDefaults } = model;
     return { client, model: { name, path, text, generationDefaults } };
   } catch (error) {
@@ -67,7 +65,7 @@ export async function createEngine(options: EngineOptions): Promise<CreatedEngin
     throw error;
   } finally {
     model.weights.close();
-    draft?.weights.close();
+    closeDrafters(drafters);
   }
 }
 
@@ -78,38 +76,40 @@ export interface EngineModel extends Pick<OpenedModel, "name" | "config" | "dige
 
 /**
  * Plans, uploads, compiles. The engine owns device, context and everything on them from here on.
- * @throws EngineOptionsError, GpuError
+ * @param drafters in place of the options' choice
+ * @throws ModelFileError where a drafter does not fit the model, EngineOptionsError, GpuError
  */
 export async function assembleEngine(
   options: Options,
   device: Gpu,
   gpu: GpuContext,
   model: EngineModel,
-  draft?: OpenedModel | DrafterFiles,
+  drafters: readonly OpenedDrafter[] = [],
 ): Promise<Engine> {
-  const settings: Settings = { ...ENGINE_DEFAULTS, ...options };
-  const draftConfig = draft && "config" in draft ? draft.config : model.config;
-  const maxModelLen = checkSizes(settings, model.config, draftConfig);
+  const settings = settingsOf(options);
+  const maxModelLen = checkSizes(settings, [model.config, ...configsOf(drafters)]);
   const target = await loadModel(device, gpu, model, maxModelLen, settings.kernels?.target);
-  const [attached, draftModel] = draft && "kind" in draft ? [draft, undefined] : [undefined, draft];
+  const draftModel = drafters.find((drafter) => drafter.kind === "draft");
   const drafting = draftModel && (await loadModel(device, gpu, draftModel, maxModelLen, settings.kernels?.draft));
   const capacityBytes = memoryCapacity(settings, device.traits.software);
+  const attached = drafters.filter((drafter) => drafter.kind !== "draft" && drafter.kind !== "suffix");
+  const features = featuresFor(attached);
+  const targetBytes = blockBytes(target.gpu, target.config) + featureBlockBytes(target.gpu, features, target.config);
   const caches = [
-    [model.name, blockBytes(target.gpu, target.config)] as const,
+    [model.name, targetBytes] as const,
     ...(drafting && draftModel ? [[draftModel.name, blockBytes(drafting.gpu, drafting.config)] as const] : []),
-    ...(attached ? [[attached.kind, attachedBlockBytes(target.gpu, attached, target.config)] as const] : []),
+    ...attached.map((files) => [files.kind, attachedBlockBytes(target.gpu, files)] as const),
   ];
   const numBlocks = planMemory(settings, capacityBytes, gpu.pool.totalBytes, maxModelLen, caches);
-  const limits = runnerLimits(settings, maxModelLen, numBlocks);
   const runner = await ModelRunner.create(target.gpu, target, {
-    ...{ ...limits, topK: 1, maxRequests: settings.maxNumSeqs, profile: settings.profile },
-    ...(attached ? { features: FEATURES[attached.kind] } : {}),
+    ...{ ...runnerLimits(settings, maxModelLen, numBlocks), topK: 1, features },
+    ...{ maxRequests: settings.maxNumSeqs, profile: settings.profile },
   });
-  const proposer = attached
-    ? await attachDrafter(attached, { ...target, runner }, settings)
-    : await createProposer(settings, drafting, limits);
+  const draftParts = drafting && { ...drafting, blocks: createBlocks(settings, numBlocks) };
+  const proposer = await createProposer(drafters, { ...target, runner }, draftParts, settings);
   const treeNodes = proposer instanceof NoProposer ? 1 : settings.treeNodes;
-  const resident = await createResident({ ...settings, treeNodes }, target.gpu, runner, proposer);
+  const residents = await createResidents({ ...settings, treeNodes }, target.gpu, runner, proposer);
+  const policy = await createPolicy({ ...settings, treeNodes }, runner, residents);
   checkMemory(capacityBytes, gpu.pool.totalBytes);
   const info = {
     modelName: model.name,
@@ -127,13 +127,21 @@ export async function assembleEngine(
   };
   return new Engine({
     ...{ info, runner, proposer, blocks: createBlocks(settings, numBlocks) },
-    ...{ tokenBudget: settings.tokenBudget, treeDepth: settings.treeDepth, treeNodes },
-    ...(resident ? { resident, stepsInFlight: settings.stepsInFlight } : { stepsInFlight: 1 }),
+    ...{ tokenBudget: settings.tokenBudget, treeNodes, policy, ...residents },
+    stepsInFlight: Math.max(1, settings.stepsInFlight),
     dispose: () => {
       gpu.pool.destroyAll();
       device.close();
     },
   });
+}
+
+/** A tree whose shape is given brings its own sizes. */
+function settingsOf(options: Options): Settings {
+  const settings = { ...ENGINE_DEFAULTS, ...options };
+  if (settings.tree === undefined || settings.tree === "sequoia") return settings;
+  const shape = regularShape(settings.tree);
+  return { ...settings, treeNodes: shape.parents.length, treeDepth: shapeDepth(shape), treeTopK: shapeTopK(shape) };
 }
 
 /** A model on the device, and the context in which its kernels run. */
@@ -156,89 +164,58 @@ async function loadModel(
   return { config, weights, ...(await contextOfChoice(device, gpu, { config, weights }, given)) };
 }
 
-/** @throws ModelFileError where a drafter is asked for and none of its kind belongs to the target. */
-function openDraft({ drafter }: Settings, model: OpenedModel): OpenedModel | DrafterFiles | undefined {
-  if (drafter === "suffix" || drafter === "none") return undefined;
-  if (drafter.includes("/")) return openDrafterAt(drafter, model);
-  if (isAttached(drafter)) {
-    const folder = bundledDrafterFor(model.path, drafter);
-    if (folder !== undefined) return openDrafter(folder);
-    throw new ModelFileError("not_found", model.path, `has no ${drafter} drafter; use --drafter suffix or none`);
-  }
-  const path = bundledDraftFor(model.path);
-  if (path !== undefined) return openModel(path);
-  if (drafter === "auto") return undefined;
-  throw new ModelFileError("not_found", model.path, "has no draft model; use --drafter suffix or none");
-}
-
 /** Who cannot guess the secret cannot aim for a prefix that another's prompt is taken for. */
 function createBlocks({ prefixCache }: Settings, numBlocks: number): BlockManager {
   return new BlockManager(numBlocks, prefixCache ? randomBytes(32) : undefined);
 }
 
-/** @throws ModelFileError where it is no drafter, or a draft model with other tokens. */
-function openDrafterAt(path: string, model: OpenedModel): OpenedModel | DrafterFiles {
-  const opened = openDrafter(path);
-  try {
-    if (!("kind" in opened)) checkSameTokens(model, opened);
-  } catch (error) {
-    opened.weights.close();
-    throw error;
-  }
-  return opened;
-}
-
-function isAttached(drafter: string): drafter is AttachedKind {
-  return ATTACHED_KINDS.some((kind) => kind === drafter);
-}
-
-async function createProposer(
-  settings: Settings,
-  draft: LoadedModel | undefined,
-  runner: Omit<RunnerOptions, "topK">,
-): Promise<Proposer> {
-  const { drafter, maxNumSeqs, treeDepth, treeTopK } = settings;
-  if (drafter === "none") return new NoProposer();
-  if (draft === undefined) return new SuffixProposer();
-  // A level has a row for every frontier node of every sequence.
-  const maxLogits = maxNumSeqs * treeTopK;
-  const maxRows = Math.max(runner.maxRows, maxLogits);
-  const longest = numBlocksFor(runner.maxModelLen + numLookahead(treeTopK, treeDepth));
-  const maxTableWords = maxNumSeqs * Math.min(longest, runner.numBlocks) + maxLogits * treeDepth;
-  const draftRunner = await ModelRunner.create(draft.gpu, draft, {
-    ...runner,
-    maxRows,
-    maxLogits,
-    maxTableWords,
-    topK: treeTopK,
-  });
-  return new DraftModelProposer(draftRunner, createBlocks(settings, runner.numBlocks));
-}
+type Residents = Pick<EngineParts, "residentDrafting" | "residentPlain">;
 
 /**
- * Steady decoding on the device: undefined where it is not wanted, the proposer drafts on the host, or trees are so large
- * that the one thread which builds each of them would be what everything waits for.
+ * Steady decoding on the device: none where it is not wanted; with drafts only where the proposer is a draft model, and trees are
+ * not so large that the one thread which builds each of them would be what everything waits for.
  */
-async function createResident(
-  { stepsInFlight, maxNumSeqs, treeNodes, treeDepth, treeTopK, profile }: Settings,
+async function createResidents(
+  { stepsInFlight, maxNumSeqs, treeNodes, treeDepth, treeTopK, tree, treeBudget, profile }: Settings,
   gpu: GpuContext,
   runner: ModelRunner,
   proposer: Proposer,
-): Promise<ResidentLoop | undefined> {
-  if (stepsInFlight === 0) return undefined;
+): Promise<Residents> {
+  if (stepsInFlight === 0) return {};
   const options = { maxLanes: maxNumSeqs, treeNodes, treeDepth, stepsInFlight, profile };
-  if (proposer instanceof DraftModelProposer) {
-    const numCandidates = treeTopK ** 2 * treeDepth;
-    const isLarge = treeNodes > MAX_RESIDENT_NODES || numCandidates > MAX_RESIDENT_CANDIDATES;
-    return isLarge ? undefined : ResidentLoop.create(gpu, runner, proposer, options);
+  const isLarge = treeNodes > MAX_RESIDENT_NODES || treeTopK ** 2 * treeDepth > MAX_RESIDENT_CANDIDATES;
+  const drafts = proposer instanceof DraftModelProposer && treeNodes > 1 && tree === undefined && !isLarge;
+  const isEverPlain = treeNodes === 1 || (treeBudget === "adaptive" && tree === undefined);
+  const [residentDrafting, residentPlain] = await Promise.all([
+    drafts ? ResidentLoop.create(gpu, runner, proposer, options) : undefined,
+    isEverPlain ? ResidentLoop.create(gpu, runner, undefined, { ...options, treeNodes: 1 }) : undefined,
+  ]);
+  return { ...(residentDrafting ? { residentDrafting } : {}), ...(residentPlain ? { residentPlain } : {}) };
+}
+
+/** Measures what passes cost, where what is speculated depends on it. */
+async function createPolicy(
+  { treeNodes, treeDepth, treeTopK, tree, treeBudget, tokenBudget }: Settings,
+  runner: ModelRunner,
+  { residentDrafting, residentPlain }: Residents,
+): Promise<TreePolicy> {
+  if (treeNodes > 1 && Array.isArray(tree)) return new ShapedTrees(regularShape(tree));
+  if (treeNodes === 1 || (treeBudget === "fixed" && tree === undefined)) {
+    return new FixedTrees({ numLookaheadNodes: treeNodes - 1, maxDraftDepth: treeNodes === 1 ? 0 : treeDepth });
   }
-  return proposer instanceof NoProposer ? ResidentLoop.create(gpu, runner, undefined, options) : undefined;
+  const sizes = { maxNodes: treeNodes, maxDepth: treeDepth, passes: await measurePasses(runner) };
+  if (tree === "sequoia") return new SequoiaTrees({ ...sizes, topK: treeTopK });
+  return new AdaptiveTrees({
+    ...{ ...sizes, tokenBudget },
+    ...{ plainOnDevice: residentPlain !== undefined, draftsOnDevice: residentDrafting !== undefined },
+    draftRows: treeTopK,
+  });
 }
 
 /** @returns tokens that a sequence may hold. @throws EngineOptionsError naming value, limit and way out. */
-function checkSizes(settings: Settings, config: LlamaConfig, draft: LlamaConfig): number {
+function checkSizes(settings: Settings, configs: readonly LlamaConfig[]): number {
   const { maxNumSeqs, tokenBudget } = settings;
-  const longest = Math.min(config.maxPositionEmbeddings, draft.maxPositionEmbeddings);
+  const longest = Math.min(...configs.map(({ maxPositionEmbeddings }) => maxPositionEmbeddings));
   const maxModelLen = settings.maxModelLen ?? longest;
   refuseIf(maxModelLen > longest, `max-model-len is ${maxModelLen}, but the model holds at most ${longest} tokens`);
   refuseIf(

@@ -4,17 +4,31 @@ import type { GenerationDefaults, TextAssets } from "./model/types.ts";
 import { DRAFT_WIDTHS } from "./speculative/draft-widths.ts";
 import type { CapeStep } from "./speculative/glide/cape.ts";
 
-/** auto: the draft model that is bundled with the target, else suffix. eagle, glide, medusa: bundled ones too. */
+/**
+ * auto: the draft model that is bundled with the target, else suffix. eagle, glide, medusa: bundled ones too. auto and none stand
+ * alone.
+ */
 export const DRAFTER_KINDS = ["auto", "draft", "eagle", "glide", "medusa", "suffix", "none"] as const;
 export type DrafterKind = (typeof DRAFTER_KINDS)[number];
 /** A folder or file of a drafter or draft model: a slash tells it from a name. */
 export type DrafterPath = `${string}/${string}`;
 
+export function isDrafterPath(name: string): name is DrafterPath {
+  return name.includes("/");
+}
+
+export type DrafterName = DrafterKind | DrafterPath;
+/** One drafter, or several of different kinds that propose into one tree. */
+export type DrafterChoice = DrafterName | readonly DrafterName[];
+
+export const TREE_BUDGETS = ["adaptive", "fixed"] as const;
+export type TreeBudget = (typeof TREE_BUDGETS)[number];
+
 /** What to serve and how; every field but `model` has a default (`ENGINE_DEFAULTS`). */
 export interface EngineOptions {
   /** A bundled name, or a local folder or .gguf file. */
   readonly model: string;
-  readonly drafter?: DrafterKind | DrafterPath;
+  readonly drafter?: DrafterChoice;
   readonly adapter?: AdapterChoice;
   /** Tokens of prompt + output that a sequence may hold; by default what the model was made for. */
   readonly maxModelLen?: number;
@@ -40,6 +54,13 @@ export interface EngineOptions {
   /** Candidates of each Medusa head. */
   readonly medusaCandidates?: number;
   /**
+   * Children that each node has, by depth, such as [4, 2, 2, 1]: all trees get this shape, in place of the sizes above. sequoia: the
+   * shape with the most expected tokens a second within the sizes above, from live acceptance. Drafted on the host.
+   */
+  readonly tree?: readonly number[] | "sequoia";
+  /** adaptive: as much is speculated as pays, within these sizes, or nothing. fixed: trees of full size, whatever they bring. */
+  readonly treeBudget?: TreeBudget;
+  /**
    * Steps of steady decoding that the device may be given before the first one's tokens are read; it then drafts, walks
    * and commits by itself. 0: the host does that, step by step.
    */
@@ -63,6 +84,7 @@ export const ENGINE_DEFAULTS = {
   treeNodes: 8,
   treeDepth: 4,
   treeTopK: 3,
+  treeBudget: "fixed",
   ...DRAFT_WIDTHS,
   stepsInFlight: 2,
   profile: false,

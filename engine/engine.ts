@@ -5,13 +5,15 @@ import { Scheduler } from "../scheduler/scheduler.ts";
 import type { Sequence } from "../scheduler/sequence.ts";
 import type { EngineClient, EngineInfo, EngineOutput, EngineRequest, StepStats } from "./client.ts";
 import { EngineDeadError, EngineRequestError } from "./errors.ts";
+import { decodeOnHost, type Verification } from "./host-step.ts";
 import { OutputStream } from "./output-stream.ts";
 import { checkRequest } from "./request-check.ts";
 import type { ResidentLoop } from "./resident/resident-loop.ts";
 import type { ModelRunner } from "./runner/model-runner.ts";
+import type { TreePolicy } from "./speculative/budget/tree-policy.ts";
 import type { Proposer } from "./speculative/proposer.ts";
-import { type PlannedSequence, toBatch, type VerifiedSequence, verifiedLane, verify } from "./step.ts";
-import { type StepTimes, stepStats } from "./step-stats.ts";
+import { type SequenceOfStep, type VerifiedSequence, verifiedLane } from "./step.ts";
+import { observedStep, type StepTimes, stepStats } from "./step-stats.ts";
 
 export interface EngineParts {
   readonly info: EngineInfo;
@@ -21,9 +23,11 @@ export interface EngineParts {
   readonly tokenBudget: number;
   /** Nodes of one draft tree, root included; 1 with a proposer that never proposes. */
   readonly treeNodes: number;
-  readonly treeDepth: number;
-  /** Runs steady decoding on the device, where the proposer can draft there. */
-  readonly resident?: ResidentLoop;
+  /** How much is speculated. */
+  readonly policy: TreePolicy;
+  /** Run steady decoding on the device: where the proposer can draft there, and where nothing is drafted. */
+  readonly residentDrafting?: ResidentLoop;
+  readonly residentPlain?: ResidentLoop;
   /** Steps that may be submitted before the first one's tokens are read, where they run on the device. */
   readonly stepsInFlight: number;
   /** Frees the device and everything on it. */
@@ -43,12 +47,11 @@ interface Entry {
 interface StepInFlight {
   readonly output: SchedulerOutput;
   readonly startMs: number;
+  /** Steps before it whose results were not known when it was submitted. */
+  readonly numAhead: number;
+  /** What it runs in, where that is the device. */
+  readonly loop?: ResidentLoop;
   readonly verification: Promise<Verification>;
-}
-
-/** What a step found, and where its time went as far as it is known: on the host, or on the device. */
-interface Verification extends Pick<StepTimes, "draftMs" | "pass"> {
-  readonly sequences: readonly VerifiedSequence[];
 }
 
 /** The engine in this process: one loop that schedules, proposes, verifies and commits, while there is work. */
@@ -79,8 +82,12 @@ export class Engine implements EngineClient {
     if (this.#death !== undefined) throw this.#death;
     const sequence = this.#enqueue(request);
     const stream = new OutputStream(() => this.#abort(request.id));
+    const { cacheSalt, prediction } = request;
     this.#entries.set(request.id, { request, sequence, stream, arrivalMs: performance.now() });
-    this.#parts.proposer.begin(request.id, sequence.tokenIds, request.cacheSalt);
+    this.#parts.proposer.begin(request.id, sequence.tokenIds, {
+      ...(cacheSalt === undefined ? {} : { cacheSalt }),
+      ...(prediction ? { prediction } : {}),
+    });
     if (signal?.aborted) this.#abort(request.id);
     else signal?.addEventListener("abort", () => this.#abort(request.id), { once: true });
     this.#loop ??= this.#run();
@@ -144,32 +151,43 @@ export class Engine implements EngineClient {
       verified.map(({ result }) => result),
     );
     for (const sequence of sequences) this.#emit(sequence, verified);
-    if (this.#inFlight.length === 0) this.#parts.resident?.end();
+    if (this.#inFlight.length === 0) step.loop?.end();
     this.#report(step, verified, sequences, { ...parts, verifiedMs });
   }
 
   /** The next step to submit, if there is one that need not wait for those in flight. */
   #next(): StepInFlight | undefined {
-    const { resident, stepsInFlight } = this.#parts;
     const numAhead = this.#inFlight.length;
-    if (numAhead >= stepsInFlight) return undefined;
+    if (numAhead >= this.#parts.stepsInFlight) return undefined;
     const startMs = performance.now();
-    if (numAhead === 0) {
-      const output = this.#scheduler.schedule();
-      if (output.sequences.length === 0) return undefined;
-      for (const entry of output.sequences.map((scheduled) => this.#entryOf(scheduled))) {
-        entry.queueMs ??= startMs - entry.arrivalMs;
-      }
-      const isResident = resident?.start(
-        output,
-        output.sequences.map((scheduled) => this.#withEntry(scheduled)),
-      );
-      const verification = resident && isResident ? this.#decodeThere(resident, output) : this.#decodeHere(output);
-      return { output, startMs, verification };
+    const latest = this.#inFlight.at(-1);
+    return latest === undefined ? this.#first(startMs) : this.#ahead(latest, numAhead, startMs);
+  }
+
+  #first(startMs: number): StepInFlight | undefined {
+    const { policy, residentDrafting, residentPlain } = this.#parts;
+    const output = this.#scheduler.schedule((numSequences) => policy.limits(numSequences));
+    if (output.sequences.length === 0) return undefined;
+    for (const entry of output.sequences.map((scheduled) => this.#entryOf(scheduled))) {
+      entry.queueMs ??= startMs - entry.arrivalMs;
     }
-    const limits = resident?.reserveAhead(numAhead);
-    const output = limits && this.#scheduler.scheduleAhead(limits);
-    return resident && output && { output, startMs, verification: this.#decodeThere(resident, output) };
+    const sequences = output.sequences.map((scheduled) => this.#withEntry(scheduled));
+    const loop = output.limits.numLookaheadNodes === 0 ? residentPlain : residentDrafting;
+    if (loop?.start(output, sequences)) {
+      return { ...{ output, startMs, numAhead: 0, loop }, verification: this.#decodeThere(loop, output) };
+    }
+    return { ...{ output, startMs, numAhead: 0 }, verification: decodeOnHost(this.#parts, output, sequences) };
+  }
+
+  /** One more of the same, as long as the policy wants the same. */
+  #ahead({ output: { limits, sequences }, loop }: StepInFlight, numAhead: number, startMs: number) {
+    const wanted = this.#parts.policy.limits(sequences.length);
+    const isSame =
+      wanted.numLookaheadNodes === limits.numLookaheadNodes && wanted.maxDraftDepth === limits.maxDraftDepth;
+    const reserved = isSame ? loop?.reserveAhead(numAhead) : undefined;
+    const output = reserved && this.#scheduler.scheduleAhead(reserved);
+    if (loop === undefined || output === undefined) return undefined;
+    return { output, startMs, numAhead, loop, verification: this.#decodeThere(loop, output) };
   }
 
   /** A step that runs on the device from drafting to commit. It is submitted when this returns. */
@@ -185,36 +203,6 @@ export class Engine implements EngineClient {
     // It is awaited later, or never: after the failure of a step before it.
     verification.catch(() => {});
     return verification;
-  }
-
-  /** A step of any kind, drafted, batched and walked by the host. */
-  async #decodeHere(output: SchedulerOutput): Promise<Verification> {
-    const startMs = performance.now();
-    const plan = await this.#propose(output);
-    const draftMs = performance.now() - startMs;
-    const sequences = verify(plan, await this.#parts.runner.run(plan.map(toBatch)));
-    this.#parts.runner.kv.commit(sequences.flatMap(({ moves, failed }) => (failed ? [] : moves)));
-    const pass = this.#parts.runner.profile;
-    return { sequences, draftMs, ...(pass ? { pass } : {}) };
-  }
-
-  /** Trees for the step's sequences. Those whose prompt is still being computed let the proposer catch up with it. */
-  async #propose(output: SchedulerOutput): Promise<PlannedSequence[]> {
-    const { proposer, treeDepth } = this.#parts;
-    const planned = output.sequences.map((scheduled) => this.#withEntry(scheduled));
-    const trees = await proposer.propose(
-      planned.map(({ scheduled, sequence: { id, tokenIds }, choice, params, blockTable }) => ({
-        ...{ id, tokenIds, choice, params },
-        target: { blockTable, numComputedTokens: scheduled.startPosition },
-        maxNodes: 1 + scheduled.numLookaheadNodes,
-        maxDepth: Math.min(treeDepth, scheduled.maxDraftDepth),
-      })),
-    );
-    return planned.map((sequence, i) => {
-      const tree = trees[i];
-      if (tree === undefined) throw new Error(`invariant: ${proposer.name} gave no tree for ${sequence.sequence.id}`);
-      return { ...sequence, tree };
-    });
   }
 
   /** Leaves out sequences that ended meanwhile; ends those whose logits were not numbers, and those alone. */
@@ -239,12 +227,9 @@ export class Engine implements EngineClient {
       ...(queueMs === undefined ? {} : { queueMs }),
       ...(sequence?.numCachedTokens === undefined ? {} : { numCachedTokens: sequence.numCachedTokens }),
     };
-    if (finishReason !== undefined) {
-      this.#end(id, { ...output, finishReason });
-    } else {
-      this.#parts.proposer.observe(id, tokenIds);
-      this.#entries.get(id)?.stream.push(output);
-    }
+    this.#parts.proposer.observe(id, tokenIds);
+    if (finishReason !== undefined) this.#end(id, { ...output, finishReason });
+    else this.#entries.get(id)?.stream.push(output);
   }
 
   #abort(id: string): void {
@@ -285,8 +270,7 @@ export class Engine implements EngineClient {
     return entry;
   }
 
-  /** A scheduled sequence with what only the engine and the cache know of it. */
-  #withEntry(scheduled: ScheduledSequence) {
+  #withEntry(scheduled: ScheduledSequence): SequenceOfStep {
     const { sequence } = scheduled;
     const { params, choice } = this.#entryOf(scheduled).request;
     return { scheduled, sequence, params, choice, blockTable: this.#parts.blocks.blockTable(sequence.id) };
@@ -294,16 +278,26 @@ export class Engine implements EngineClient {
 
   /** Steps may overlap: a step's time is what it added to the time of the one before it. */
   #report(
-    { output, startMs }: StepInFlight,
+    step: StepInFlight,
     verified: readonly VerifiedSequence[],
     committed: readonly CommittedSequence[],
     times: Pick<StepTimes, "draftMs" | "pass" | "verifiedMs">,
   ): void {
+    const { output, startMs, numAhead, loop } = step;
     const endMs = performance.now();
     const begunMs = Math.max(startMs, this.#lastStepEndMs);
     this.#lastStepEndMs = endMs;
+    const { policy, stepsInFlight } = this.#parts;
+    const { draftMs } = times;
+    const overlaps = loop === undefined || stepsInFlight === 1 || numAhead > 0;
+    policy.observe(
+      observedStep(output, verified, { onDevice: loop !== undefined, overlaps, draftMs, stepMs: endMs - begunMs }),
+    );
     if (this.#listeners.size === 0) return;
-    const stats = { ...this.#loadNow(), ...stepStats(output, verified, committed, { ...times, begunMs, endMs }) };
+    const stats = {
+      ...{ ...this.#loadNow(), ...stepStats(output, verified, committed, { ...times, begunMs, endMs }) },
+      ...(policy.state ? { speculation: policy.state } : {}),
+    };
     for (const listener of this.#listeners) listener(stats);
   }
 }

@@ -15,10 +15,13 @@ export { createEngine } from "./create.ts";
 export {
   type CreatedEngine,
   DRAFTER_KINDS,
+  type DrafterChoice,
   type DrafterKind,
   ENGINE_DEFAULTS,
   type EngineOptions,
   type ServedAssets,
+  TREE_BUDGETS,
+  type TreeBudget,
 } from "./engine-options.ts";
 export {
   ChatTemplateError,

@@ -1,6 +1,7 @@
 import type { CommittedSequence, ScheduledSequence, SchedulerOutput } from "../scheduler/output.ts";
 import type { StepStats } from "./client.ts";
 import type { PassTimes } from "./runner/model-runner.ts";
+import type { ObservedStep } from "./speculative/budget/tree-policy.ts";
 import { describe, type VerifiedSequence } from "./step.ts";
 
 /** Moments of a step, in ms, and the times of its parts as far as they are known. */
@@ -33,6 +34,38 @@ export function stepStats(
     numEmittedTokens: committed.reduce((sum, { emittedTokenIds }) => sum + emittedTokenIds.length, 0),
     numPreemptions: output.preemptedIds.length,
     sequences: verified.map(describe),
+  };
+}
+
+/** What the policy is told of a committed step. */
+export function observedStep(
+  { sequences, limits, numTokens, preemptedIds }: SchedulerOutput,
+  verified: readonly VerifiedSequence[],
+  step: {
+    readonly onDevice: boolean;
+    /** It is no first one of steps that overlap, whose time is longer. */
+    readonly overlaps: boolean;
+    readonly draftMs: number;
+    readonly stepMs: number;
+  },
+): ObservedStep {
+  const { onDevice, overlaps, draftMs, stepMs } = step;
+  const bounds = new Map(sequences.map((scheduled) => [scheduled.sequence.id, scheduled]));
+  const drafts = verified.flatMap(({ drafted, kept, result: { id, tokenIds } }) => {
+    const { numLookaheadNodes = 0, maxDraftDepth: maxDepth = 0 } = bounds.get(id) ?? {};
+    if (numLookaheadNodes === 0) return [];
+    return [{ tree: drafted, tokenIds, maxNodes: 1 + numLookaheadNodes, maxDepth, ...(kept ? { kept } : {}) }];
+  });
+  // On the device every tree has the rows of the largest one.
+  const numDraft = onDevice
+    ? sequences.reduce((sum, { numLookaheadNodes }) => sum + numLookaheadNodes, 0)
+    : verified.reduce((sum, { tree }) => sum + tree.tokenIds.length - 1, 0);
+  return {
+    ...{ onDevice, limits, draftMs, stepMs, drafts },
+    numSequences: verified.length,
+    numRows: numTokens + numDraft,
+    numEmitted: verified.reduce((sum, { result }) => sum + result.tokenIds.length, 0),
+    isSteady: overlaps && preemptedIds.length === 0 && numTokens === verified.length,
   };
 }
 

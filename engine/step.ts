@@ -1,6 +1,7 @@
 import { NO_TOKEN } from "../kernels/index.ts";
 import { BLOCK_SIZE } from "../kvcache/ids.ts";
 import type { ScheduledSequence, StepResult } from "../scheduler/output.ts";
+import type { Sequence } from "../scheduler/sequence.ts";
 import type { StepSequence } from "./client.ts";
 import type { LaneStep } from "./resident/resident-loop.ts";
 import type { BatchSequence } from "./runner/batch.ts";
@@ -9,22 +10,23 @@ import { processorOf } from "./runner/logits-processor.ts";
 import type { SampledRows } from "./runner/model-runner.ts";
 import { pathLogprobs, type TokenLogprobs } from "./runner/token-logprobs.ts";
 import type { SamplingParams } from "./sampling-params.ts";
-import type { DraftTree } from "./speculative/draft-tree.ts";
+import type { CutTree } from "./speculative/budget/tree-policy.ts";
 import { walkedNodes, walkTree } from "./speculative/walk.ts";
 
-/** One sequence's part of a step, with everything that its rows need. */
-export interface PlannedSequence {
+/** A scheduled sequence with what only the engine and the cache know of it. */
+export interface SequenceOfStep {
   readonly scheduled: ScheduledSequence;
+  readonly sequence: Sequence;
   readonly params: SamplingParams;
   readonly choice: number;
   readonly blockTable: readonly number[];
-  /** Node 0 alone where nothing was drafted. */
-  readonly tree: DraftTree;
 }
 
+/** One sequence's part of a step, with everything that its rows need; `tree` is node 0 alone where nothing was drafted. */
+export interface PlannedSequence extends SequenceOfStep, CutTree {}
+
 /** What verification found for one sequence. */
-export interface VerifiedSequence {
-  readonly tree: DraftTree;
+export interface VerifiedSequence extends CutTree {
   readonly result: StepResult;
   /** The logits held no token to draw: they were not numbers. */
   readonly failed: boolean;
@@ -72,7 +74,8 @@ export function verify(
           ? { logprobs: pathLogprobs(sampled.logprobs, rows, tokenIds, numTop) }
           : {};
       return {
-        tree: planned.tree,
+        ...{ tree: planned.tree, drafted: planned.drafted },
+        ...(planned.kept ? { kept: planned.kept } : {}),
         result: { id: planned.scheduled.sequence.id, tokenIds, numAccepted: path.length },
         moves: movesOf(planned, path),
         failed: tokenIds.at(-1) === NO_TOKEN,
@@ -93,8 +96,9 @@ function movesOf({ scheduled, blockTable }: PlannedSequence, path: readonly numb
 /** What a lane's step found, its tree as the host has trees. */
 export function verifiedLane(id: string, { alive, emitted, tree, logprobs }: LaneStep): VerifiedSequence {
   const { tokenIds, parents, depths, logSurvivals } = tree;
+  const verified = { tokenIds, parents: [-1, ...parents.slice(1)], depths, probs: logSurvivals.map(Math.exp) };
   return {
-    tree: { tokenIds, parents: [-1, ...parents.slice(1)], depths, probs: logSurvivals.map(Math.exp) },
+    ...{ tree: verified, drafted: verified },
     result: { id, tokenIds: emitted, numAccepted: emitted.length - 1 },
     failed: !alive,
     ...(logprobs ? { logprobs } : {}),
@@ -111,6 +115,7 @@ export function describe({ tree, result }: VerifiedSequence): StepSequence {
     ...{ id, numDraft, numAccepted },
     tree: {
       ...{ tokenIds: tree.tokenIds, parents: tree.parents, probs: tree.probs },
+      ...(tree.proposers ? { proposers: tree.proposers } : {}),
       accepted: tree.tokenIds.map((_, node) => accepted.has(node)),
       bonusTokenId: tokenIds.at(-1) ?? 0,
     },

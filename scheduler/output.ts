@@ -1,11 +1,14 @@
 import type { Sequence } from "./sequence.ts";
 
-/** Bounds of every tree of steps that are planned before the results of the ones before them are known. */
+/** Bounds of every tree of a step. */
 export interface TreeLimits {
   /** Nodes below the root. */
   readonly numLookaheadNodes: number;
   readonly maxDraftDepth: number;
 }
+
+/** Chooses them for a step in which so many sequences sample. */
+export type ChooseLimits = (numSequences: number) => TreeLimits;
 
 /**
  * One sequence's part of a step. Rows: the known tokens at positions `startPosition … startPosition + numTokens − 1`,
@@ -38,6 +41,8 @@ export interface SchedulerOutput {
   readonly sequences: readonly ScheduledSequence[];
   /** Known tokens in all: the rows of the step before draft nodes. */
   readonly numTokens: number;
+  /** As chosen for the step: a sequence may have less. */
+  readonly limits: TreeLimits;
   /** Draft nodes that may be added in all; numTokens + numLookaheadNodes ≤ the token budget. */
   readonly numLookaheadNodes: number;
   /** Sequences that came into the batch for the first time; numCachedTokens says what of them was computed before. */

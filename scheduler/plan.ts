@@ -59,11 +59,15 @@ export function reserveAhead(
   return mostTokens + maxDraftDepth + 1 <= maxSequenceLen && blocks.ensure(id, mostTokens + numLookaheadNodes);
 }
 
+/** @param maxTreeNodes root included */
+export function largestTrees(maxTreeNodes: number): TreeLimits {
+  return { numLookaheadNodes: maxTreeNodes - 1, maxDraftDepth: maxTreeNodes - 1 };
+}
+
 /** What a step has left for draft nodes. */
 export interface LookaheadBudget {
   readonly numRows: number;
-  /** Nodes of one tree, root included. */
-  readonly maxTreeNodes: number;
+  readonly limits: TreeLimits;
 }
 
 /**
@@ -73,17 +77,18 @@ export interface LookaheadBudget {
 export function reserveLookahead(
   plans: readonly ScheduledSequence[],
   blocks: BlockManager,
-  { numRows, maxTreeNodes }: LookaheadBudget,
+  { numRows, limits }: LookaheadBudget,
 ): ScheduledSequence[] {
   let numSharers = plans.filter(({ maxDraftDepth }) => maxDraftDepth > 0).length;
   let numLeft = numRows;
   return plans.map((plan) => {
     if (plan.maxDraftDepth === 0) return plan;
-    const share = Math.min(maxTreeNodes - 1, Math.ceil(numLeft / numSharers));
+    const share = Math.min(limits.numLookaheadNodes, Math.ceil(numLeft / numSharers));
     const numLookaheadNodes = reserveUpTo(share, plan, blocks);
     numSharers -= 1;
     numLeft -= numLookaheadNodes;
-    return { ...plan, numLookaheadNodes, maxDraftDepth: Math.min(plan.maxDraftDepth, numLookaheadNodes) };
+    const maxDraftDepth = Math.min(plan.maxDraftDepth, limits.maxDraftDepth, numLookaheadNodes);
+    return { ...plan, numLookaheadNodes, maxDraftDepth };
   });
 }
 

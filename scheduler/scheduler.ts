@@ -5,6 +5,7 @@ import { checkAdmissible } from "./admissible.ts";
 import { SchedulerError } from "./errors.ts";
 import { checkSchedulerIntegrity } from "./integrity.ts";
 import type {
+  ChooseLimits,
   CommitResult,
   CommittedSequence,
   ScheduledSequence,
@@ -12,7 +13,15 @@ import type {
   StepResult,
   TreeLimits,
 } from "./output.ts";
-import { assignRows, goesOn, planAhead, planKnownTokens, reserveAhead, reserveLookahead } from "./plan.ts";
+import {
+  assignRows,
+  goesOn,
+  largestTrees,
+  planAhead,
+  planKnownTokens,
+  reserveAhead,
+  reserveLookahead,
+} from "./plan.ts";
 import { type Sequence, type SequenceRequest, SequenceState } from "./sequence.ts";
 import { appendRun } from "./verified-run.ts";
 
@@ -130,21 +139,22 @@ export class Scheduler {
   /**
    * Plans a step from what is known, with none in flight. Blocks go first to running sequences, then to newcomers; rows
    * and blocks that are left, to drafts.
+   * @param choose by default trees as large as they may be
    */
-  schedule(): SchedulerOutput {
+  schedule(choose: ChooseLimits = () => largestTrees(this.#options.maxTreeNodes)): SchedulerOutput {
     invariant(this.#inFlight.length === 0, "the step before has not been committed");
     const preemptedIds = this.#reserveKnownTokens();
     const admitted = preemptedIds.length === 0 ? this.#admit() : [];
     const { tokenBudget, maxTreeNodes } = this.#options;
     const rows = assignRows(this.#running, tokenBudget);
     const numTokens = sum(rows);
-    const plans = this.#running.map((sequence, i) => planKnownTokens(sequence, rows[i] ?? 0));
-    const sequences = reserveLookahead(
-      plans.filter((plan) => plan.numTokens > 0),
-      this.#blocks,
-      { numRows: tokenBudget - numTokens, maxTreeNodes },
-    );
-    return this.#begin(sequences, admitted, preemptedIds);
+    const plans = this.#running
+      .map((sequence, i) => planKnownTokens(sequence, rows[i] ?? 0))
+      .filter((plan) => plan.numTokens > 0);
+    const limits = choose(plans.filter(({ needsSample }) => needsSample).length);
+    invariant(limits.numLookaheadNodes < maxTreeNodes, "trees are larger than block tables may be");
+    const sequences = reserveLookahead(plans, this.#blocks, { numRows: tokenBudget - numTokens, limits });
+    return this.#begin(sequences, limits, admitted, preemptedIds);
   }
 
   /**
@@ -166,7 +176,7 @@ export class Scheduler {
     const hasRoom =
       plans.length * (1 + limits.numLookaheadNodes) <= tokenBudget &&
       plans.every(({ sequence }) => reserveAhead(sequence, numAhead, limits, this.#blocks, this.maxSequenceLen));
-    return hasRoom ? this.#begin(plans, [], []) : undefined;
+    return hasRoom ? this.#begin(plans, limits, [], []) : undefined;
   }
 
   /**
@@ -272,12 +282,16 @@ export class Scheduler {
 
   #begin(
     sequences: readonly ScheduledSequence[],
+    limits: TreeLimits,
     admitted: readonly Sequence[],
     preemptedIds: readonly string[],
   ): SchedulerOutput {
     const numTokens = sum(sequences.map((scheduled) => scheduled.numTokens));
     const numLookaheadNodes = sum(sequences.map((scheduled) => scheduled.numLookaheadNodes));
-    const output = { stepId: this.#numSteps++, sequences, numTokens, numLookaheadNodes, admitted, preemptedIds };
+    const output = {
+      ...{ stepId: this.#numSteps++, sequences, numTokens, limits },
+      ...{ numLookaheadNodes, admitted, preemptedIds },
+    };
     this.#inFlight.push(output);
     return output;
   }

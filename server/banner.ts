@@ -68,7 +68,10 @@ function modelText({ info, config, modelName }: BannerFacts): string {
 
 function drafterText({ info, config }: BannerFacts): string {
   if (info.drafter === "none") return "none: speculation is off";
-  return `${info.drafter}, trees of up to ${config.treeNodes} nodes, ${config.treeDepth} deep`;
+  const { tree, treeBudget, treeNodes, treeDepth } = config;
+  if (tree !== undefined) return `${info.drafter}, trees of shape ${tree}`;
+  const budget = treeBudget === "adaptive" ? ", as large as pays" : "";
+  return `${info.drafter}, trees of up to ${treeNodes} nodes, ${treeDepth} deep${budget}`;
 }
 
 function curlLine({ url, config, hasChat }: BannerFacts): string {

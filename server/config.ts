@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { DRAFTER_KINDS, ENGINE_DEFAULTS, type EngineOptions } from "../engine/engine-options.ts";
+import { DRAFTER_KINDS, ENGINE_DEFAULTS, type EngineOptions, TREE_BUDGETS } from "../engine/engine-options.ts";
 
 const LOG_LEVELS = ["fatal", "error", "warn", "info", "debug", "trace", "silent"] as const;
 
@@ -44,6 +44,19 @@ const drafterName = z.union([z.enum(DRAFTER_KINDS), z.templateLiteral([z.string(
 
 function listOf(item: z.ZodType<string>) {
   return z.array(item).default([]).readonly();
+}
+
+const MAX_TREE_NODES = 1024;
+
+/** Nodes of a tree whose nodes have so many children by depth, root included; infinite where the text says nothing like that. */
+function numShapeNodes(text: string): number {
+  if (!/^[1-9]\d*(,[1-9]\d*){0,63}$/.test(text)) return Number.POSITIVE_INFINITY;
+  let [total, width] = [1, 1];
+  for (const numChildren of text.split(",").map(Number)) {
+    width *= numChildren;
+    total += width;
+  }
+  return total;
 }
 
 const filledText = z.string().trim().min(1, { error: "must not be empty" });
@@ -159,12 +172,37 @@ export const configSchema = z.strictObject({
     placeholder: "N",
     description: "Sequences that may wait for a place; beyond them the answer is 429",
   }),
-  drafter: drafterName.default(ENGINE_DEFAULTS.drafter).register(settingInfos, {
+  drafter: z
+    .array(drafterName)
+    .min(1)
+    .default([ENGINE_DEFAULTS.drafter])
+    .readonly()
+    .register(settingInfos, {
+      group: "Speculation",
+      placeholder: `${DRAFTER_KINDS.join("|")}|PATH`,
+      description:
+        "Who drafts, several into one tree; auto takes the draft model that belongs to the model, else suffix. The text is the same",
+      defaultText: ENGINE_DEFAULTS.drafter,
+    }),
+  treeBudget: oneOf(TREE_BUDGETS).default(ENGINE_DEFAULTS.treeBudget).register(settingInfos, {
     group: "Speculation",
-    placeholder: `${DRAFTER_KINDS.join("|")}|PATH`,
-    description: "Who drafts; auto takes the draft model that belongs to the model, else suffix. The text is the same",
+    description: "fixed always has trees of full size; adaptive speculates as much as pays, or not at all",
   }),
-  treeNodes: wholeNumber(1, 1024).default(ENGINE_DEFAULTS.treeNodes).register(settingInfos, {
+  tree: z
+    .string()
+    .refine((text) => text === "sequoia" || numShapeNodes(text) <= MAX_TREE_NODES, {
+      error: `must be sequoia, or children of each node by depth such as 4,2,2,1, for ${MAX_TREE_NODES} nodes at most`,
+    })
+    .transform((text) => (text === "sequoia" ? text : text.split(",").map(Number)))
+    .optional()
+    .register(settingInfos, {
+      group: "Speculation",
+      placeholder: "SHAPE",
+      description:
+        "One shape for all trees: children of each node by depth, such as 4,2,2,1; or sequoia, the best one by live acceptance",
+      defaultText: "dynamic trees",
+    }),
+  treeNodes: wholeNumber(1, MAX_TREE_NODES).default(ENGINE_DEFAULTS.treeNodes).register(settingInfos, {
     group: "Speculation",
     placeholder: "N",
     description: "Nodes of a draft tree, its root included",
@@ -193,6 +231,8 @@ export function toEngineOptions(config: Config): EngineOptions {
   return {
     ...{ model, drafter, adapter, maxNumSeqs, tokenBudget, treeNodes, treeDepth },
     treeTopK: config.treeTopk,
+    treeBudget: config.treeBudget,
+    ...(config.tree === undefined ? {} : { tree: config.tree }),
     gpuMemoryUtilization: config.gpuMemoryUtilization,
     ...(config.gpuMemory === undefined ? {} : { gpuMemory: config.gpuMemory }),
     prefixCache: config.prefixCache === "on",

@@ -43,6 +43,7 @@ export interface FirstOutput {
  */
 export class Metrics {
   readonly #registry = new Registry();
+  readonly #drafter: string;
   readonly #stepSteps = this.#counter("engine_steps_total", "Engine steps.");
   readonly #promptTokens = this.#counter("prompt_tokens_total", "Prompt tokens of requests that were processed.");
   readonly #generationTokens = this.#counter("generation_tokens_total", "Tokens generated.");
@@ -67,6 +68,26 @@ export class Metrics {
     "Draft tokens accepted, by their place among the children of their parent, the drafter's first choice being 0.",
     ["rank"],
   );
+  readonly #draftPerProposer = this.#counter(
+    "spec_decode_num_draft_tokens_per_proposer_total",
+    "Draft tokens verified, by drafter. A token that several drafters proposed counts for each.",
+    ["proposer"],
+  );
+  readonly #acceptedPerProposer = this.#counter(
+    "spec_decode_num_accepted_tokens_per_proposer_total",
+    "Draft tokens accepted, by drafter. A token that several drafters proposed counts for each.",
+    ["proposer"],
+  );
+  readonly #calibrationError = new Gauge({
+    name: "canopy_spec_decode_calibration_error",
+    help: "Mean distance of predicted survival of draft tokens from what is observed, 0 to 1.",
+    registers: [this.#registry],
+  });
+  readonly #treeLimit = new Gauge({
+    name: "canopy_spec_decode_tree_limit",
+    help: "Draft tokens that a tree of the next step may have; 0 while nothing is speculated.",
+    registers: [this.#registry],
+  });
   readonly #firstToken = this.#histogram("time_to_first_token_seconds", "Arrival to first output.", FIRST_BUCKETS);
   readonly #interToken = this.#histogram(
     "inter_token_latency_seconds",
@@ -90,6 +111,7 @@ export class Metrics {
   };
 
   constructor(client: EngineClient, modelName: string) {
+    this.#drafter = client.info.drafter;
     client.onStep((stats) => this.#onStep(stats));
     this.#loadGauges(client);
     this.#supervisionCounters(client);
@@ -146,6 +168,10 @@ export class Metrics {
     this.#stepTimes.verify.observe(stats.verifyMs / 1000);
     this.#stepTimes.commit.observe(stats.commitMs / 1000);
     this.#stepTimes.total.observe(stats.stepMs / 1000);
+    if (stats.speculation) {
+      this.#calibrationError.set(stats.speculation.calibrationError);
+      this.#treeLimit.set(stats.speculation.limits.numLookaheadNodes);
+    }
     for (const { numDraft, numAccepted, tree } of stats.sequences) {
       if (numDraft === 0) continue;
       this.#drafts.inc();
@@ -153,7 +179,18 @@ export class Metrics {
       this.#accepted.inc(numAccepted);
       this.#treeSize.observe(numDraft);
       for (let position = 0; position < numAccepted; position++) this.#acceptedPerPos.inc({ position });
-      for (const rank of tree ? acceptedRanks(tree) : []) this.#acceptedPerRank.inc({ rank });
+      if (tree === undefined) continue;
+      for (const rank of acceptedRanks(tree)) this.#acceptedPerRank.inc({ rank });
+      this.#creditProposers(tree);
+    }
+  }
+
+  #creditProposers({ tokenIds, accepted, proposers }: VerifiedTree): void {
+    for (let node = 1; node < tokenIds.length; node++) {
+      for (const proposer of proposers?.[node] ?? [this.#drafter]) {
+        this.#draftPerProposer.inc({ proposer });
+        if (accepted[node]) this.#acceptedPerProposer.inc({ proposer });
+      }
     }
   }
 

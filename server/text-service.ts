@@ -21,6 +21,8 @@ export interface TextService {
   readonly endTokenIds: readonly number[];
   /** Token ids of a plain prompt, with a BOS where the model wants one. @throws ApiError invalid_value when too long. */
   encodePrompt(text: string): Promise<readonly number[]>;
+  /** Token ids of a text as an answer may hold it. @throws ApiError invalid_value when too long. */
+  encodePrediction(text: string): Promise<readonly number[]>;
   /**
    * Token ids of a conversation through the model's template, up to where the assistant's answer starts.
    * @throws ApiError template_error when there is no template or the template refuses the messages.
@@ -54,6 +56,11 @@ export class LocalTextService implements TextService {
   async encodePrompt(text: string): Promise<readonly number[]> {
     checkLength(text.length, "prompt");
     return this.#text.encodePrompt(text);
+  }
+
+  async encodePrediction(text: string): Promise<readonly number[]> {
+    checkLength(text.length, "prediction");
+    return this.#text.encodeAnswer(text);
   }
 
   async encodeChat(messages: readonly ChatMessage[]): Promise<readonly number[]> {

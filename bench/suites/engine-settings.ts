@@ -1,4 +1,11 @@
-import { DRAFTER_KINDS, type DrafterKind, ENGINE_DEFAULTS, type EngineOptions } from "../../engine/engine-options.ts";
+import {
+  DRAFTER_KINDS,
+  type DrafterChoice,
+  ENGINE_DEFAULTS,
+  type EngineOptions,
+  isDrafterPath,
+  TREE_BUDGETS,
+} from "../../engine/engine-options.ts";
 import { bundledDrafterFor, bundledDraftFor, resolveModel } from "../../engine/model/bundled.ts";
 import { ATTACHED_KINDS } from "../../engine/model/drafter-files.ts";
 import { openModel } from "../../engine/model/open.ts";
@@ -13,7 +20,7 @@ export const ENGINE_OPTIONS = {
   tokens: { type: "string", value: "N", default: "128", help: "most tokens of a text" },
   drafters: {
     ...{ type: "string", value: "A,B" },
-    help: "the first is the base; none and all that the model has where it is not given",
+    help: "the first is the base; a+b drafts with both; none and all that the model has where it is not given",
   },
   "tree-nodes": {
     ...{ type: "string", value: "N", default: String(ENGINE_DEFAULTS.treeNodes) },
@@ -27,11 +34,15 @@ export const ENGINE_OPTIONS = {
     ...{ type: "string", value: "N", default: "2" },
     help: "steps that the device may be given ahead; 0 lets the host plan and walk each",
   },
+  "tree-budget": {
+    ...{ type: "string", value: "adaptive|fixed", default: "fixed" },
+    help: "fixed: trees of full size, whatever they bring",
+  },
 } as const satisfies Options;
 
 export interface EngineSettings {
   readonly engine: EngineOptions;
-  readonly drafters: readonly DrafterKind[];
+  readonly drafters: readonly DrafterChoice[];
   /** Token ids. */
   readonly prompts: readonly (readonly number[])[];
   readonly maxTokens: number;
@@ -52,8 +63,9 @@ export function engineSettings(values: Values<typeof ENGINE_OPTIONS> & { readonl
       treeNodes: positiveInteger(values["tree-nodes"]),
       treeDepth: positiveInteger(values["tree-depth"]),
       stepsInFlight: Number(values["steps-in-flight"]),
+      treeBudget: oneOf(TREE_BUDGETS, values["tree-budget"]),
     },
-    drafters: values.drafters?.split(",").map((drafter) => oneOf(DRAFTER_KINDS, drafter)) ?? [
+    drafters: values.drafters?.split(",").map(drafterChoice) ?? [
       "none",
       ...(bundledDraftFor(opened.path) === undefined ? [] : (["draft"] as const)),
       ...ATTACHED_KINDS.filter((kind) => bundledDrafterFor(opened.path, kind) !== undefined),
@@ -62,4 +74,10 @@ export function engineSettings(values: Values<typeof ENGINE_OPTIONS> & { readonl
     prompts: prompts.map(({ prompt }) => text.encodeChat([{ role: "user", content: prompt }])),
     maxTokens: positiveInteger(values.tokens),
   };
+}
+
+/** "draft" or a path, or several such as "draft+suffix". @throws RangeError naming the choices */
+function drafterChoice(text: string): DrafterChoice {
+  const names = text.split("+").map((one) => (isDrafterPath(one) ? one : oneOf(DRAFTER_KINDS, one)));
+  return names.length === 1 ? (names[0] ?? "auto") : names;
 }

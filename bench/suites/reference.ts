@@ -7,6 +7,7 @@ export const reference = defineSuite(
   {
     ...{ drafters: ENGINE_OPTIONS.drafters, "steps-in-flight": ENGINE_OPTIONS["steps-in-flight"] },
     ...{ "tree-nodes": ENGINE_OPTIONS["tree-nodes"], "tree-depth": ENGINE_OPTIONS["tree-depth"] },
+    "tree-budget": ENGINE_OPTIONS["tree-budget"],
   },
   async (values, print) => {
     const { engine, drafters } = engineSettings({ ...values, model: "sapling-14m", prompts: "16", tokens: "128" });
@@ -14,7 +15,7 @@ export const reference = defineSuite(
     for (const drafter of drafters) {
       const differences = await compareWithReference({ ...engine, drafter });
       const unexplained = differences.filter(({ margin }) => margin >= MARGINS.f16);
-      results.push({ drafter, differences });
+      results.push({ drafter: String(drafter), differences });
       print(
         `${drafter}: ${differences.length} of 16 texts leave the reference, ${unexplained.length} of them unexplained`,
       );

@@ -9,6 +9,7 @@ import {
 } from "../../kernels/index.ts";
 import { numBlocksFor } from "../../kvcache/ids.ts";
 import type { ModelRunner } from "../runner/model-runner.ts";
+import { numLookahead } from "../speculative/draft-limits.ts";
 import type { DraftModelProposer } from "../speculative/draft-model.ts";
 import type { DraftTables } from "../speculative/draft-tables.ts";
 import { LaneTables } from "./lane-tables.ts";
@@ -140,9 +141,4 @@ export class ResidentDrafter {
     this.#runner.encodeForward(pass, size);
     this.#runner.encodeSample(pass, size);
   }
-}
-
-/** Slots behind the known tokens: every level but the deepest expands topK nodes. */
-export function numLookahead(topK: number, depth: number): number {
-  return topK * Math.max(0, depth - 1);
 }

@@ -147,12 +147,12 @@ export class ResidentLoop {
 
   /**
    * Moves the plan's sequences to the device, if the plan is one step of steady decoding: every sequence computes one token,
-   * trees may be as deep as ever, the draft model has seen all tokens but those of the last step, and the kernels that
+   * trees may be as deep as chosen for the step, the draft model has seen all tokens but those of the last step, and the kernels that
    * sampling needs are compiled. `submit` then runs the plan, and `end` is to follow when no step is in flight any more. False otherwise.
    */
-  start({ sequences: plan }: SchedulerOutput, requests: readonly LaneRequest[]): boolean {
+  start({ sequences: plan, limits: chosen }: SchedulerOutput, requests: readonly LaneRequest[]): boolean {
     const numLookaheadNodes = Math.min(...plan.map((scheduled) => scheduled.numLookaheadNodes));
-    const limits = { numLookaheadNodes, maxDraftDepth: Math.min(this.#options.treeDepth, numLookaheadNodes) };
+    const limits = { numLookaheadNodes, maxDraftDepth: Math.min(chosen.maxDraftDepth, numLookaheadNodes) };
     const isSteady = plan.every(
       ({ numTokens, needsSample, maxDraftDepth }) =>
         numTokens === 1 && needsSample && maxDraftDepth >= limits.maxDraftDepth,

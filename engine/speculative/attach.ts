@@ -1,13 +1,14 @@
 import { type FeatureStore, type GpuContext, storageBytes } from "../../kernels/index.ts";
 import { BlockManager } from "../../kvcache/block-manager.ts";
-import { BLOCK_SIZE, numBlocksFor } from "../../kvcache/ids.ts";
+import { BLOCK_SIZE } from "../../kvcache/ids.ts";
 import { ModelFileError } from "../errors.ts";
 import type { AttachedKind, DecoderFiles, DrafterFiles } from "../model/drafter-files.ts";
 import type { FeatureTap } from "../model/llama.ts";
 import type { LlamaConfig } from "../model/types.ts";
 import { blockBytes } from "../runner/kv-storage.ts";
-import { ModelRunner, type RunnerOptions } from "../runner/model-runner.ts";
+import { ModelRunner } from "../runner/model-runner.ts";
 import type { LlamaWeights } from "../runner/weights.ts";
+import { draftRunnerOptions, type TreeSizes } from "./draft-limits.ts";
 import type { DraftWidths } from "./draft-widths.ts";
 import { eagleDecoder } from "./eagle/decoder.ts";
 import { FeatureSources } from "./eagle/feature-sources.ts";
@@ -32,12 +33,7 @@ export interface AttachableTarget {
   readonly runner: ModelRunner;
 }
 
-export interface DraftSizes extends DraftWidths {
-  readonly maxNumSeqs: number;
-  readonly treeDepth: number;
-  /** Nodes that a level expands. */
-  readonly treeTopK: number;
-}
+export interface DraftSizes extends DraftWidths, TreeSizes {}
 
 /**
  * Puts a drafter on the target's device.
@@ -76,17 +72,30 @@ export const FEATURES: Readonly<Record<AttachedKind, readonly FeatureTap[]>> = {
   medusa: ["final"],
 };
 
-/** Bytes of one block in what a drafter adds: features in the target's cache, and the cache of a decoder of its own. */
-export function attachedBlockBytes(gpu: GpuContext, files: DrafterFiles, { hiddenSize }: LlamaConfig): number {
-  const ofFeatures = FEATURES[files.kind].length * BLOCK_SIZE * hiddenSize * storageBytes(gpu.family);
-  if (files.kind === "medusa") return ofFeatures;
-  const ownFeatures = files.kind === "eagle" ? ofFeatures : 0;
-  return ofFeatures + ownFeatures + blockBytes(gpu, files.config);
+/** Hidden states that a target keeps for several drafters, each once. All of them read all that it keeps. */
+export function featuresFor(drafters: readonly DrafterFiles[]): readonly FeatureTap[] {
+  return [...new Set(drafters.flatMap(({ kind }) => FEATURES[kind]))];
+}
+
+/** Bytes of one block of a target's features. */
+export function featureBlockBytes(
+  gpu: GpuContext,
+  taps: readonly FeatureTap[],
+  { hiddenSize }: Pick<LlamaConfig, "hiddenSize">,
+): number {
+  return taps.length * BLOCK_SIZE * hiddenSize * storageBytes(gpu.family);
+}
+
+/** Bytes of one block of a drafter's own cache. */
+export function attachedBlockBytes(gpu: GpuContext, files: DrafterFiles): number {
+  if (files.kind === "medusa") return 0;
+  const features = files.kind === "eagle" ? FEATURES.eagle : [];
+  return blockBytes(gpu, files.config) + featureBlockBytes(gpu, features, files.config);
 }
 
 async function attachEagle(files: DecoderFiles, target: AttachableTarget, sizes: DraftSizes): Promise<Proposer> {
   const { gpu, weights, runner } = target;
-  const options = { ...decoderOptions(runner.options, sizes, sizes.treeTopK), features: FEATURES.eagle };
+  const options = { ...draftRunnerOptions(runner.options, sizes, sizes.treeTopK), features: FEATURES.eagle };
   const features = featuresOf(target);
   const own = uploadEagle(gpu, files, options.maxModelLen);
   const sources = new FeatureSources(gpu, options.maxRows);
@@ -97,28 +106,15 @@ async function attachEagle(files: DecoderFiles, target: AttachableTarget, sizes:
 
 async function attachGlide(files: DecoderFiles, target: AttachableTarget, sizes: DraftSizes): Promise<Proposer> {
   const { gpu, config, weights, runner } = target;
-  const options = decoderOptions(runner.options, sizes, mostCandidates(sizes.cape));
+  // CaPE says how many candidates a node of a dynamic tree gets, a shape how many one of its nodes.
+  const topK = Math.max(mostCandidates(sizes.cape), sizes.treeTopK);
+  const options = draftRunnerOptions(runner.options, sizes, topK);
   const own = uploadGlide(gpu, files, options.maxModelLen);
   const cross = new CrossInputs(gpu, options);
   const kv = runner.kv.layer(config.numLayers - 1);
   const decoder = glideDecoder(gpu, files.config, own, { numKvHeads: config.numKvHeads, weights, kv }, cross);
   const drafts = await ModelRunner.create(gpu, { config: files.config, decoder }, options);
   return new ModelProposer(drafts, new BlockManager(options.numBlocks), glideView(cross, sizes.treeTopK, sizes.cape));
-}
-
-/** Of a decoder with K and V of its own. A level has a row for every node of every sequence that it expands. */
-function decoderOptions(
-  { maxRows, maxModelLen, numBlocks }: RunnerOptions,
-  { maxNumSeqs, treeDepth, treeTopK }: DraftSizes,
-  topK: number,
-): RunnerOptions {
-  const maxLogits = maxNumSeqs * treeTopK;
-  const longest = numBlocksFor(maxModelLen + treeTopK * treeDepth);
-  return {
-    ...{ maxModelLen, numBlocks, maxLogits, topK },
-    maxRows: Math.max(maxRows, maxLogits),
-    maxTableWords: 1 + maxNumSeqs * Math.min(longest, numBlocks) + maxLogits * treeDepth,
-  };
 }
 
 /** @throws ModelFileError naming the first size in which drafter and target differ. */

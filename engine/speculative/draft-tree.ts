@@ -13,6 +13,8 @@ export interface DraftTree {
   readonly probs: readonly number[];
   /** Edges to the root; a node's token is at the root's position + depth. */
   readonly depths: readonly number[];
+  /** Names of the drafters that proposed a node, none for the root; absent where there is one drafter. */
+  readonly proposers?: readonly (readonly string[])[];
 }
 
 /** The tree of a step that drafts nothing: a plain decode. */
@@ -30,6 +32,13 @@ export function childOf({ tokenIds, parents }: Pick<DraftTree, "tokenIds" | "par
   return (node, tokenId) => children[node]?.get(tokenId);
 }
 
+/** Of each node, the estimated probability that the walk gets to it: the product of `probs` along its path. */
+export function survivals({ parents, probs }: DraftTree): number[] {
+  const result: number[] = [];
+  for (const [node, prob] of probs.entries()) result.push(prob * (result[parents[node] ?? -1] ?? 1));
+  return result;
+}
+
 /** Indices of the nodes from the root's child down to `node`; empty for the root. */
 export function pathOf({ parents }: DraftTree, node: number): number[] {
   const path: number[] = [];
@@ -38,11 +47,11 @@ export function pathOf({ parents }: DraftTree, node: number): number[] {
 }
 
 /** @throws InvariantError naming the node, where `tree` is not a draft tree. */
-export function checkDraftTree({ tokenIds, parents, probs, depths }: DraftTree): void {
+export function checkDraftTree({ tokenIds, parents, probs, depths, proposers }: DraftTree): void {
   const numNodes = tokenIds.length;
   invariant(numNodes > 0, "draft tree: no root");
   invariant(
-    [parents, probs, depths].every((array) => array.length === numNodes),
+    [parents, probs, depths, proposers ?? depths].every((array) => array.length === numNodes),
     () => `draft tree: arrays of ${[tokenIds, parents, probs, depths].map(({ length }) => length)} entries`,
   );
   const edges = new Set<string>();

@@ -13,7 +13,7 @@ export interface DraftView {
   readonly name: string;
   /** The row at position p holds token p + shift of the text. */
   readonly shift: number;
-  /** Nodes that a level expands. */
+  /** Nodes that a level of a dynamic tree expands. */
   readonly numExpanded: number;
   /** How many rows, from position 0 on, can be computed by now. */
   numReady(request: ProposeRequest): number;
@@ -21,7 +21,7 @@ export interface DraftView {
   canDraft(request: ProposeRequest): boolean;
   /** Tells the device what a pass's rows read of the target. To be called before each pass, with its whole batch. */
   writeSources(batch: readonly ViewedRows[]): void;
-  /** Which of a node's candidates, best first, may become its children. */
+  /** Which of a node's candidates, best first, may become its children in a dynamic tree. */
   narrow(candidates: readonly Candidate[]): readonly Candidate[];
 }
 

@@ -2,22 +2,24 @@ import { NO_TOKEN } from "../../kernels/index.ts";
 import type { BlockManager } from "../../kvcache/block-manager.ts";
 import type { BatchSequence } from "../runner/batch.ts";
 import type { ModelRunner, SampledRows } from "../runner/model-runner.ts";
+import { numLookahead } from "./draft-limits.ts";
 import { DraftTables } from "./draft-tables.ts";
 import { type DraftTree, rootOnly } from "./draft-tree.ts";
 import type { DraftView, ViewedRows } from "./draft-view.ts";
-import type { ProposeRequest, Proposer } from "./proposer.ts";
+import type { Hints, ProposeRequest, Proposer } from "./proposer.ts";
 import { type Candidate, DynamicTreeBuilder } from "./tree-builder.ts";
+import { StaticTreeBuilder } from "./tree-shape.ts";
 
 /** A tree that is being built, and the name of the block table that its sequence has here. */
 interface Drafting {
   readonly request: ProposeRequest;
   readonly table: string;
-  readonly builder: DynamicTreeBuilder;
+  readonly builder: DynamicTreeBuilder | StaticTreeBuilder;
 }
 
 /**
- * Drafts with a decoder of the target's vocabulary: a dynamic tree (EAGLE-2, arXiv 2406.16858, section 4), level by
- * level, one pass a level for all sequences. When sampling, candidates are ranked with the very noise that the target
+ * Drafts with a decoder of the target's vocabulary: a dynamic tree (EAGLE-2, arXiv 2406.16858, section 4) or one of the
+ * shape that is asked for, level by level, one pass a level for all sequences. When sampling, candidates are ranked with the very noise that the target
  * will draw with at their positions (drafter invariance, arXiv 2408.07978).
  *
  * Its paged cache, which may have a prefix cache like the target's, holds the known tokens; draft nodes lie behind them and are forgotten with the step, so that it is
@@ -38,7 +40,7 @@ export class ModelProposer implements Proposer {
     this.#view = view;
   }
 
-  begin(id: string, tokenIds: readonly number[], cacheSalt?: string): void {
+  begin(id: string, tokenIds: readonly number[], { cacheSalt }: Hints = {}): void {
     this.tables.begin(id, tokenIds, cacheSalt);
   }
 
@@ -78,13 +80,13 @@ export class ModelProposer implements Proposer {
       const table = this.tables.tableOf(request.id);
       const numTokens = Math.min(numPending, numRowsLeft);
       if (table === undefined || numTokens <= 0) continue;
-      const { tokenIds, params, choice, maxNodes, maxDepth } = request;
+      const { tokenIds, params, choice, maxNodes, maxDepth, shape } = request;
       const { shift, numExpanded } = this.#view;
       const startPosition = this.#numReady(request) - numPending;
       const end = startPosition + numTokens;
       const reachesRoot = end === tokenIds.length - shift && this.#view.canDraft(request);
       const drafts = reachesRoot && maxNodes > 1 && maxDepth > 0;
-      const numNodes = drafts ? numExpanded * (maxDepth - 1) : 0;
+      const numNodes = drafts ? numLookahead(numExpanded, maxDepth, shape) : 0;
       if (!this.#blocks.ensure(table, end + numNodes)) continue;
       numRowsLeft -= numTokens;
       const rows: BatchSequence = {
@@ -99,7 +101,7 @@ export class ModelProposer implements Proposer {
     if (batch.length === 0) return [];
     const drawn = await this.#run(batch);
     for (const commit of computed) commit();
-    for (const [i, { builder }] of draftings.entries()) builder.expand([this.#candidates(drawn, i)]);
+    for (const [i, { builder, request }] of draftings.entries()) builder.expand([this.#candidates(drawn, i, request)]);
     return draftings;
   }
 
@@ -110,7 +112,9 @@ export class ModelProposer implements Proposer {
         level.map((drafting) => ({ request: drafting.request, rows: this.#levelRows(drafting) })),
       );
       let at = 0;
-      for (const { builder } of level) builder.expand(builder.frontier().map(() => this.#candidates(drawn, at++)));
+      for (const { builder, request } of level) {
+        builder.expand(builder.frontier().map(() => this.#candidates(drawn, at++, request)));
+      }
     }
     for (const { table } of draftings) this.#blocks.trim(table, this.#blocks.numComputedTokens(table));
   }
@@ -138,19 +142,21 @@ export class ModelProposer implements Proposer {
     };
   }
 
-  #candidates({ tokenIds, logShares }: SampledRows, row: number): readonly Candidate[] {
+  #candidates({ tokenIds, logShares }: SampledRows, row: number, { shape }: ProposeRequest): readonly Candidate[] {
     const { topK } = this.runner.options;
     const all = Array.from({ length: topK }, (_, i) => ({
       tokenId: tokenIds[row * topK + i] ?? NO_TOKEN,
       logSurvival: logShares[row * topK + i] ?? -Infinity,
     }));
-    return this.#view.narrow(all.filter(({ tokenId }) => tokenId !== NO_TOKEN));
+    const candidates = all.filter(({ tokenId }) => tokenId !== NO_TOKEN);
+    return shape ? candidates : this.#view.narrow(candidates);
   }
 
-  #builder({ tokenIds, maxNodes, maxDepth }: ProposeRequest): DynamicTreeBuilder {
+  #builder({ tokenIds, maxNodes, maxDepth, shape }: ProposeRequest): DynamicTreeBuilder | StaticTreeBuilder {
     const { topK } = this.runner.options;
     const { numExpanded } = this.#view;
-    return new DynamicTreeBuilder({ rootTokenId: tokenIds.at(-1) ?? 0, maxNodes, maxDepth, topK, numExpanded });
+    const limits = { rootTokenId: tokenIds.at(-1) ?? 0, maxNodes, maxDepth };
+    return shape ? new StaticTreeBuilder(shape, limits) : new DynamicTreeBuilder({ ...limits, topK, numExpanded });
   }
 
   /** Positions whose rows can be computed now. */

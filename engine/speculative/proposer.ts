@@ -1,5 +1,14 @@
 import type { SamplingParams } from "../sampling-params.ts";
 import type { DraftTree } from "./draft-tree.ts";
+import type { TreeShape } from "./tree-shape.ts";
+
+/** What a request says of its text beyond the prompt. Drafts may use it; the text never depends on it. */
+export interface Hints {
+  /** What the output may be for the most part, as token ids. */
+  readonly prediction?: readonly number[];
+  /** What is kept of a sequence is used for sequences of the same salt alone. */
+  readonly cacheSalt?: string;
+}
 
 /** Where the target's paged cache holds a sequence's computed tokens. Good until the step's own pass is submitted. */
 export interface TargetProgress {
@@ -23,6 +32,8 @@ export interface ProposeRequest {
   readonly maxNodes: number;
   /** Deepest that a node may be; 0 asks for the root alone. */
   readonly maxDepth: number;
+  /** Drafters that build trees level by level build this one; what others give is cut to it. */
+  readonly shape?: TreeShape;
 }
 
 /**
@@ -41,8 +52,7 @@ export interface ProposeRequest {
  */
 export interface Proposer {
   readonly name: string;
-  /** @param cacheSalt what is kept of a sequence is used for sequences of the same salt alone */
-  begin(id: string, tokenIds: readonly number[], cacheSalt?: string): void;
+  begin(id: string, tokenIds: readonly number[], hints?: Hints): void;
   propose(requests: readonly ProposeRequest[]): Promise<readonly DraftTree[]>;
   /** @param tokenIds emitted by this step: accepted tokens, then the bonus token */
   observe(id: string, tokenIds: readonly number[]): void;

@@ -6,41 +6,86 @@ export const MIN_MATCH = 2;
 export const MAX_PLACES = 1024;
 /** Of the places with the longest match, the most recent ones that are used. */
 export const MAX_MATCHES = 32;
+/** Stands between texts of one index: no token, so that no match goes across it. */
+export const TEXT_END = -1;
 
 export interface SuffixMatch {
-  /** Tokens before each of `ends` that equal the text's last ones; 0 where nothing was found. */
+  /** Tokens before each of `ends` that equal the context's last ones; 0 where nothing was found. */
   readonly matchLen: number;
-  /** Indices of the tokens that followed the match, most recent first. */
+  /** Positions of the tokens that followed the match, most recent first. */
   readonly ends: readonly number[];
 }
 
 /**
- * Finds where a growing text's last tokens stood before. A hash chain over pairs of tokens, as in LZ77 compressors: a token
- * is added in O(1), a look-up follows one chain. Memory: two numbers a token, and an entry for each distinct pair.
+ * Finds where the last tokens of a context stand in a growing text. A hash chain over pairs of tokens in a sliding window, as in
+ * LZ77 compressors: a token is added in O(1), the oldest one is forgotten in O(1), a look-up follows one chain. Positions
+ * count from the first token that was ever added. Memory: two numbers for each token of the window, and an entry for each
+ * distinct pair.
  */
 export class SuffixIndex {
-  readonly tokenIds: number[] = [];
+  readonly #maxTokens: number;
+  #numTokens = 0;
+  /** Rings: position p is at p modulo `maxTokens`. */
+  readonly #tokenIds: number[] = [];
   /** Where the pair that ends at a token ended the time before, −1 for nowhere. */
   readonly #before: number[] = [];
   /** Where a pair ended last. */
   readonly #last = new Map<number, number>();
 
+  /** @param maxTokens of the window, at least 2 */
+  constructor(maxTokens = Number.POSITIVE_INFINITY) {
+    this.#maxTokens = maxTokens;
+  }
+
+  /** Tokens that were ever added: the position after the text's last one. */
+  get numTokens(): number {
+    return this.#numTokens;
+  }
+
+  /** Tokens that are remembered. */
+  get numHeld(): number {
+    return this.#tokenIds.length;
+  }
+
+  /** Entries for distinct pairs, at most one for each token that is held. */
+  get numPairs(): number {
+    return this.#last.size;
+  }
+
   append(tokenIds: readonly number[]): void {
     for (const tokenId of tokenIds) {
-      const at = this.tokenIds.push(tokenId) - 1;
-      const key = pairKey(this.tokenIds[at - 1] ?? 0, tokenId);
-      this.#before.push(at === 0 ? -1 : (this.#last.get(key) ?? -1));
-      if (at > 0) this.#last.set(key, at);
+      const position = this.#numTokens;
+      const slot = this.#slot(position);
+      if (position >= this.#maxTokens) this.#forget(position - this.#maxTokens);
+      this.#tokenIds[slot] = tokenId;
+      this.#numTokens++;
+      if (position === 0) {
+        this.#before[slot] = -1;
+        continue;
+      }
+      const key = pairKey(this.at(position - 1), tokenId);
+      this.#before[slot] = this.#last.get(key) ?? -1;
+      this.#last.set(key, position);
     }
   }
 
-  /** Earlier places whose context agrees with the text's end the longest; matches may overlap that end. */
-  longestMatch(): SuffixMatch {
+  /** The token at a position of the window; TEXT_END outside of it. */
+  at(position: number): number {
+    if (position < this.#start || position >= this.#numTokens) return TEXT_END;
+    return this.#tokenIds[this.#slot(position)] ?? TEXT_END;
+  }
+
+  /**
+   * Places whose text agrees with the context's end the longest, but for the text's own end. Matches may overlap that end.
+   * @param context its last MAX_MATCH tokens count
+   */
+  longestMatch(context: readonly number[]): SuffixMatch {
     let matchLen = MIN_MATCH;
     let ends: number[] = [];
-    let at = this.#before.at(-1) ?? -1;
-    for (let places = 0; at >= 0 && places < MAX_PLACES; places++, at = this.#before[at] ?? -1) {
-      const length = this.#matchLen(at);
+    let at = this.#last.get(pairKey(context.at(-2) ?? TEXT_END, context.at(-1) ?? TEXT_END)) ?? -1;
+    if (at === this.#numTokens - 1) at = this.#chained(at);
+    for (let places = 0; at > this.#start && places < MAX_PLACES; places++, at = this.#chained(at)) {
+      const length = this.#matchLen(at, context);
       if (length > matchLen) {
         matchLen = length;
         ends = [];
@@ -50,14 +95,32 @@ export class SuffixIndex {
     return { matchLen: ends.length > 0 ? matchLen : 0, ends };
   }
 
-  /** How many tokens up to and with the one at `at` equal the text's last ones. */
-  #matchLen(at: number): number {
-    const { tokenIds } = this;
-    const last = tokenIds.length - 1;
-    const most = Math.min(MAX_MATCH, at + 1);
+  /** The window's first position. */
+  get #start(): number {
+    return this.#numTokens - this.#tokenIds.length;
+  }
+
+  #slot(position: number): number {
+    return position % this.#maxTokens;
+  }
+
+  #chained(position: number): number {
+    return this.#before[this.#slot(position)] ?? -1;
+  }
+
+  /** How many tokens up to and with the one at `position` equal the context's last ones. */
+  #matchLen(position: number, context: readonly number[]): number {
+    const last = context.length - 1;
+    const most = Math.min(MAX_MATCH, context.length);
     let length = 0;
-    while (length < most && tokenIds[at - length] === tokenIds[last - length]) length++;
+    while (length < most && this.at(position - length) === context[last - length]) length++;
     return length;
+  }
+
+  /** The window's first token is about to be overwritten: the pair that begins with it goes, unless it came again. */
+  #forget(position: number): void {
+    const key = pairKey(this.at(position), this.at(position + 1));
+    if (this.#last.get(key) === position + 1) this.#last.delete(key);
   }
 }
 

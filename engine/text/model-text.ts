@@ -36,6 +36,11 @@ export class ModelText {
     return this.#tokenizer.encode(text, { allowControl: false, addBos: true });
   }
 
+  /** Ids of a text as an answer may hold it. Time grows with the text, which is for the caller to limit. */
+  encodeAnswer(text: string): readonly number[] {
+    return this.#tokenizer.encode(text, { allowControl: false, addBos: false });
+  }
+
   /**
    * Ids of a conversation up to where the assistant's answer begins. The template alone writes control tokens, a BOS
    * among them; those spelled in the messages are text.

@@ -143,7 +143,10 @@ function logprobsOf({ format, text }: Answer, { plan }: Choice, tokens: readonly
 function figures({ plan, choices, startMs }: Answer) {
   const tallies = choices.map(({ tally }) => tally);
   const prompt = { numTokens: plan.numPromptTokens, numCached: numCachedOf(choices) };
-  return { usage: usageOf(prompt, tallies), timings: timingsOf(prompt, startMs, tallies) };
+  return {
+    usage: usageOf({ ...prompt, hasPrediction: plan.hasPrediction }, tallies),
+    timings: timingsOf(prompt, startMs, tallies),
+  };
 }
 
 /** A prompt counts once, as its first choice found it: the others find what that has computed. */

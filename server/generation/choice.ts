@@ -55,10 +55,10 @@ export class Choice {
     this.#text = request.text;
     this.#signal = request.signal;
     this.#startMs = request.startMs;
-    const { choice, promptTokenIds, params } = plan;
+    const { choice, promptTokenIds, params, prediction } = plan;
     const id = `${request.id}/${plan.index}`;
     this.#outputs = context.client.generate(
-      { id, choice, promptTokenIds, params, cacheSalt: request.cacheSalt },
+      { id, choice, promptTokenIds, params, cacheSalt: request.cacheSalt, ...(prediction ? { prediction } : {}) },
       request.signal,
     );
   }

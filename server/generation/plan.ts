@@ -12,6 +12,8 @@ export interface ChoicePlan {
   readonly choice: number;
   readonly promptTokenIds: readonly number[];
   readonly params: SamplingParams;
+  /** Token ids. */
+  readonly prediction?: readonly number[];
 }
 
 /** What a request asks for, checked and complete. */
@@ -21,6 +23,7 @@ export interface GenerationPlan {
   readonly stream: boolean;
   readonly includeUsage: boolean;
   readonly withPieces: boolean;
+  readonly hasPrediction: boolean;
   readonly numPromptTokens: number;
 }
 
@@ -37,6 +40,7 @@ export function planGeneration(
   prompts: readonly (readonly number[])[],
   sampling: Sampling,
   maxTokens: number | undefined,
+  prediction: readonly number[] | undefined,
 ): GenerationPlan {
   const n = body.n ?? 1;
   if (prompts.length * n > MAX_CHOICES) {
@@ -55,6 +59,7 @@ export function planGeneration(
       choice,
       promptTokenIds,
       params: limited,
+      ...(prediction ? { prediction } : {}),
     }));
   });
   return {
@@ -63,6 +68,7 @@ export function planGeneration(
     stream: body.stream ?? false,
     includeUsage: body.stream_options?.include_usage ?? false,
     withPieces: body.canopy?.pieces ?? false,
+    hasPrediction: prediction !== undefined,
     numPromptTokens: prompts.reduce((sum, { length }) => sum + length, 0),
   };
 }

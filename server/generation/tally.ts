@@ -24,6 +24,11 @@ export interface Usage {
   readonly prompt_tokens_details: { readonly cached_tokens: number };
   readonly completion_tokens: number;
   readonly total_tokens: number;
+  /** Of a request with a prediction: draft tokens, wherever they were taken from. */
+  readonly completion_tokens_details?: {
+    readonly accepted_prediction_tokens: number;
+    readonly rejected_prediction_tokens: number;
+  };
 }
 
 /** llama.cpp's `timings`, with what speculation did. */
@@ -40,13 +45,25 @@ export interface Timings {
   readonly draft_n_accepted: number;
 }
 
-export function usageOf(prompt: PromptTally, tallies: readonly ChoiceTally[]): Usage {
+export function usageOf(
+  prompt: PromptTally & { readonly hasPrediction: boolean },
+  tallies: readonly ChoiceTally[],
+): Usage {
   const numTokens = sum(tallies, (tally) => tally.numTokens);
   return {
     prompt_tokens: prompt.numTokens,
     prompt_tokens_details: { cached_tokens: prompt.numCached },
     completion_tokens: numTokens,
     total_tokens: prompt.numTokens + numTokens,
+    ...(prompt.hasPrediction ? { completion_tokens_details: predictionDetails(tallies) } : {}),
+  };
+}
+
+function predictionDetails(tallies: readonly ChoiceTally[]) {
+  const numAccepted = sum(tallies, (tally) => tally.numAccepted);
+  return {
+    accepted_prediction_tokens: numAccepted,
+    rejected_prediction_tokens: sum(tallies, ({ numDraft }) => numDraft) - numAccepted,
   };
 }
 

@@ -4,6 +4,7 @@ import { ApiError } from "../errors.ts";
 import { answer } from "../generation/answer.ts";
 import { CHAT_FORMAT } from "../generation/format.ts";
 import { planGeneration } from "../generation/plan.ts";
+import { joinParts, predictionOf } from "../generation/prediction.ts";
 import { samplingOf } from "../generation/sampling.ts";
 import { type ChatBody, chatSchema } from "../schemas/fields.ts";
 import { parseBody } from "../schemas/parse.ts";
@@ -17,7 +18,8 @@ export function registerChat(app: FastifyInstance, context: AppContext): void {
     const prompt = await context.text.encodeChat(body.messages.map(flatten));
     const maxTokens = body.max_completion_tokens ?? body.max_tokens ?? undefined;
     const sampling = await samplingOf(context, body, numLogprobs(body));
-    const plan = planGeneration(context, body, [prompt], sampling, maxTokens);
+    const prediction = await predictionOf(context, body);
+    const plan = planGeneration(context, body, [prompt], sampling, maxTokens, prediction);
     return answer(context, { request, reply }, plan, CHAT_FORMAT);
   });
 }
@@ -34,6 +36,6 @@ function numLogprobs({ logprobs, top_logprobs: numTop }: ChatBody): number | und
 function flatten({ role, content }: ChatBody["messages"][number]): ChatMessage {
   return {
     role: role === "developer" ? "system" : role,
-    content: typeof content === "string" ? content : content.map(({ text }) => text).join("\n"),
+    content: joinParts(content, "\n"),
   };
 }

@@ -4,6 +4,7 @@ import { ApiError } from "../errors.ts";
 import { answer } from "../generation/answer.ts";
 import { COMPLETION_FORMAT } from "../generation/format.ts";
 import { planGeneration } from "../generation/plan.ts";
+import { predictionOf } from "../generation/prediction.ts";
 import { samplingOf } from "../generation/sampling.ts";
 import { type CompletionBody, completionSchema } from "../schemas/fields.ts";
 import { parseBody } from "../schemas/parse.ts";
@@ -18,7 +19,8 @@ export function registerCompletions(app: FastifyInstance, context: AppContext): 
     checkModel(context.model, body.model);
     const prompts = await promptsOf(context, body.prompt);
     const sampling = await samplingOf(context, body, body.logprobs ?? undefined);
-    const plan = planGeneration(context, body, prompts, sampling, body.max_tokens ?? DEFAULT_MAX_TOKENS);
+    const prediction = await predictionOf(context, body);
+    const plan = planGeneration(context, body, prompts, sampling, body.max_tokens ?? DEFAULT_MAX_TOKENS, prediction);
     return answer(context, { request, reply }, plan, COMPLETION_FORMAT);
   });
 }

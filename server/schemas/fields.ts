@@ -3,6 +3,10 @@ import { MAX_LOGPROBS, samplingFields } from "./sampling.ts";
 
 export const MAX_CHOICES = 16;
 
+const textPart = z.looseObject({ type: z.literal("text"), text: z.string() });
+/** A text, whole or in parts. */
+const content = z.union([z.string(), z.array(textPart)]);
+
 /** Fields that completions and chat share. `null` is as good as leaving a field out, as OpenAI's clients have it. */
 export const commonFields = {
   model: z.string().max(512).nullish(),
@@ -11,6 +15,8 @@ export const commonFields = {
   ...samplingFields,
   max_tokens: z.int().min(1).nullish(),
   n: z.int().min(1).max(MAX_CHOICES).nullish(),
+  /** What the answer may be for the most part: drafted from, never trusted. */
+  prediction: z.looseObject({ type: z.literal("content"), content }).nullish(),
   /** Our own extensions. pieces: each streamed choice says which of its text was drafted and accepted. */
   canopy: z.strictObject({ pieces: z.boolean().optional() }).nullish(),
 } as const;
@@ -30,10 +36,9 @@ export const completionSchema = z.looseObject({
   logprobs: z.int().min(0).max(MAX_LOGPROBS).nullish(),
 });
 
-const textPart = z.looseObject({ type: z.literal("text"), text: z.string() });
 const message = z.looseObject({
   role: z.enum(["system", "developer", "user", "assistant"]),
-  content: z.union([z.string(), z.array(textPart)]),
+  content,
 });
 
 export const chatSchema = z.looseObject({
@@ -45,6 +50,7 @@ export const chatSchema = z.looseObject({
   top_logprobs: z.int().min(0).max(MAX_LOGPROBS).nullish(),
 });
 
+export type Content = z.infer<typeof content>;
 export type CompletionBody = z.infer<typeof completionSchema>;
 export type ChatBody = z.infer<typeof chatSchema>;
 export type CommonBody = Pick<CompletionBody, keyof typeof commonFields>;

@@ -5,6 +5,7 @@ import { TREE_ENGINE_INFO, TreeEngine, wordOf } from "./tree-engine.ts";
 const text: TextService = {
   endTokenIds: [],
   encodePrompt: async () => [0],
+  encodePrediction: async () => [],
   encodeChat: async (messages) => messages.map(() => 0),
   createOutput: wordOutput,
   decodeToken: wordOf,

@@ -21,6 +21,16 @@ async function infoOf(options: EngineOptions) {
 describe("createEngine refuses", () => {
   it.each<readonly [string, Partial<EngineOptions>, RegExp]>([
     ["a context that the model does not hold", { maxModelLen: 4096 }, /max-model-len is 4096, .* at most 2048/],
+    ["a drafter beside one that stands alone", { drafter: ["suffix", "none"] }, /none stands alone/],
+    ["a drafter that is named twice", { drafter: ["suffix", "suffix"] }, /only one of them can be suffix/],
+    [
+      "two drafters of one kind",
+      {
+        model: "sapling-14m",
+        drafter: ["medusa", "eagle", resolveModel("sapling-14m-eagle") as `${string}/${string}`],
+      },
+      /only one of them can be eagle/,
+    ],
     ["a budget without a row for each stream", { tokenBudget: 3, maxNumSeqs: 4 }, /token-budget is 3: .*\(4\)/],
     [
       "a KV cache that does not fit, target's and drafter's together",
@@ -54,6 +64,11 @@ describe("createEngine refuses", () => {
       /has no tokenizer/,
     ],
     ["a draft model where none belongs to the target", () => ({ drafter: "draft" }), "not_found", /no draft model/],
+    [
+      "a drafter that does not belong to the target, beside one that is open",
+      () => ({ drafter: ["suffix", resolveModel("sapling-2m-draft") as `${string}/${string}`, "eagle"] }),
+      ...(["not_found", /no eagle drafter/] as const),
+    ],
     ["a model that is not there", () => ({ model: "./no-such-model" }), "not_found", /bundled: .*sapling-14m/],
   ])("%s", async (_, options, code, message) => {
     const numOpen = () => readdirSync("/proc/self/fd").length;

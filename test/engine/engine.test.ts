@@ -17,6 +17,7 @@ async function openEngine(): Promise<Engine> {
     drafter: "suffix",
     adapter: "software",
     maxModelLen: MAX_MODEL_LEN,
+    treeBudget: "fixed",
   } as const;
   return (await createEngine(options)).client as Engine;
 }

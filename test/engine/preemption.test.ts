@@ -16,7 +16,8 @@ interface Served {
 
 /** Sequences of different lengths in one batch, every other one sampled. */
 async function serve(options: EngineOptions, numSequences: number, maxTokens: number): Promise<Served> {
-  const engine = (await createEngine({ adapter: "software", maxModelLen: MAX_MODEL_LEN, ...options })).client as Engine;
+  const limits = { adapter: "software", maxModelLen: MAX_MODEL_LEN, treeBudget: "fixed" } as const;
+  const engine = (await createEngine({ ...limits, ...options })).client as Engine;
   let numPreemptions = 0;
   engine.onStep((stats) => {
     numPreemptions += stats.numPreemptions;

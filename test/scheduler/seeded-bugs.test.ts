@@ -4,7 +4,7 @@ import { BlockManager } from "../../kvcache/block-manager.ts";
 import { BlockPool } from "../../kvcache/block-pool.ts";
 import { type BlockHash, HashChain } from "../../kvcache/hash-chain.ts";
 import { BLOCK_SIZE, type BlockId, type SlotId } from "../../kvcache/ids.ts";
-import type { CommitResult, SchedulerOutput, StepResult, TreeLimits } from "../../scheduler/output.ts";
+import type { ChooseLimits, CommitResult, SchedulerOutput, StepResult, TreeLimits } from "../../scheduler/output.ts";
 import { Scheduler, type SchedulerOptions } from "../../scheduler/scheduler.ts";
 import type { Sequence, SequenceRequest } from "../../scheduler/sequence.ts";
 import { apply, operations, worldConfig } from "./operations.ts";
@@ -183,8 +183,8 @@ class StaleScheduler extends Scheduler {
     this.#added.set(request.id, sequence);
     return sequence;
   }
-  override schedule(): SchedulerOutput {
-    const output = super.schedule();
+  override schedule(choose?: ChooseLimits): SchedulerOutput {
+    const output = super.schedule(choose);
     for (const id of output.preemptedIds) {
       const sequence = this.#added.get(id);
       if (sequence !== undefined) Object.assign(sequence, { numComputedTokens: sequence.numTokens - 1 });
@@ -248,8 +248,8 @@ class OverreachingScheduler extends Scheduler {
     super(options);
     this.#blocks = options.blockManager;
   }
-  override schedule(): SchedulerOutput {
-    const output = super.schedule();
+  override schedule(choose?: ChooseLimits): SchedulerOutput {
+    const output = super.schedule(choose);
     for (const { sequence, rootPosition } of output.sequences) this.#blocks.trim(sequence.id, rootPosition + 1);
     return output;
   }

@@ -239,11 +239,23 @@ export class World {
     return this.#config.maxNumSeqs + this.#config.numExtraRows;
   }
 
+  /** Every other step has bounds of its own for its trees, also none at all. */
+  #limitsOf(seed: number): TreeLimits | undefined {
+    if (seed % 2 === 0) return undefined;
+    const bits = Math.abs(seed >> 1);
+    return { numLookaheadNodes: bits % this.#config.maxTreeNodes, maxDraftDepth: (bits >> 4) % 4 };
+  }
+
   #submitFirst(seed: number): void {
     const numPreemptionsBefore = this.scheduler.numPreemptions;
     this.#cacheLedger.beforePlan([...this.#live.values()]);
-    const plan = this.scheduler.schedule();
+    const limits = this.#limitsOf(seed);
+    const plan = this.scheduler.schedule(limits && (() => limits));
     this.#checkPlan(plan);
+    for (const { sequence, numLookaheadNodes, maxDraftDepth } of plan.sequences) {
+      const { numLookaheadNodes: most, maxDraftDepth: deepest } = plan.limits;
+      expect(numLookaheadNodes <= most && maxDraftDepth <= deepest, () => `${sequence.id}: more drafts than allowed`);
+    }
     const { numHits, numResumed } = this.#cacheLedger.checkPlan(plan);
     this.#coverage.prefixHits += numHits;
     this.#coverage.resumed += numResumed;

@@ -51,6 +51,13 @@ const BAD: readonly (readonly [name: string, path: string, body: unknown, code: 
   ["top_p of 2", COMPLETIONS, { prompt: "a", top_p: 2 }, "invalid_value", /top_p/],
   ["top_k of 1.5", COMPLETIONS, { prompt: "a", top_k: 1.5 }, "invalid_value", /top_k/],
   ["min_p of 2", COMPLETIONS, { prompt: "a", min_p: 2 }, "invalid_value", /min_p/],
+  [
+    "a prediction of another type",
+    COMPLETIONS,
+    { prompt: "a", prediction: { type: "x", content: "" } },
+    "invalid_value",
+    /prediction/,
+  ],
   ["a seed of 0.5", COMPLETIONS, { prompt: "a", seed: 0.5 }, "invalid_value", /seed/],
   ["max_tokens of 0", COMPLETIONS, { prompt: "a", max_tokens: 0 }, "invalid_value", /max_tokens/],
   [

@@ -39,7 +39,7 @@ describe("canopy", () => {
       expect(help).toContain(` ${flag} `);
       expect(help).toContain(`[${env}]`);
     }
-    expect(help).toContain("  --drafter auto|draft|eagle|glide|medusa|suffix|none|PATH\n");
+    expect(help).toContain("  --drafter auto|draft|eagle|glide|medusa|suffix|none|PATH ...\n");
     expect(help).toContain("(default: 8181) [CANOPY_PORT]");
     expect(help).toContain("  --api-key KEY ...\n");
     expect(Math.max(...help.split("\n").map((line) => line.length))).toBeLessThanOrEqual(110);

@@ -41,7 +41,8 @@ const DEFAULTS = {
   maxNumSeqs: 8,
   tokenBudget: 128,
   maxQueue: 256,
-  drafter: "auto",
+  drafter: ["auto"],
+  treeBudget: "fixed",
   treeNodes: 8,
   treeDepth: 4,
   treeTopk: 3,
@@ -88,7 +89,9 @@ const CASES: readonly Case[] = [
   ["maxNumSeqs", "--max-num-seqs", "CANOPY_MAX_NUM_SEQS", "16", 16, "1", 1, "-3"],
   ["tokenBudget", "--token-budget", "CANOPY_TOKEN_BUDGET", "256", 256, "1", 1, "1e3"],
   ["maxQueue", "--max-queue", "CANOPY_MAX_QUEUE", "0", 0, "9", 9, "1.5"],
-  ["drafter", "--drafter", "CANOPY_DRAFTER", "none", "none", "suffix", "suffix", "oracle"],
+  ["drafter", "--drafter", "CANOPY_DRAFTER", "eagle,./x", ["eagle", "./x"], "none", ["none"], "draft,x"],
+  ["treeBudget", "--tree-budget", "CANOPY_TREE_BUDGET", "adaptive", "adaptive", "fixed", "fixed", "none"],
+  ["tree", "--tree", "CANOPY_TREE", "4,2,1", [4, 2, 1], "sequoia", "sequoia", "64,64"],
   ["treeNodes", "--tree-nodes", "CANOPY_TREE_NODES", "16", 16, "1", 1, "0x10"],
   ["treeDepth", "--tree-depth", "CANOPY_TREE_DEPTH", "3", 3, "1", 1, "65"],
   ["treeTopk", "--tree-topk", "CANOPY_TREE_TOPK", "5", 5, "1", 1, "many"],
@@ -261,7 +264,7 @@ describe("the result", () => {
       medusaCandidates: _candidates,
       ...defaults
     } = ENGINE_DEFAULTS;
-    expect(toEngineOptions(load([]))).toEqual({ model: "sapling-14m", ...defaults });
+    expect(toEngineOptions(load([]))).toEqual({ model: "sapling-14m", ...defaults, drafter: [defaults.drafter] });
     const args = "m --max-model-len 64 --kv-blocks 9 --drafter none --adapter gpu --max-num-seqs 2 --token-budget 32";
     expect(
       toEngineOptions(load([...args.split(" "), ..."--tree-nodes 4 --tree-depth 2 --tree-topk 1".split(" ")])),
@@ -270,12 +273,19 @@ describe("the result", () => {
         model: "m",
         maxModelLen: 64,
         numKvBlocks: 9,
-        drafter: "none",
+        drafter: ["none"],
         adapter: "gpu",
         maxNumSeqs: 2,
         tokenBudget: 32,
       },
-      ...{ treeNodes: 4, treeDepth: 2, treeTopK: 1, gpuMemoryUtilization: 0.9, prefixCache: true },
+      ...{
+        treeBudget: "fixed",
+        treeNodes: 4,
+        treeDepth: 2,
+        treeTopK: 1,
+        gpuMemoryUtilization: 0.9,
+        prefixCache: true,
+      },
     });
   });
 });

@@ -12,7 +12,13 @@ import { LocalTextService } from "../../server/text-service.ts";
 /** Answers that others come and go beside. */
 const STEADY_TOKENS = 150;
 /** Small, so that steps are short: what these tests look at does not depend on how good the model is. */
-const MODEL = { model: "sapling-2m-draft", drafter: "suffix", adapter: "software", maxModelLen: 256 } as const;
+const MODEL = {
+  model: "sapling-2m-draft",
+  drafter: "suffix",
+  adapter: "software",
+  maxModelLen: 256,
+  treeBudget: "fixed",
+} as const;
 const STORY = { model: "story", temperature: 0.8, seed: 7, max_tokens: 48 };
 const ask = (i: number) => [{ role: "user" as const, content: `Tell me story number ${i}.` }];
 

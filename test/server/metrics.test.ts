@@ -81,6 +81,34 @@ describe("metrics", () => {
     expect(counted.map(([name]) => [name, readValue(text, name)])).toEqual(counted);
   });
 
+  it("show what the adaptive budget estimates, once it does", async () => {
+    const engine = new FakeEngine({ answer: () => [] });
+    const metrics = new Metrics(engine, "m");
+    const limits = { numLookaheadNodes: 5, maxDraftDepth: 3 };
+    engine.tell({ ...STEP, speculation: { limits, calibrationError: 0.07, reliability: [] } });
+    const text = await metrics.render();
+    expect(readValue(text, "spec_decode_calibration_error")).toBe(0.07);
+    expect(readValue(text, "spec_decode_tree_limit")).toBe(5);
+  });
+
+  it("credit every proposer of a node, or the one drafter there is", async () => {
+    const engine = new FakeEngine({ answer: () => [] });
+    const metrics = new Metrics(engine, "m");
+    const [{ tree, ...sequence } = { id: "a", numDraft: 4, numAccepted: 2 }] = STEP.sequences;
+    if (tree === undefined) expect.fail();
+    const proposers = [[], ["draft"], ["draft", "suffix"], ["suffix"], ["suffix"]];
+    engine.tell({ ...STEP, sequences: [{ ...sequence, tree: { ...tree, proposers } }] });
+    const text = await metrics.render();
+    const of = (name: string, proposer: string) =>
+      readValue(text, `spec_decode_num_${name}_tokens_per_proposer_total{proposer="${proposer}"}`);
+    expect([of("draft", "draft"), of("accepted", "draft")]).toEqual([2, 1]);
+    expect([of("draft", "suffix"), of("accepted", "suffix")]).toEqual([3, 2]);
+    engine.tell(STEP);
+    const later = await metrics.render();
+    const name = 'spec_decode_num_accepted_tokens_per_proposer_total{proposer="draft"}';
+    expect(readValue(later, name)).toBe(3);
+  });
+
   it("split the time to the first output into waiting and prefill", async () => {
     const metrics = new Metrics(new FakeEngine({ answer: () => [] }), "m");
     metrics.observeFirstOutput({ totalSeconds: 0.75, queueSeconds: 0.5, promptTokens: 10 });

@@ -1,6 +1,6 @@
 import OpenAI from "openai";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { startApp, stepsOf, type TestApp } from "../support/test-app.ts";
+import { startApp, stepsOf, TEXT, type TestApp } from "../support/test-app.ts";
 
 const STORY = "Once upon a time there was a farmer who fixed a candle. It burned brightly — and warmed the café!";
 const messages = [{ role: "user" as const, content: "Tell me a story." }];
@@ -66,6 +66,20 @@ describe("the official openai client", () => {
     expect(texts).toEqual([STORY, STORY]);
     expect(app.engine.requests.slice(-2).map(({ choice }) => choice)).toEqual([0, 1]);
     expect(new Set(app.engine.requests.slice(-2).map(({ params }) => params.seed.join())).size).toBe(1);
+  });
+
+  it("takes a predicted output as a hint, and counts what was drafted", async () => {
+    const prediction = { type: "content" as const, content: [{ type: "text" as const, text: STORY }] };
+    const answer = await openai.chat.completions.create({ model: "fake", messages, prediction });
+    expect(app.engine.requests.at(-1)?.prediction).toEqual(TEXT.encodeAnswer(STORY));
+    const steps = stepsOf(STORY);
+    const numAccepted = steps.reduce((sum, step) => sum + step.numAccepted, 0);
+    expect(answer.usage?.completion_tokens_details).toEqual({
+      accepted_prediction_tokens: numAccepted,
+      rejected_prediction_tokens: 7 * steps.length - numAccepted,
+    });
+    await openai.chat.completions.create({ model: "fake", messages });
+    expect(app.engine.requests.at(-1)).not.toHaveProperty("prediction");
   });
 
   it("collects a stream with its own helper", async () => {

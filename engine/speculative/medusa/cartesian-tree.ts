@@ -1,5 +1,6 @@
 import type { DraftTree } from "../draft-tree.ts";
 import type { Candidate } from "../tree-builder.ts";
+import { StaticTreeBuilder, type TreeShape } from "../tree-shape.ts";
 
 /** A node that may come next: candidate `rank` of the head of its depth, below `parent`. */
 interface Leaf {
@@ -45,6 +46,18 @@ export function cartesianTree(
     push(node, depth + 1, 0, score);
   }
   return tree;
+}
+
+/** The part of that product which has a shape. Pure. @param heads as above */
+export function shapedTree(
+  rootTokenId: number,
+  heads: readonly (readonly Candidate[])[],
+  shape: TreeShape,
+  { maxNodes, maxDepth }: { readonly maxNodes: number; readonly maxDepth: number },
+): DraftTree {
+  const builder = new StaticTreeBuilder(shape, { rootTokenId, maxNodes, maxDepth });
+  while (!builder.done) builder.expand(builder.frontier().map(({ depth }) => heads[depth] ?? []));
+  return builder.build();
 }
 
 /** Removes and returns the leaf with the highest score, the first of equal ones. */

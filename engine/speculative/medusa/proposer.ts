@@ -2,7 +2,7 @@ import { slotAt } from "../../runner/batch.ts";
 import { type DraftTree, rootOnly } from "../draft-tree.ts";
 import { hasComputedAllButRoot } from "../draft-view.ts";
 import type { ProposeRequest, Proposer } from "../proposer.ts";
-import { cartesianTree } from "./cartesian-tree.ts";
+import { cartesianTree, shapedTree } from "./cartesian-tree.ts";
 import type { MedusaRunner } from "./runner.ts";
 
 /**
@@ -48,7 +48,9 @@ export class MedusaProposer implements Proposer {
     return requests.map((request, i) => {
       const root = roots[i] ?? 0;
       const mine = heads.get(request);
-      return mine ? cartesianTree(root, mine, request) : rootOnly(root);
+      if (mine === undefined) return rootOnly(root);
+      const { shape } = request;
+      return shape ? shapedTree(root, mine, shape, request) : cartesianTree(root, mine, request);
     });
   }
 }

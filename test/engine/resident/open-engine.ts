@@ -4,6 +4,7 @@ import { resolveModel } from "../../../engine/model/bundled.ts";
 import { openModel } from "../../../engine/model/open.ts";
 import { ResidentLoop } from "../../../engine/resident/resident-loop.ts";
 import { ModelRunner } from "../../../engine/runner/model-runner.ts";
+import { FixedTrees, type TreePolicy } from "../../../engine/speculative/budget/tree-policy.ts";
 import { DraftModelProposer } from "../../../engine/speculative/draft-model.ts";
 import { NoProposer } from "../../../engine/speculative/root-only.ts";
 import type { GpuContext } from "../../../kernels/index.ts";
@@ -16,6 +17,8 @@ export interface OpenOptions {
   readonly numBlocks?: number;
   readonly maxModelLen?: number;
   readonly maxNumSeqs?: number;
+  /** By default trees of full size. */
+  readonly policy?: TreePolicy;
   readonly prefixCache?: boolean;
 }
 
@@ -30,8 +33,8 @@ export interface OpenedEngine {
   readonly numLayers: number;
 }
 
-const TREE_NODES = 6;
-const TREE_DEPTH = 3;
+export const TREE_NODES = 6;
+export const TREE_DEPTH = 3;
 const TOP_K = 2;
 
 /**
@@ -50,13 +53,17 @@ export async function openEngine(gpu: GpuContext, options: OpenOptions): Promise
     ? new DraftModelProposer(await ModelRunner.create(gpu, draft, { ...limits, topK: TOP_K }), draftBlocks)
     : new NoProposer();
   const tree = { treeNodes: drafts ? TREE_NODES : 1, treeDepth: TREE_DEPTH };
+  const loopOptions = { maxLanes: maxNumSeqs, stepsInFlight, profile: false };
   const resident =
     stepsInFlight === 0
       ? undefined
       : await ResidentLoop.create(gpu, runner, proposer instanceof NoProposer ? undefined : proposer, {
-          ...{ maxLanes: maxNumSeqs, stepsInFlight, profile: false },
+          ...loopOptions,
           ...tree,
         });
+  const residentPlain = options.policy
+    ? await ResidentLoop.create(gpu, runner, undefined, { ...loopOptions, treeNodes: 1, treeDepth: 1 })
+    : undefined;
   model.weights.close();
   const blocks = new BlockManager(numBlocks, secret);
   const info: EngineInfo = {
@@ -68,8 +75,13 @@ export async function openEngine(gpu: GpuContext, options: OpenOptions): Promise
   };
   const engine = new Engine({
     ...{ info, runner, blocks, proposer, tokenBudget: limits.maxRows, dispose: () => {} },
-    ...tree,
-    ...(resident ? { resident, stepsInFlight } : { stepsInFlight: 1 }),
+    treeNodes: tree.treeNodes,
+    policy:
+      options.policy ??
+      new FixedTrees({ numLookaheadNodes: tree.treeNodes - 1, maxDraftDepth: drafts ? TREE_DEPTH : 0 }),
+    ...(residentPlain ? { residentPlain } : {}),
+    ...(resident ? { [drafts ? "residentDrafting" : "residentPlain"]: resident } : {}),
+    stepsInFlight: Math.max(1, stepsInFlight),
   });
   return { engine, runner, blocks, draftBlocks, resident, numLayers: model.config.numLayers };
 }

@@ -3,10 +3,15 @@ import { referencePrompts } from "../../../bench/prompts.ts";
 import type { EngineOutput } from "../../../engine/client.ts";
 import type { Engine } from "../../../engine/engine.ts";
 import { GREEDY, type SamplingParams } from "../../../engine/sampling-params.ts";
+import { keepNodes } from "../../../engine/speculative/budget/cut-trees.ts";
+import type { CutTree, ObservedStep, TreePolicy } from "../../../engine/speculative/budget/tree-policy.ts";
+import type { DraftTree } from "../../../engine/speculative/draft-tree.ts";
 import { createGpuContext, type GpuContext, openGpu } from "../../../kernels/index.ts";
+import type { TreeLimits } from "../../../scheduler/output.ts";
 import { type Generated, generate } from "../../support/collect.ts";
 import { FAMILIES, useGpu } from "../../support/gpu.ts";
-import { type OpenedEngine, type OpenOptions, openEngine } from "./open-engine.ts";
+import { Random } from "../../support/random.ts";
+import { type OpenedEngine, type OpenOptions, openEngine, TREE_DEPTH, TREE_NODES } from "./open-engine.ts";
 
 const test = useGpu();
 const prompts = referencePrompts().map(({ promptTokens }) => promptTokens);
@@ -159,6 +164,47 @@ describe.each([{ drafts: false }, { drafts: true }])("on the device, drafts: $dr
     expect(tokenIds.length).toBeGreaterThan(3);
     expect(tokenIds).toEqual(plain[5]?.tokenIds.slice(0, tokenIds.length));
     await expectPlain(engine, 5);
+    await expectIdle(parts);
+  });
+});
+
+describe("a policy that changes its mind at any step", () => {
+  /** Any bounds, and any nodes of a tree, by chance. */
+  class RestlessPolicy implements TreePolicy {
+    readonly #random = new Random(8);
+    #limits: TreeLimits = { numLookaheadNodes: 0, maxDraftDepth: 0 };
+    readonly seen = new Set<string>();
+
+    limits(): TreeLimits {
+      return this.#limits;
+    }
+
+    cut(trees: readonly DraftTree[]): readonly CutTree[] {
+      return trees.map((drafted) => {
+        const kept = new Set([0]);
+        for (const [node, parent] of drafted.parents.entries()) {
+          if (kept.has(parent) && this.#random.next() < 0.6) kept.add(node);
+        }
+        return { drafted, kept, tree: keepNodes(drafted, kept) };
+      });
+    }
+
+    observe({ onDevice, limits: { numLookaheadNodes } }: ObservedStep): void {
+      this.seen.add(`${onDevice ? "device" : "host"}, ${numLookaheadNodes > 0 ? "drafting" : "plain"}`);
+      if (this.#random.next() < 0.6) return;
+      const most = this.#random.next() < 0.4 ? 0 : this.#random.int(1, TREE_NODES - 1);
+      this.#limits = { numLookaheadNodes: most, maxDraftDepth: Math.min(most, this.#random.int(1, TREE_DEPTH)) };
+    }
+  }
+
+  it.each([1, 4])("%i at once: the tokens of plain decoding, through every kind of step", async (batchSize) => {
+    const policy = new RestlessPolicy();
+    const parts = await open({ drafts: true, policy });
+    const rounds = batchSize === 1 ? [0, 1, 2, 3] : [0];
+    for (const round of rounds) {
+      await Promise.all(Array.from({ length: batchSize }, (_, i) => expectPlain(parts.engine, round + i)));
+    }
+    expect([...policy.seen].sort()).toEqual(["device, drafting", "device, plain", "host, drafting", "host, plain"]);
     await expectIdle(parts);
   });
 });

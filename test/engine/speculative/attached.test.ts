@@ -10,10 +10,11 @@ import { GREEDY, type SamplingParams } from "../../../engine/sampling-params.ts"
 import { type AttachableTarget, attachDrafter, FEATURES } from "../../../engine/speculative/attach.ts";
 import { DRAFT_WIDTHS } from "../../../engine/speculative/draft-widths.ts";
 import type { Proposer } from "../../../engine/speculative/proposer.ts";
+import { regularShape } from "../../../engine/speculative/tree-shape.ts";
 import { createGpuContext, type Gpu, type GpuContext, openGpu } from "../../../kernels/index.ts";
 import { proposerContract } from "./proposer-contract.ts";
 
-const SIZES = { maxNumSeqs: 4, treeDepth: 3, treeTopK: 3, ...DRAFT_WIDTHS };
+const SIZES = { maxNumSeqs: 4, treeNodes: 8, treeDepth: 3, treeTopK: 3, ...DRAFT_WIDTHS };
 const MAX_MODEL_LEN = 256;
 const WARM: SamplingParams = { ...GREEDY, temperature: 1, seed: [7, 8] };
 
@@ -99,6 +100,16 @@ describe.each(ATTACHED_KINDS)("%s", (kind) => {
       expect(tree?.tokenIds.length).toBeGreaterThan(1);
       fresh.close();
     }
+    proposer.close();
+  });
+
+  test("a tree of the shape that is asked for, in place of the drafter's own", async () => {
+    const shape = regularShape([2, 2, 1]);
+    const proposer = await makeProposer(kind);
+    const tokenIds = text.slice(0, 20);
+    proposer.begin("a", tokenIds);
+    const [tree] = await proposer.propose([{ ...request(tokenIds), maxNodes: shape.parents.length, shape }]);
+    expect(tree?.parents).toEqual(shape.parents);
     proposer.close();
   });
 

@@ -94,12 +94,12 @@ describe("the draft model's cache", () => {
 
   test("keeps what it computed for a text that begins alike: fewer rows, and the same tree", async () => {
     const proposer = makeProposer(Uint8Array.of(1));
-    proposer.begin("first", text.slice(0, 70), "salt");
+    proposer.begin("first", text.slice(0, 70), { cacheSalt: "salt" });
     await proposer.propose([{ ...request(text.slice(0, 70)), id: "first" }]);
     proposer.end("first");
     const known = [...text.slice(0, 60), ...text.slice(5, 15)];
     const startOf = async (id: string, salt: string) => {
-      proposer.begin(id, known, salt);
+      proposer.begin(id, known, { cacheSalt: salt });
       const run = vi.spyOn(proposer.runner, "run");
       const [tree] = await proposer.propose([{ ...request(known), id }]);
       const [batch = []] = run.mock.calls[0] ?? [];

@@ -83,7 +83,7 @@ export function proposerContract(
     }
 
     test("says what it is", () => {
-      expect(proposer.name).toMatch(/^[a-z-]+$/);
+      expect(proposer.name).toMatch(/^[a-z-]+(,[a-z-]+)*$/);
     });
 
     test("an empty batch gives no tree", async () => {

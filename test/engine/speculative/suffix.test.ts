@@ -2,6 +2,7 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { GREEDY } from "../../../engine/sampling-params.ts";
 import { checkDraftTree, type DraftTree, pathOf } from "../../../engine/speculative/draft-tree.ts";
+import { SharedTexts } from "../../../engine/speculative/shared-texts.ts";
 import { SuffixProposer } from "../../../engine/speculative/suffix.ts";
 import {
   MAX_MATCH,
@@ -9,6 +10,7 @@ import {
   MAX_PLACES,
   MIN_MATCH,
   SuffixIndex,
+  TEXT_END,
 } from "../../../engine/speculative/suffix-index.ts";
 import { NOTHING_COMPUTED } from "./nothing-computed.ts";
 
@@ -30,13 +32,19 @@ const texts = fc.oneof(
     }),
 );
 
-/** Compares the text's end with every earlier place. */
-function naiveMatch(text: readonly number[]) {
-  const places = [...text.keys()].slice(1).map((end) => {
-    let length = 0;
-    while (length < Math.min(end, MAX_MATCH) && text[end - 1 - length] === text[text.length - 1 - length]) length++;
-    return { end, length };
-  });
+/** Compares the context's end with every place of the text, but for the text's own end. */
+function naiveMatch(text: readonly number[], context = text, start = 0) {
+  const places = Array.from({ length: text.length - start }, (_, i) => start + i)
+    .filter((end) => end > start)
+    .map((end) => {
+      let length = 0;
+      while (
+        length < Math.min(end - start, context.length, MAX_MATCH) &&
+        text[end - 1 - length] === context[context.length - 1 - length]
+      )
+        length++;
+      return { end, length };
+    });
   const matchLen = Math.max(0, ...places.map(({ length }) => length));
   if (matchLen < MIN_MATCH) return { matchLen: 0, ends: [] };
   const ends = places.filter(({ length }) => length === matchLen).map(({ end }) => end);
@@ -49,12 +57,14 @@ function indexOf(text: readonly number[]): SuffixIndex {
   return index;
 }
 
+const matchOf = (text: readonly number[]) => indexOf(text).longestMatch(text);
+
 describe("SuffixIndex", () => {
   test("finds what a comparison with every place finds", () => {
     let numLong = 0;
     fc.assert(
       fc.property(texts, (text) => {
-        const match = indexOf(text).longestMatch();
+        const match = matchOf(text);
         expect(match).toEqual(naiveMatch(text));
         if (match.matchLen === MAX_MATCH) numLong++;
       }),
@@ -71,28 +81,52 @@ describe("SuffixIndex", () => {
           const length = lengths[i % lengths.length] ?? 1;
           index.append(text.slice(at, at + length));
           at += length;
-          expect(index.longestMatch()).toEqual(naiveMatch(text.slice(0, at)));
+          const known = text.slice(0, at);
+          expect(index.longestMatch(known)).toEqual(naiveMatch(known));
         }
       }),
       { numRuns: 40 },
     );
   });
 
+  test("a window: places of its tokens alone, found by any context, in bounded memory", () => {
+    let numFound = 0;
+    fc.assert(
+      fc.property(texts, texts, fc.integer({ min: 2, max: 60 }), (text, context, maxTokens) => {
+        const index = new SuffixIndex(maxTokens);
+        for (const [i, tokenId] of text.entries()) {
+          index.append([tokenId]);
+          expect(index.numHeld).toBe(Math.min(i + 1, maxTokens));
+          expect(index.numPairs).toBeLessThan(index.numHeld);
+        }
+        const match = index.longestMatch(context);
+        expect(match).toEqual(naiveMatch(text, context, Math.max(0, text.length - maxTokens)));
+        if (match.matchLen > 0) numFound++;
+        const from = Math.max(0, text.length - maxTokens);
+        expect(text.map((_, position) => index.at(position))).toEqual(
+          text.map((tokenId, position) => (position < from ? TEXT_END : tokenId)),
+        );
+      }),
+      { numRuns: 300 },
+    );
+    expect(numFound).toBeGreaterThan(50);
+  });
+
   test.each([[[]], [[5]], [[5, 5]], [[5, 6]], [[6, 5, 6]]])("finds nothing in %j", (text) => {
-    expect(indexOf(text).longestMatch()).toEqual({ matchLen: 0, ends: [] });
+    expect(matchOf(text)).toEqual({ matchLen: 0, ends: [] });
   });
 
   test("tokens whose pairs share a key are told apart", () => {
     const alias = 2 ** 26;
-    expect(indexOf([1, 2, 9, 1 + alias, 2]).longestMatch()).toEqual({ matchLen: 0, ends: [] });
-    expect(indexOf([1, 2, 8, 1 + alias, 2, 9, 1, 2]).longestMatch()).toEqual({ matchLen: 2, ends: [2] });
+    expect(matchOf([1, 2, 9, 1 + alias, 2])).toEqual({ matchLen: 0, ends: [] });
+    expect(matchOf([1, 2, 8, 1 + alias, 2, 9, 1, 2])).toEqual({ matchLen: 2, ends: [2] });
   });
 
   test("looks at so many places and no more", () => {
     const crowd = (numPairs: number) => [7, 1, 2, ...Array.from({ length: numPairs }, () => [1, 2]).flat(), 9, 7, 1, 2];
     // The first three tokens are the longest match, behind all the pairs.
-    expect(indexOf(crowd(MAX_PLACES - 1)).longestMatch()).toEqual({ matchLen: 3, ends: [3] });
-    const { matchLen, ends } = indexOf(crowd(MAX_PLACES)).longestMatch();
+    expect(matchOf(crowd(MAX_PLACES - 1))).toEqual({ matchLen: 3, ends: [3] });
+    const { matchLen, ends } = matchOf(crowd(MAX_PLACES));
     expect({ matchLen, numEnds: ends.length }).toEqual({ matchLen: 2, numEnds: MAX_MATCHES });
   });
 });
@@ -208,5 +242,85 @@ describe("SuffixProposer", () => {
     tokenIds.push(4, 2, 3);
     proposer.observe("a", [4, 2, 3]);
     expect(await proposer.propose([request])).toMatchObject([{ tokenIds: [3, 4] }]);
+  });
+
+  const phrase = [30, 31, 32, 33, 34];
+
+  /** A request whose output was `phrase`, from beginning to end. */
+  function answerOnce(proposer: SuffixProposer, cacheSalt?: string): void {
+    proposer.begin("once", [1, 2], cacheSalt === undefined ? {} : { cacheSalt });
+    proposer.observe("once", phrase);
+    proposer.end("once");
+  }
+
+  async function draft(
+    proposer: SuffixProposer,
+    prompt: readonly number[],
+    hints = {},
+    output: readonly number[] = [],
+  ) {
+    const limits = { choice: 0, params: GREEDY, target: NOTHING_COMPUTED, maxNodes: 8, maxDepth: 6 };
+    const tokenIds = [...prompt, ...output];
+    proposer.begin("now", prompt, hints);
+    proposer.observe("now", output);
+    const [tree] = await proposer.propose([{ id: "now", tokenIds, ...limits }]);
+    return tree?.tokenIds ?? [];
+  }
+
+  test("drafts from outputs of others that have ended, of the same salt alone", async () => {
+    const proposer = new SuffixProposer();
+    answerOnce(proposer, "a");
+    expect(await draft(proposer, [8, 30, 31], { cacheSalt: "a" })).toEqual([31, 32, 33, 34]);
+    expect(await draft(proposer, [8, 30, 31], { cacheSalt: "b" })).toEqual([31]);
+    expect(await draft(proposer, [8, 30, 31])).toEqual([31]);
+  });
+
+  test("of two structures takes the one that promises more, the own one where they are even", async () => {
+    const proposer = new SuffixProposer();
+    answerOnce(proposer);
+    // Seen twice in the own text, going on otherwise: more certain than the one place elsewhere.
+    expect(await draft(proposer, [30, 31, 7, 7, 30, 31, 7, 7, 30, 31])).toEqual([31, 7, 7, 30, 31, 7, 7]);
+    // A longer match elsewhere.
+    expect(await draft(proposer, [31, 32, 5, 9, 30, 31, 32])).toEqual([32, 33, 34]);
+    expect(await draft(proposer, [31, 32, 5, 9, 31, 32])).toEqual([32, 5, 9, 31]);
+  });
+
+  test("a prediction is drafted from the first token on, and again after the text has left it", async () => {
+    const proposer = new SuffixProposer();
+    const prompt = [1, 2, 3, 4, 5];
+    const prediction = [11, 12, 13, 14, 15, 16, 17, 18];
+    expect(await draft(proposer, prompt, { prediction })).toEqual([5, 11, 12, 13, 14, 15, 16]);
+    expect(await draft(proposer, prompt, { prediction }, [11, 12, 99, 14, 15])).toEqual([15, 16, 17, 18]);
+    expect(await draft(proposer, prompt)).toEqual([5]);
+  });
+});
+
+describe("SharedTexts", () => {
+  test("whatever is added, memory stays bounded: the oldest tokens of a salt go, then the salt used least recently", () => {
+    const limits = { maxTokensPerSalt: 20, maxTokens: 45 };
+    const additions = fc.array(fc.tuple(fc.nat(4), fc.nat(30)), { minLength: 1, maxLength: 60 });
+    fc.assert(
+      fc.property(additions, (steps) => {
+        const shared = new SharedTexts(limits);
+        let recent: string[] = [];
+        for (const [salt, length] of steps) {
+          const name = `s${salt}`;
+          shared.add(
+            name,
+            Array.from({ length }, (_, i) => i),
+          );
+          recent = [name, ...recent.filter((other) => other !== name)];
+          expect(shared.numTokens).toBeLessThanOrEqual(limits.maxTokens);
+          // Two full salts always fit.
+          for (const kept of recent.slice(0, 2).reverse()) expect(shared.of(kept)).toBeDefined();
+        }
+        const held = recent.map((name) => shared.of(name)?.numHeld ?? 0);
+        expect(held.reduce((sum, numHeld) => sum + numHeld, 0)).toBe(shared.numTokens);
+        expect(Math.max(...held)).toBeLessThanOrEqual(limits.maxTokensPerSalt);
+        // Who is remembered was used more recently than who is not.
+        expect(held.indexOf(0) < 0 || held.slice(held.indexOf(0)).every((numHeld) => numHeld === 0)).toBe(true);
+      }),
+      { numRuns: 200 },
+    );
   });
 });

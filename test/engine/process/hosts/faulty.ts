@@ -1,8 +1,9 @@
 import type { EngineClient, EngineRequest } from "../../../../engine/client.ts";
 import { assembleEngine } from "../../../../engine/create.ts";
 import type { CreatedEngine, EngineOptions } from "../../../../engine/engine-options.ts";
-import { bundledDraftFor, resolveModel } from "../../../../engine/model/bundled.ts";
+import { resolveModel } from "../../../../engine/model/bundled.ts";
 import { openModel } from "../../../../engine/model/open.ts";
+import { closeDrafters, openDrafters } from "../../../../engine/open-drafters.ts";
 import { hostEngine } from "../../../../engine/process/host.ts";
 import { createGpuContext, openGpu } from "../../../../kernels/index.ts";
 
@@ -15,11 +16,10 @@ async function createFaulty(options: EngineOptions): Promise<CreatedEngine> {
   const { name, path, text, generationDefaults } = model;
   if (text === undefined) throw new Error("the model has no tokenizer");
   const gpu = await openGpu("software");
-  const draftPath = options.drafter === "draft" ? bundledDraftFor(model.path) : undefined;
-  const draft = draftPath === undefined ? undefined : openModel(draftPath);
-  const client = await assembleEngine(options, gpu, createGpuContext(gpu), model, draft);
+  const drafters = openDrafters(options.drafter ?? "auto", model);
+  const client = await assembleEngine(options, gpu, createGpuContext(gpu), model, drafters);
   model.weights.close();
-  draft?.weights.close();
+  closeDrafters(drafters);
   const faults: Readonly<Record<string, () => void>> = {
     kill: () => process.kill(process.pid, "SIGKILL"),
     stop: () => process.kill(process.pid, "SIGSTOP"),

@@ -1,8 +1,9 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { checkDraftTree, pathOf } from "../../../../engine/speculative/draft-tree.ts";
-import { cartesianTree } from "../../../../engine/speculative/medusa/cartesian-tree.ts";
+import { cartesianTree, shapedTree } from "../../../../engine/speculative/medusa/cartesian-tree.ts";
 import type { Candidate } from "../../../../engine/speculative/tree-builder.ts";
+import { regularShape } from "../../../../engine/speculative/tree-shape.ts";
 
 /** Up to four heads of up to four distinct candidates, best first, some of them equal, impossible or above 1. */
 const heads = fc.array(
@@ -52,5 +53,17 @@ test("a node's children are its depth's candidates, best first", () => {
     parents: [-1, 0, 0, 1],
     probs: [1, 0.6, 0.35, 0.5].map((prob) => expect.closeTo(prob, 12)),
     depths: [0, 1, 1, 2],
+  });
+});
+
+test("of a given shape: every node of a depth has the same children, as far as there are candidates", () => {
+  const one = (tokenId: number, prob: number): Candidate => ({ tokenId, logSurvival: Math.log(prob) });
+  const candidates = [[one(1, 0.6), one(2, 0.35)], [one(7, 0.5)]];
+  const limits = { maxNodes: 20, maxDepth: 4 };
+  expect(shapedTree(0, candidates, regularShape([2, 2, 1]), limits)).toEqual({
+    tokenIds: [0, 1, 2, 7, 7],
+    parents: [-1, 0, 0, 1, 2],
+    probs: [1, 0.6, 0.35, 0.5, 0.5].map((prob) => expect.closeTo(prob, 12)),
+    depths: [0, 1, 1, 2, 2],
   });
 });

@@ -1,0 +1,84 @@
+import { GREEDY } from "../../engine/sampling-params.ts";
+import { type Contender, type LoadFigures, measureLoad } from "../load.ts";
+import { describeMachine } from "../machine.ts";
+import { defineSuite, positiveInteger, positiveIntegers } from "../suite.ts";
+import { table } from "../table.ts";
+import { ENGINE_OPTIONS, engineSettings } from "./engine-settings.ts";
+
+/** Nodes and depth of the fixed trees. */
+const FIXED_TREES = [
+  [2, 1],
+  [4, 3],
+  [8, 4],
+  [16, 6],
+] as const;
+/** Streams of one engine at most, and rows of a step for all their trees. */
+const MAX_STREAMS = 32;
+const TOKEN_BUDGET = 512;
+const MAX_MODEL_LEN = 512;
+
+export const load = defineSuite(
+  "tokens a second of many streams at once: plain, trees of fixed sizes, and adaptive, one drafter",
+  {
+    ...ENGINE_OPTIONS,
+    tokens: { ...ENGINE_OPTIONS.tokens, default: "64" },
+    streams: { type: "string", value: "A,B", default: "1,2,4,8,16,32", help: "streams at once, up to 32" },
+    rounds: { type: "string", value: "N", default: "3", help: "rounds that count; the median is reported" },
+    drafter: { type: "string", value: "NAME", help: "who drafts; what `auto` chooses where it is not given" },
+  },
+  async (values, print) => {
+    const { engine, prompts, drafters, maxTokens } = engineSettings({
+      ...values,
+      drafters: values.drafter ?? values.drafters,
+    });
+    const drafter = values.drafter === undefined ? "auto" : (drafters[0] ?? "auto");
+    const contenders: readonly Contender[] = [
+      { name: "plain", options: { drafter: "none" }, isFixed: true },
+      ...FIXED_TREES.map(([treeNodes, treeDepth]) => ({
+        name: `${treeNodes} nodes, ${treeDepth} deep`,
+        options: { drafter, treeNodes, treeDepth, treeBudget: "fixed" as const },
+        isFixed: true,
+      })),
+      {
+        name: "adaptive",
+        options: { drafter, treeNodes: 16, treeDepth: 6, treeBudget: "adaptive" },
+        isFixed: false,
+      },
+    ];
+    const { info, figures } = await measureLoad(
+      { ...engine, maxNumSeqs: MAX_STREAMS, tokenBudget: TOKEN_BUDGET, maxModelLen: MAX_MODEL_LEN },
+      contenders,
+      {
+        ...{ prompts, params: { ...GREEDY, maxTokens } },
+        numStreams: positiveIntegers(values.streams),
+        numRounds: positiveInteger(values.rounds),
+      },
+    );
+    const machine = describeMachine(info);
+    print(`${machine.model} on ${machine.adapter} · ${machine.cpu}, ${machine.numCpus} CPUs · Node ${machine.node}`);
+    print(`Greedy, up to ${maxTokens} tokens a stream, drafter ${drafter}. Tokens/s of all streams together:\n`);
+    print(loadTable(contenders, figures));
+    return { suite: "load", machine, maxTokens, drafter, figures };
+  },
+);
+
+/** A row for each load. `adaptive / best` is against the better of plain decoding and the best fixed trees. */
+function loadTable(contenders: readonly Contender[], figures: readonly LoadFigures[]): string {
+  const loads = [...new Set(figures.map(({ numStreams }) => numStreams))];
+  return table(
+    ["streams", ...contenders.map(({ name }) => name), "adaptive / best", "adaptive drafts in", "tokens a step"],
+    loads.map((numStreams) => {
+      const row = figures.filter((figure) => figure.numStreams === numStreams);
+      const rateOf = (name: string) => row.find(({ contender }) => contender === name)?.tokensPerSecond ?? 0;
+      const best = Math.max(...contenders.filter(({ isFixed }) => isFixed).map(({ name }) => rateOf(name)));
+      const adaptive = row.at(-1);
+      return [
+        String(numStreams),
+        ...contenders.map(({ name }) => rateOf(name).toFixed(1)),
+        ((adaptive?.tokensPerSecond ?? 0) / best).toFixed(3),
+        `${(100 * (adaptive?.draftedShare ?? 0)).toFixed(0)} %`,
+        (adaptive?.acceptanceLength ?? 0).toFixed(2),
+      ];
+    }),
+  );
+}

@@ -1,0 +1,112 @@
+import { type DraftTree, survivals } from "../draft-tree.ts";
+import { outcomes, testedNodes, type VerifiedDraft } from "./verified-draft.ts";
+
+const NUM_BINS = 10;
+/** Siblings from this rank on are one class. */
+const MAX_RANK = 3;
+/** Weight of the drafter's own word, in observations. */
+const PRIOR = 8;
+/** Observations of a bin beyond which older ones lose weight. */
+const WINDOW = 2000;
+
+interface Bin {
+  /** Σ of what was estimated. */
+  estimated: number;
+  accepted: number;
+  count: number;
+}
+
+/** A point of a reliability plot: nodes of like estimated survival, and how many of them were accepted. */
+export interface ReliabilityBin {
+  /** Mean estimate, 0…1. */
+  readonly predicted: number;
+  /** Share accepted, 0…1. */
+  readonly observed: number;
+  readonly count: number;
+}
+
+/**
+ * Turns drafters' estimates into shares that are accepted: by drafter, rank among siblings and estimate, the share observed so
+ * far. Of conditional probabilities, so that survival, their product along a path, never rises with depth.
+ */
+export class Calibration {
+  readonly #classes = new Map<string, Bin[]>();
+  readonly #reliability = newBins();
+
+  /** The tree with calibrated `probs`. */
+  calibrate(tree: DraftTree): DraftTree {
+    const ranks = siblingRanks(tree);
+    return { ...tree, probs: tree.probs.map((prob, node) => (node === 0 ? 1 : this.#prob(tree, node, ranks, prob))) };
+  }
+
+  /** @param draft its tree as its drafters gave it */
+  observe(draft: VerifiedDraft): void {
+    const { tree, kept } = draft;
+    const survival = survivals(this.calibrate(tree));
+    const outcome = outcomes(draft);
+    for (let node = 1; node < tree.tokenIds.length; node++) {
+      if (kept?.has(node) ?? true) add(this.#reliability, survival[node] ?? 0, outcome[node] ?? 0);
+    }
+    const ranks = siblingRanks(tree);
+    for (const { node, accepted } of testedNodes(draft)) {
+      const key = classOf(tree, node, ranks);
+      const bins = this.#classes.get(key) ?? newBins();
+      this.#classes.set(key, bins);
+      add(bins, tree.probs[node] ?? 0, accepted ? 1 : 0);
+    }
+  }
+
+  /** Bins that hold observations, by rising prediction. */
+  get reliability(): readonly ReliabilityBin[] {
+    return this.#reliability
+      .filter(({ count }) => count > 0)
+      .map(({ estimated, accepted, count }) => ({ predicted: estimated / count, observed: accepted / count, count }));
+  }
+
+  /** Expected calibration error: mean distance of predicted survival from observed, over nodes; 0…1. */
+  get error(): number {
+    const bins = this.reliability;
+    const numNodes = bins.reduce((sum, { count }) => sum + count, 0);
+    const distance = bins.reduce((sum, bin) => sum + bin.count * Math.abs(bin.predicted - bin.observed), 0);
+    return numNodes === 0 ? 0 : distance / numNodes;
+  }
+
+  #prob(tree: DraftTree, node: number, ranks: readonly number[], prob: number): number {
+    const bin = this.#classes.get(classOf(tree, node, ranks))?.[binOf(prob)];
+    if (bin === undefined || bin.count === 0) return prob;
+    // What the bin's estimates were off by, on average.
+    const shift = (bin.accepted - bin.estimated) / (bin.count + PRIOR);
+    return Math.max(0, Math.min(1, prob + shift));
+  }
+}
+
+function newBins(): Bin[] {
+  return Array.from({ length: NUM_BINS }, () => ({ estimated: 0, accepted: 0, count: 0 }));
+}
+
+function binOf(prob: number): number {
+  return Math.min(NUM_BINS - 1, Math.floor(prob * NUM_BINS));
+}
+
+function add(bins: readonly Bin[], prob: number, outcome: number): void {
+  const bin = bins[binOf(prob)];
+  if (bin === undefined) return;
+  const kept = bin.count < WINDOW ? 1 : 1 - 1 / WINDOW;
+  bin.estimated = kept * bin.estimated + prob;
+  bin.accepted = kept * bin.accepted + outcome;
+  bin.count = kept * bin.count + 1;
+}
+
+function classOf(tree: DraftTree, node: number, ranks: readonly number[]): string {
+  return `${ranks[node]} ${tree.proposers?.[node]?.join() ?? ""}`;
+}
+
+/** For each node, how many of its siblings come before it. */
+function siblingRanks({ parents }: DraftTree): number[] {
+  const numChildren = new Map<number, number>();
+  return parents.map((parent) => {
+    const rank = numChildren.get(parent) ?? 0;
+    numChildren.set(parent, rank + 1);
+    return Math.min(rank, MAX_RANK);
+  });
+}

@@ -1,0 +1,111 @@
+import type { TreeLimits } from "../../../scheduler/output.ts";
+import type { DraftTree } from "../draft-tree.ts";
+import { fastestShape, type SiblingRates } from "../sequoia.ts";
+import { fitShape, shapeDepth, type TreeShape } from "../tree-shape.ts";
+import { CostModel, type PassCost } from "./cost-model.ts";
+import { keepNodes } from "./cut-trees.ts";
+import { SiblingAcceptance } from "./sibling-acceptance.ts";
+import type { CutTree, ObservedStep, TreePolicy } from "./tree-policy.ts";
+
+/** Trees of one shape that somebody chose, whatever they bring. */
+export class ShapedTrees implements TreePolicy {
+  readonly shape: TreeShape;
+
+  constructor(shape: TreeShape) {
+    this.shape = shape;
+  }
+
+  limits(): TreeLimits {
+    return limitsOf(this.shape);
+  }
+
+  cut(trees: readonly DraftTree[]): readonly CutTree[] {
+    return trees.map((drafted) => cutToShape(drafted, this.shape));
+  }
+
+  observe(): void {}
+}
+
+export interface SequoiaOptions {
+  /** Root included; at least 2. */
+  readonly maxNodes: number;
+  readonly maxDepth: number;
+  /** Children of a node at most. */
+  readonly topK: number;
+  /** T(M) as measured at start-up. */
+  readonly passes: readonly PassCost[];
+}
+
+/** Steps between two looks at the shape. */
+const RESHAPE_EVERY = 64;
+
+/**
+ * Trees of one shape, which is Sequoia's: by the live acceptance at each depth and sibling rank, and by measured costs, the one with
+ * the most expected tokens a second (arXiv 2402.12374). It is looked at again from time to time.
+ */
+export class SequoiaTrees implements TreePolicy {
+  readonly #options: SequoiaOptions;
+  readonly #acceptance = new SiblingAcceptance();
+  readonly #costs: CostModel;
+  #shape: TreeShape;
+  #numSequences = 1;
+  #numSteps = 0;
+
+  constructor(options: SequoiaOptions) {
+    this.#options = options;
+    this.#costs = new CostModel({ ...options, plainOnDevice: false, draftRows: options.topK, draftPrior: 0 });
+    this.#shape = this.#best();
+  }
+
+  get shape(): TreeShape {
+    return this.#shape;
+  }
+
+  limits(): TreeLimits {
+    return limitsOf(this.#shape);
+  }
+
+  cut(trees: readonly DraftTree[]): readonly CutTree[] {
+    return trees.map((drafted) => cutToShape(drafted, this.#shape));
+  }
+
+  observe({ numSequences, numRows, limits, isSteady, stepMs, draftMs, drafts }: ObservedStep): void {
+    for (const draft of drafts) this.#acceptance.observe(draft);
+    if (isSteady && numSequences > 0) {
+      this.#numSequences = numSequences;
+      this.#costs.observeVerify(numRows, stepMs - draftMs);
+      if (drafts.length > 0) this.#costs.observeDraft(numSequences, limits.maxDraftDepth, draftMs);
+    }
+    this.#numSteps++;
+    if (this.#numSteps % RESHAPE_EVERY === 0) this.#shape = this.#best();
+  }
+
+  #best(): TreeShape {
+    const numSequences = this.#numSequences;
+    const shape = fastestShape(
+      this.#rates(),
+      this.#options,
+      (numNodes, depth) => this.#costs.verifyMs(numSequences * numNodes) + this.#costs.draftMs(numSequences, depth),
+    );
+    // A tree of the root alone would never learn that drafting pays again.
+    return shape.parents.length > 1 ? shape : { parents: [-1, 0], ranks: [0, 0], depths: [0, 1] };
+  }
+
+  /** What was never tested is thought to be as good as a common drafter's choice of that rank. */
+  #rates(): SiblingRates {
+    const { maxDepth, topK } = this.#options;
+    const { rates } = this.#acceptance;
+    return Array.from({ length: maxDepth }, (_, depth) =>
+      Array.from({ length: topK }, (_, rank) => rates[depth]?.[rank] ?? 0.6 * 0.3 ** rank),
+    );
+  }
+}
+
+function limitsOf(shape: TreeShape): TreeLimits {
+  return { numLookaheadNodes: shape.parents.length - 1, maxDraftDepth: shapeDepth(shape) };
+}
+
+function cutToShape(drafted: DraftTree, shape: TreeShape): CutTree {
+  const kept = fitShape(drafted, shape);
+  return { drafted, kept, tree: keepNodes(drafted, kept) };
+}

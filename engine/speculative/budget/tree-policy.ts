@@ -1,0 +1,78 @@
+import type { TreeLimits } from "../../../scheduler/output.ts";
+import type { DraftTree } from "../draft-tree.ts";
+import type { TreeShape } from "../tree-shape.ts";
+import type { ReliabilityBin } from "./calibration.ts";
+import type { VerifiedDraft } from "./verified-draft.ts";
+
+/** A tree of the step, and what of it is to be verified. */
+export interface CutTree {
+  /** The nodes that stay, under their parents. */
+  readonly tree: DraftTree;
+  readonly drafted: DraftTree;
+  /** Nodes of `drafted` that stay; absent where all do. */
+  readonly kept?: ReadonlySet<number>;
+}
+
+/** What a step did and how long it took. */
+export interface ObservedStep {
+  /** Sequences that sampled. */
+  readonly numSequences: number;
+  /** Rows that were verified, padding included. */
+  readonly numRows: number;
+  readonly numEmitted: number;
+  /** As given by `limits` for this step. */
+  readonly limits: TreeLimits;
+  /** The step ran on the device from drafting to commit. */
+  readonly onDevice: boolean;
+  /** Nothing but decoding, and not while steps begin to overlap: its times say what such steps cost. */
+  readonly isSteady: boolean;
+  readonly stepMs: number;
+  /** Of it, drafting; 0 where it is not known. */
+  readonly draftMs: number;
+  /** Trees that were drafted, with what became of them. */
+  readonly drafts: readonly VerifiedDraft[];
+}
+
+/** What the policy knows of its estimates. */
+export interface SpeculationState {
+  /** Bounds of the trees of the next step; no nodes where it is to be a plain one. */
+  readonly limits: TreeLimits;
+  /** Expected calibration error of predicted survival, 0…1. */
+  readonly calibrationError: number;
+  readonly reliability: readonly ReliabilityBin[];
+}
+
+/** Decides how much is speculated in each step. The text never depends on it, only how long it takes. */
+export interface TreePolicy {
+  /** Bounds of each tree of the next step, in which so many sequences sample. No nodes: a plain decode. */
+  limits(numSequences: number): TreeLimits;
+  /**
+   * What is to be verified of the trees of a step.
+   * @param numRows of known tokens, roots among them
+   */
+  cut(trees: readonly DraftTree[], numRows: number): readonly CutTree[];
+  observe(step: ObservedStep): void;
+  /** The shape that all trees are to have, where there is one. */
+  readonly shape?: TreeShape;
+  /** Absent where nothing is estimated. */
+  readonly state?: SpeculationState;
+}
+
+/** Trees as large as they may be, whatever they bring. */
+export class FixedTrees implements TreePolicy {
+  readonly #limits: TreeLimits;
+
+  constructor(limits: TreeLimits) {
+    this.#limits = limits;
+  }
+
+  limits(): TreeLimits {
+    return this.#limits;
+  }
+
+  cut(trees: readonly DraftTree[]): readonly CutTree[] {
+    return trees.map((tree) => ({ tree, drafted: tree }));
+  }
+
+  observe(): void {}
+}

@@ -1,0 +1,39 @@
+import { numBlocksFor } from "../../kvcache/ids.ts";
+import type { RunnerOptions } from "../runner/model-runner.ts";
+import type { TreeShape } from "./tree-shape.ts";
+
+/** Bounds of the trees that a drafter is asked for. */
+export interface TreeSizes {
+  readonly maxNumSeqs: number;
+  /** Root included. */
+  readonly treeNodes: number;
+  readonly treeDepth: number;
+  /** Children of a node, and nodes that a level of a dynamic tree expands. */
+  readonly treeTopK: number;
+  /** There where trees have a shape: it alone says how many nodes a level expands. */
+  readonly tree?: readonly number[] | "sequoia";
+}
+
+/** Slots behind the known tokens: every level but the deepest expands topK nodes, or a shape of the tree says what is expanded. */
+export function numLookahead(topK: number, depth: number, shape?: TreeShape): number {
+  return shape ? shape.parents.length : topK * Math.max(0, depth - 1);
+}
+
+/** Sizes of the passes of a decoder with K and V of its own that drafts `topK` candidates of a node beside such a target. */
+export function draftRunnerOptions(
+  { maxRows, maxModelLen, numBlocks }: Pick<RunnerOptions, "maxRows" | "maxModelLen" | "numBlocks">,
+  { maxNumSeqs, treeNodes, treeDepth, treeTopK, tree }: TreeSizes,
+  topK: number,
+): RunnerOptions {
+  const [numExpanded, numSlots] =
+    tree === undefined ? [treeTopK, numLookahead(treeTopK, treeDepth)] : [treeNodes, treeNodes];
+  // A level has a row for every node of every sequence that it expands.
+  const maxLogits = maxNumSeqs * numExpanded;
+  const longest = Math.min(numBlocksFor(maxModelLen + numSlots), numBlocks);
+  return {
+    ...{ maxModelLen, numBlocks, maxLogits, topK },
+    maxRows: Math.max(maxRows, maxLogits),
+    // One word more is for a table of the reserved block (glide/cross-inputs.ts).
+    maxTableWords: 1 + maxNumSeqs * longest + maxLogits * treeDepth,
+  };
+}

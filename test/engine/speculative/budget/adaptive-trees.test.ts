@@ -1,0 +1,92 @@
+import { describe, expect, test } from "vitest";
+import { fixedRates, meanLengths, simulate, type World } from "./simulation.ts";
+import { WORLDS } from "./worlds.ts";
+
+const LOADS = [1, 2, 4, 8, 16, 32];
+
+describe("adaptive trees", () => {
+  // Chosen from one sample, measured on another: the best of many is no accident then.
+  const [chosenBy, measuredBy] = [meanLengths(anyWorld(), 0, 1, 1000), meanLengths(anyWorld(), 0, 2, 2000)];
+
+  test.each(WORLDS)(
+    "$name: as good as the better of plain decoding and the best fixed trees, at every load",
+    (world) => {
+      const ratios = LOADS.map((numStreams) => {
+        const { plain } = fixedRates(world, measuredBy, numStreams);
+        const run = { load: () => numStreams, numSteps: 600 + Math.max(300, 3000 / numStreams), warmUp: 600, seed: 1 };
+        return simulate(world, measuredBy, run).rate / Math.max(plain, bestFixed(world, numStreams));
+      });
+      // Sizes that are nearly as good are not told apart in the noise: of a few hundred steps some have the second best.
+      expect(Math.min(...ratios)).toBeGreaterThanOrEqual(0.95);
+      expect(ratios.reduce((sum, ratio) => sum + ratio, 0) / ratios.length).toBeGreaterThanOrEqual(0.98);
+    },
+  );
+
+  test("drafting stops when nothing is accepted any more, and comes back with what is", () => {
+    const [, world] = WORLDS;
+    if (world === undefined) expect.fail();
+    const phase = (step: number) => (step < 1000 ? "good" : step < 5000 ? "bad" : "good");
+    const changing = { ...world, quality: (step: number) => (phase(step) === "good" ? 0.8 : 0) };
+    const shares = [1000, 2500, 5000, 8000].map((numSteps, i) => {
+      const warmUp = [500, 1500, 3000, 6500][i] ?? 0;
+      return simulate(changing, new Map(), { load: () => 16, numSteps, warmUp, seed: 3 }).draftShare;
+    });
+    const [good = 0, justBad = 1, bad = 1, goodAgain = 0] = shares;
+    expect(good).toBeGreaterThan(0.95);
+    expect(justBad).toBeLessThan(0.4);
+    expect(bad).toBeLessThan(0.05);
+    expect(bad).toBeGreaterThan(0);
+    expect(goodAgain).toBeGreaterThan(0.8);
+  });
+
+  test("a load that changes all the time: nearly as good as if every load had its own best size", () => {
+    for (const world of WORLDS.slice(0, 3)) {
+      const load = (step: number) => LOADS[Math.floor(step / 40) % LOADS.length] ?? 1;
+      const { rate } = simulate(world, measuredBy, { load, numSteps: 1680, warmUp: 960, seed: 4 });
+      let [tokens, ms] = [0, 0];
+      for (let step = 960; step < 1680; step++) {
+        const best = bestOf(world, load(step));
+        // A step of every load counts as often as the policy makes one.
+        tokens += best.tokens;
+        ms += best.ms;
+      }
+      expect(rate / (tokens / ms)).toBeGreaterThan(0.92);
+    }
+  });
+
+  test("what is predicted is what is observed, whatever the drafter says of itself", () => {
+    const [world] = WORLDS.slice(1, 2);
+    if (world === undefined) expect.fail();
+    for (const overconfidence of [0.9, 1.3, 2]) {
+      const run = { load: () => 8, numSteps: 400, warmUp: 0, seed: 5 };
+      const { calibrationError } = simulate({ ...world, overconfidence }, measuredBy, run);
+      expect(calibrationError).toBeLessThan(0.03);
+    }
+  });
+
+  /** The size that is best by one sample, at its worth in the other. */
+  function bestOf(world: World, numStreams: number): { readonly tokens: number; readonly ms: number } {
+    const plain = { tokens: numStreams, ms: world.plainShare * world.passMs(numStreams) };
+    const all = [...measuredBy].map(([key, length]) => {
+      const [size = 0, depth = 0] = key.split(" ").map(Number);
+      return {
+        tokens: numStreams * length,
+        ms: world.passMs(numStreams * size) + depth * world.levelMs(numStreams),
+      };
+    });
+    return [plain, ...all].reduce((best, one) => (one.tokens / one.ms > best.tokens / best.ms ? one : best));
+  }
+
+  function bestFixed(world: World, numStreams: number): number {
+    const rateOf = (key: string, length: number) => fixedRates(world, new Map([[key, length]]), numStreams).best;
+    const [best = ""] = [...chosenBy].sort((a, b) => rateOf(...b) - rateOf(...a))[0] ?? [];
+    return rateOf(best, measuredBy.get(best) ?? 0);
+  }
+});
+
+/** Trees depend on the drafter alone, which is the same in all worlds. */
+function anyWorld(): World {
+  const [world] = WORLDS;
+  if (world === undefined) throw new Error("no world");
+  return world;
+}

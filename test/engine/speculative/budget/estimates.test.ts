@@ -1,0 +1,176 @@
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { AcceptanceTable } from "../../../../engine/speculative/budget/acceptance-table.ts";
+import { Calibration } from "../../../../engine/speculative/budget/calibration.ts";
+import { CostModel } from "../../../../engine/speculative/budget/cost-model.ts";
+import { keepNodes } from "../../../../engine/speculative/budget/cut-trees.ts";
+import { outcomes, testedNodes } from "../../../../engine/speculative/budget/verified-draft.ts";
+import { type DraftTree, survivals } from "../../../../engine/speculative/draft-tree.ts";
+import { walkTree } from "../../../../engine/speculative/walk.ts";
+import { Random } from "../../../support/random.ts";
+import { draftTrees } from "../trees.ts";
+
+/** Any tree, with probabilities, and what the target samples at each node. */
+const walked = fc
+  .tuple(draftTrees(3, 12), fc.array(fc.nat(2), { minLength: 12, maxLength: 12 }), fc.integer())
+  .map(([tree, sampled, seed]) => {
+    const random = new Random(seed);
+    const probs = tree.tokenIds.map((_, node) => (node === 0 ? 1 : random.next()));
+    const whole: DraftTree = { ...tree, probs };
+    return { tree: whole, sampled };
+  });
+
+describe("AcceptanceTable", () => {
+  test("from one tree knows what every smaller one would have got", () => {
+    fc.assert(
+      fc.property(walked, ({ tree, sampled }) => {
+        const table = new AcceptanceTable(12, 11);
+        table.observe({ tree, tokenIds: walkTree(tree, sampled).tokenIds, maxNodes: 13, maxDepth: 11 });
+        const survival = survivals(tree);
+        for (const depth of [1, 2, 5]) {
+          const order = [...tree.tokenIds.keys()]
+            .filter((node) => (tree.depths[node] ?? 0) <= depth)
+            .sort((a, b) => (survival[b] ?? 0) - (survival[a] ?? 0) || a - b);
+          for (const numNodes of [2, 3, 6, 12]) {
+            const nodes = new Set(order.slice(0, numNodes));
+            const smaller = keepNodes(tree, nodes);
+            const at = [...tree.tokenIds.keys()].filter((node) => nodes.has(node));
+            const { path } = walkTree(
+              smaller,
+              at.map((node) => sampled[node] ?? 0),
+            );
+            expect(table.expected(numNodes, depth)).toBeCloseTo(path.length, 9);
+          }
+        }
+      }),
+      { numRuns: 150 },
+    );
+  });
+
+  test("what was seen long ago gives way sooner", () => {
+    const chain: DraftTree = { tokenIds: [0, 1], parents: [-1, 0], probs: [1, 0.5], depths: [0, 1] };
+    const observe = (table: AcceptanceTable, accepted: boolean, times: number) => {
+      for (let i = 0; i < times; i++) {
+        table.observe({ tree: chain, tokenIds: accepted ? [1, 2] : [2], maxNodes: 2, maxDepth: 1 });
+      }
+    };
+    const [young, aged] = [new AcceptanceTable(2, 1), new AcceptanceTable(2, 1)];
+    for (const table of [young, aged]) observe(table, true, 400);
+    aged.age();
+    for (const table of [young, aged]) observe(table, false, 40);
+    expect(young.expected(2, 1)).toBeGreaterThan(0.85);
+    expect(aged.expected(2, 1)).toBeLessThan(0.45);
+  });
+});
+
+describe("verified drafts", () => {
+  // 0 → 1 → 2 → 3, of which only 0 and 1 were verified.
+  const tree: DraftTree = {
+    tokenIds: [9, 1, 2, 3],
+    parents: [-1, 0, 1, 2],
+    probs: [1, 0.9, 0.8, 0.5],
+    depths: [0, 1, 2, 3],
+  };
+  const draft = { tree, kept: new Set([0, 1]), maxNodes: 4, maxDepth: 3 };
+
+  test("a bonus token tells of the node that was cut; below it the estimate stands in", () => {
+    expect(outcomes({ ...draft, tokenIds: [1, 2] })).toEqual([1, 1, 1, 0.5]);
+    expect(testedNodes({ ...draft, tokenIds: [1, 2] })).toEqual([
+      { node: 1, accepted: true },
+      { node: 2, accepted: true },
+    ]);
+  });
+
+  test("another bonus token rules out what was cut", () => {
+    expect(outcomes({ ...draft, tokenIds: [1, 5] })).toEqual([1, 1, 0, 0]);
+    expect(testedNodes({ ...draft, tokenIds: [5] })).toEqual([{ node: 1, accepted: false }]);
+  });
+});
+
+describe("Calibration", () => {
+  /** A first choice that is right in `truth` of the cases, and said to be right in `said`. */
+  function observeMany(calibration: Calibration, said: number, truth: number, proposers: readonly string[]): DraftTree {
+    const random = new Random(1);
+    const tree = { tokenIds: [0, 1], parents: [-1, 0], probs: [1, said], depths: [0, 1], proposers: [[], proposers] };
+    for (let i = 0; i < 1500; i++) {
+      calibration.observe({ tree, tokenIds: [random.next() < truth ? 1 : 2], maxNodes: 2, maxDepth: 1 });
+    }
+    return tree;
+  }
+
+  test("learns each drafter's own error", () => {
+    const calibration = new Calibration();
+    const modest = observeMany(calibration, 0.55, 0.85, ["modest"]);
+    const boaster = observeMany(calibration, 0.55, 0.2, ["boaster"]);
+    expect(calibration.calibrate(modest).probs[1]).toBeCloseTo(0.85, 1);
+    expect(calibration.calibrate(boaster).probs[1]).toBeCloseTo(0.2, 1);
+    expect(calibration.error).toBeLessThan(0.05);
+    for (const { predicted, observed, count } of calibration.reliability) {
+      if (count > 200) expect(Math.abs(predicted - observed)).toBeLessThan(0.06);
+    }
+  });
+
+  test("keeps survival from rising along a path, and probabilities within bounds", () => {
+    fc.assert(
+      fc.property(fc.array(walked, { minLength: 1, maxLength: 20 }), (all) => {
+        const calibration = new Calibration();
+        for (const { tree, sampled } of all) {
+          const { tokenIds } = walkTree(tree, sampled);
+          calibration.observe({ tree, tokenIds, maxNodes: 13, maxDepth: 11 });
+          const calibrated = calibration.calibrate(tree);
+          const survival = survivals(calibrated);
+          for (const [node, parent] of tree.parents.entries()) {
+            expect(calibrated.probs[node]).toBeGreaterThanOrEqual(0);
+            expect(survival[node]).toBeLessThanOrEqual(survival[parent] ?? 1);
+          }
+        }
+        expect(calibration.error).toBeLessThanOrEqual(1);
+      }),
+      { numRuns: 40 },
+    );
+  });
+});
+
+describe("CostModel", () => {
+  const passes = [1, 2, 4, 8, 16].map((numRows) => ({ numRows, ms: 10 + numRows }));
+  const make = (plainOnDevice: boolean) => new CostModel({ passes, plainOnDevice, draftRows: 2, draftPrior: 0 });
+
+  test("is the start-up measurement at first, goes on beyond it, and costs nothing where nothing is drafted", () => {
+    const costs = make(false);
+    for (const numRows of [1, 3, 7, 16, 40]) expect(costs.verifyMs(numRows)).toBeCloseTo(10 + numRows, 9);
+    expect(costs.plainMs(4)).toBe(costs.verifyMs(4));
+    expect(costs.draftMs(4, 5)).toBe(0);
+  });
+
+  test("learns every part from noisy steps, and keeps what it knows of other sizes", () => {
+    const costs = make(true);
+    const random = new Random(2);
+    const noisy = (ms: number) => ms * (0.8 + 0.4 * random.next()) * (random.next() < 0.02 ? 4 : 1);
+    for (let i = 0; i < 600; i++) {
+      costs.observePlain(4, noisy(7));
+      costs.observeVerify(16, noisy(52));
+      costs.observeDraft(4, 3, noisy(12));
+    }
+    expect(costs.plainMs(4) / 7).toBeCloseTo(1, 1);
+    expect(costs.verifyMs(16) / 52).toBeCloseTo(1, 1);
+    expect(costs.draftMs(4, 3) / 12).toBeCloseTo(1, 1);
+    expect(costs.draftMs(4, 6) / 24).toBeCloseTo(1, 1);
+  });
+
+  test("whole steps are learned by size: another size keeps its estimate", () => {
+    const costs = make(true);
+    for (let i = 0; i < 100; i++) costs.observeWhole({ numSequences: 2, numNodes: 4, depth: 2 }, 40);
+    const other = costs.wholeMs({ numSequences: 2, numNodes: 8, depth: 2 });
+    expect(costs.wholeMs({ numSequences: 2, numNodes: 4, depth: 2 })).toBeCloseTo(40, 0);
+    expect(other - 40).toBeCloseTo(8, -1);
+  });
+
+  test("a machine that becomes slower is slower for all", () => {
+    const costs = make(true);
+    for (let i = 0; i < 400; i++) costs.observePlain(4, 10);
+    const before = costs.verifyMs(8);
+    for (let i = 0; i < 400; i++) costs.observePlain(4, 20);
+    expect(costs.plainMs(4)).toBeCloseTo(20, 0);
+    expect(costs.verifyMs(8) / before).toBeGreaterThan(1.3);
+  });
+});

@@ -1,0 +1,34 @@
+import type { World } from "./simulation.ts";
+
+const BASE = { quality: () => 0.7, overconfidence: 1.3 };
+
+/** Machines and drafters of several kinds; the drafter itself is the same in all. */
+export const WORLDS: readonly World[] = [
+  {
+    ...{ ...BASE, name: "a software adapter: every row costs", plainShare: 0.95, draftsOnDevice: true },
+    ...{ passMs: (numRows) => 20 + 8 * numRows, levelMs: (numSequences) => 6 + 3 * numSequences },
+  },
+  {
+    ...{ ...BASE, name: "a small model on a GPU: tiles of 16 rows", plainShare: 0.8, draftsOnDevice: true },
+    passMs: (numRows) => 1 + 0.1 * Math.ceil(numRows / 16) + 0.002 * numRows,
+    levelMs: (numSequences) => 0.12 + 0.002 * numSequences,
+  },
+  {
+    ...{ ...BASE, name: "a large model on a GPU: rows cost beyond 64", plainShare: 0.98, draftsOnDevice: true },
+    passMs: (numRows) => 10 + 0.05 * numRows + 0.1 * Math.max(0, numRows - 64),
+    levelMs: (numSequences) => 0.5 + 0.01 * numSequences,
+  },
+  {
+    ...{ ...BASE, name: "drafted on the host, plain on the device", plainShare: 0.8, draftsOnDevice: false },
+    passMs: (numRows) => 2 + 0.2 * Math.ceil(numRows / 16) + 0.01 * numRows,
+    levelMs: (numSequences) => 0.4 + 0.01 * numSequences,
+  },
+  {
+    ...{ ...BASE, name: "everything on the host", plainShare: 1, draftsOnDevice: false },
+    ...{ passMs: (numRows) => 20 + 8 * numRows, levelMs: (numSequences) => 3 + numSequences },
+  },
+  {
+    ...{ ...BASE, name: "drafts by look-up", plainShare: 0.95, draftsOnDevice: false },
+    ...{ passMs: (numRows) => 20 + 4 * numRows, levelMs: () => 0.001 },
+  },
+];

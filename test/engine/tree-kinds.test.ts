@@ -1,0 +1,82 @@
+import { beforeAll, describe, expect, it } from "vitest";
+import { referencePrompts } from "../../bench/prompts.ts";
+import type { StepStats } from "../../engine/client.ts";
+import { createEngine } from "../../engine/create.ts";
+import type { EngineOptions } from "../../engine/engine-options.ts";
+import { GREEDY } from "../../engine/sampling-params.ts";
+import { regularShape } from "../../engine/speculative/tree-shape.ts";
+import { type Generated, generate } from "../support/collect.ts";
+import { ADAPTER } from "../support/gpu.ts";
+
+const prompts = referencePrompts()
+  .slice(0, 3)
+  .map(({ promptTokens }) => promptTokens);
+const MODEL = { model: "sapling-14m", adapter: ADAPTER, maxModelLen: 256 } as const;
+
+/** Three sequences in one batch, one of them sampled. */
+async function run(options: Partial<EngineOptions>): Promise<{ texts: Generated[]; steps: StepStats[] }> {
+  const { client } = await createEngine({ ...MODEL, ...options });
+  const steps: StepStats[] = [];
+  client.onStep((stats) => steps.push(stats));
+  const texts = await Promise.all(
+    prompts.map((prompt, i) => {
+      const temperature = i === 1 ? 0.8 : 0;
+      return generate(client, prompt, { ...GREEDY, temperature, seed: [3, i], maxTokens: 28 + i });
+    }),
+  );
+  await client.close();
+  return { texts, steps };
+}
+
+describe("the text of plain decoding, whatever the trees", () => {
+  let plain: readonly Generated[];
+  beforeAll(async () => {
+    ({ texts: plain } = await run({ drafter: "none" }));
+  });
+
+  const expectPlain = (texts: readonly Generated[]) =>
+    expect(texts.map(({ tokenIds }) => tokenIds)).toEqual(plain.map(({ tokenIds }) => tokenIds));
+
+  it("of one shape", async () => {
+    const { texts, steps } = await run({ drafter: "draft", tree: [3, 1, 2] });
+    expectPlain(texts);
+    const { parents } = regularShape([3, 1, 2]);
+    const trees = steps.flatMap(({ sequences }) => sequences.flatMap(({ tree }) => (tree ? [tree] : [])));
+    expect(trees.filter((tree) => tree.parents.join() === parents.join()).length).toBeGreaterThan(10);
+  });
+
+  it("of Sequoia's shape", async () => {
+    const { texts } = await run({ drafter: "draft", tree: "sequoia" });
+    expectPlain(texts);
+    expect(texts.reduce((sum, { numAccepted }) => sum + numAccepted, 0)).toBeGreaterThan(5);
+  });
+
+  it("of two drafters, as large as pays", async () => {
+    const { texts, steps } = await run({ drafter: ["draft", "suffix"], treeBudget: "adaptive" });
+    expectPlain(texts);
+    const proposers = steps.flatMap(({ sequences }) => sequences.flatMap(({ tree }) => tree?.proposers?.flat() ?? []));
+    expect(new Set(proposers)).toContain("draft");
+    expect(steps.at(-1)?.speculation?.calibrationError).toBeLessThanOrEqual(1);
+  });
+
+  it("of drafters that share what the target keeps", async () => {
+    const { texts, steps } = await run({ drafter: ["eagle", "glide", "medusa"] });
+    expectPlain(texts);
+    const proposers = steps.flatMap(({ sequences }) => sequences.flatMap(({ tree }) => tree?.proposers?.flat() ?? []));
+    expect(new Set(proposers)).toEqual(new Set(["eagle", "glide", "medusa"]));
+  });
+
+  it("of a drafter that reads the target's features, plain steps between them", async () => {
+    const { texts, steps } = await run({ drafter: "eagle", treeBudget: "adaptive" });
+    expectPlain(texts);
+    expect(steps.at(-1)?.speculation?.calibrationError).toBeLessThanOrEqual(1);
+  });
+
+  it("of one shape, by several drafters", async () => {
+    const { texts, steps } = await run({ drafter: ["eagle", "medusa"], tree: [4, 1] });
+    expectPlain(texts);
+    const sizes = steps.flatMap(({ sequences }) => sequences.map(({ tree }) => tree?.parents.length ?? 1));
+    expect(Math.max(...sizes)).toBe(regularShape([4, 1]).parents.length);
+    expect(texts.reduce((sum, { numAccepted }) => sum + numAccepted, 0)).toBeGreaterThan(5);
+  });
+});
