@@ -61,7 +61,8 @@ export class TreeEngine implements EngineClient {
         const tokenIds = Array.from({ length: numAccepted + 1 }, (_, i) => at + i);
         this.#tell(request.id, treeOf(at, numAccepted));
         at += tokenIds.length;
-        const end = at === WORDS.length ? ({ finishReason: "stop" } as const) : {};
+        // No word is an end token, so that it is the length that ends the answer.
+        const end = at === WORDS.length ? ({ finishReason: "length" } as const) : {};
         yield { tokenIds, numAccepted, numDraft: 2 * TREE_DEPTH, ...end };
       }
     } finally {
