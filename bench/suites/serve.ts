@@ -1,4 +1,5 @@
 import { referencePrompts } from "../prompts.ts";
+import { randomWords } from "../random.ts";
 import { type LoadOptions, runLoad } from "../serve/load.ts";
 import { startServer } from "../serve/server-process.ts";
 import { type Percentiles, type ServeFigures, summarize } from "../serve/summary.ts";
@@ -30,7 +31,9 @@ export const serve = defineSuite(
       firstTokenMs: positiveInteger(values["goal-first-ms"]),
       perTokenMs: positiveInteger(values["goal-token-ms"]),
     };
-    const random = uniform();
+    // Every run has the same arrivals.
+    const words = randomWords();
+    const random = () => words() / 2 ** 32;
     const opening = "Please read this with care. ".repeat(Math.ceil(Number(values["prompt-words"]) / 5));
     const body = requestBody(positiveInteger(values.tokens), opening);
     const rows: ServeRow[] = [];
@@ -60,15 +63,6 @@ function requestBody(maxTokens: number, opening: string): (i: number) => object 
     messages: [{ role: "user", content: `${opening}${prompts[i % prompts.length]}` }],
     ...{ max_tokens: maxTokens, temperature: i % 2 === 0 ? 0 : 0.7, seed: i },
   });
-}
-
-/** A linear congruential generator: every run has the same arrivals. */
-function uniform(): () => number {
-  let state = 1;
-  return () => {
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-    return state / 2 ** 32;
-  };
 }
 
 function formatRows(rows: readonly ServeRow[]): string {
