@@ -1,4 +1,4 @@
-import type { Binding } from "../kernel.ts";
+import type { Binding, Kernels } from "../kernel.ts";
 import { type Op, type OpContext, type PassSize, threadsOp } from "../op.ts";
 import { type Activation, activationWriter, type Product, productReader } from "./product.ts";
 
@@ -23,7 +23,7 @@ export function addRmsNorm(
   count: (size: PassSize) => number = (size) => size.numRows,
 ): Promise<Op> {
   const portable = context.family.name === "portable";
-  const workgroupSize = portable ? 4 : threadsOfRow(args.hiddenSize, context.kernels.maxWorkgroupSize);
+  const workgroupSize = portable ? 4 : threadsOfRow(args.hiddenSize, context.kernels);
   const writer = activationWriter(context.family, args.out);
   const reader = args.product ? productReader(args.product) : { shader: [], constants: {} };
   return threadsOp(
@@ -33,7 +33,7 @@ export function addRmsNorm(
         ...reader.shader,
         args.product ? "residual_product" : "residual_stream",
         ...writer.shader,
-        portable ? "add_rms_norm" : "add_rms_norm_subgroup",
+        ...(portable ? ["add_rms_norm"] : ["group_sum", "add_rms_norm_subgroup"]),
       ],
       constants: {
         ...{ HIDDEN_SIZE: args.hiddenSize, COLUMNS: args.hiddenSize / 4, EPSILON: args.epsilon },
@@ -50,6 +50,6 @@ export function addRmsNorm(
 }
 
 /** A power of two: a thread for each vector of a row, so that all of them are on their way at once. */
-function threadsOfRow(hiddenSize: number, most: number): number {
-  return 2 ** Math.min(Math.floor(Math.log2(most)), Math.ceil(Math.log2(hiddenSize / 4)));
+export function threadsOfRow(hiddenSize: number, { maxWorkgroupSize }: Pick<Kernels, "maxWorkgroupSize">): number {
+  return 2 ** Math.min(Math.floor(Math.log2(maxWorkgroupSize)), Math.ceil(Math.log2(hiddenSize / 4)));
 }

@@ -1,5 +1,6 @@
 import type { Binding } from "../kernel.ts";
 import { type Op, type OpContext, type PassSize, threadsOp } from "../op.ts";
+import { threadsOfRow } from "./add-rms-norm.ts";
 import { type Activation, activationWriter, type Product, productReader } from "./product.ts";
 import { storageEnables } from "./storage.ts";
 
@@ -39,23 +40,25 @@ export function keepFeatures(context: OpContext, args: KeepFeaturesArgs): Promis
     ...{ kv_t: family.storage, HIDDEN_SIZE: hiddenSize, COLUMNS: columns, LARGEST: LARGEST[family.storage] },
     ...{ STRIDE: features.size / 4, OFFSET: offset / 4, ...reader.constants },
   };
-  const spec = (shader: string, constants: Readonly<Record<string, number>>) => ({
-    shader: [...reader.shader, "feature_write", shader],
+  const spec = (shader: readonly string[], constants: Readonly<Record<string, number>>) => ({
+    shader: [...reader.shader, "feature_write", ...shader],
     constants: { ...common, ...constants },
     enables: storageEnables(family),
     numImmediates: 1,
   });
   const bindings = [hidden, product.buffer, slots, features.buffer];
   if (norm === undefined) {
-    const copy = spec("feature_copy", { WORKGROUP_SIZE });
+    const copy = spec(["feature_copy"], { WORKGROUP_SIZE });
     return threadsOp(context, copy, bindings, WORKGROUP_SIZE, ({ numRows }) => numRows * columns);
   }
   const portable = family.name === "portable";
-  const most = Math.floor(Math.log2(kernels.maxWorkgroupSize));
-  const workgroupSize = portable ? 4 : 2 ** Math.min(most, Math.ceil(Math.log2(columns)));
+  const workgroupSize = portable ? 4 : threadsOfRow(hiddenSize, kernels);
   return threadsOp(
     context,
-    spec(portable ? "feature_norm" : "feature_norm_group", { WORKGROUP_SIZE: workgroupSize, EPSILON: norm.epsilon }),
+    spec(portable ? ["feature_norm"] : ["group_sum", "feature_norm_group"], {
+      WORKGROUP_SIZE: workgroupSize,
+      EPSILON: norm.epsilon,
+    }),
     [...bindings, norm.gain],
     portable ? workgroupSize : 1,
     ({ numRows }) => numRows,

@@ -123,8 +123,8 @@ export async function sample(context: OpContext, shape: SamplerShape, buffers: S
     grouped
       ? [
           stage([params, "sample_threshold_group"], cut, cutThreads),
-          stage(["gumbel", params, "group_best", "top_k_partial_group"], best, GROUP.threads, chunks),
-          stage([params, "group_best", "top_k_merge_group"], merged, GROUP.threads),
+          stage(["gumbel", params, "group_best", "group_sum", "top_k_partial_group"], best, GROUP.threads, chunks),
+          stage([params, "group_best", "group_sum", "top_k_merge_group"], merged, GROUP.threads),
         ]
       : [
           stage([params, "sample_threshold"], cut, 4),

@@ -4,7 +4,7 @@
 //   row_index u32 [numOut], without a repetition
 //   x         the input of the next product (activation_*.wgsl)
 //   parts     the product, where there is one (residual_*.wgsl)
-// One workgroup a row: thread t has columns t, t + WORKGROUP_SIZE, …; the threads' sums are added as a binary tree.
+// One workgroup a row: thread t has columns t, t + WORKGROUP_SIZE, …; the threads' sums are added by group_sum.wgsl.
 // Reference: reference/add-rms-norm.ts
 @group(0) @binding(0) var<storage, read_write> hidden: array<vec4f>;
 @group(0) @binding(1) var<storage, read> gain: array<vec4f>;
@@ -13,7 +13,6 @@
 var<immediate> num_out: u32;
 
 const TURNS = (COLUMNS + WORKGROUP_SIZE - 1) / WORKGROUP_SIZE;
-var<workgroup> sums: array<f32, WORKGROUP_SIZE>;
 
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) t: u32) {
@@ -31,13 +30,8 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) t:
       squares = fma(v, v, squares);
     }
   }
-  sums[t] = (squares.x + squares.y) + (squares.z + squares.w);
-  workgroupBarrier();
-  for (var half = WORKGROUP_SIZE / 2u; half > 0u; half /= 2u) {
-    if (t < half) { sums[t] += sums[t + half]; }
-    workgroupBarrier();
-  }
-  let scale = inverseSqrt(sums[0] / f32(HIDDEN_SIZE) + EPSILON);
+  let total = group_sum((squares.x + squares.y) + (squares.z + squares.w), t);
+  let scale = inverseSqrt(total / f32(HIDDEN_SIZE) + EPSILON);
   for (var turn = 0u; turn < TURNS; turn++) {
     let c = t + turn * WORKGROUP_SIZE;
     if (c < COLUMNS) { write_activation(i, c, values[turn] * scale * gain[c]); }

@@ -1,13 +1,11 @@
-// feature_norm.wgsl with one workgroup a row: thread t has columns t, t + WORKGROUP_SIZE, …; the threads' sums are added as a
-// binary tree. Reference: reference/features.ts
+// feature_norm.wgsl with one workgroup a row: thread t has columns t, t + WORKGROUP_SIZE, …; the threads' sums are added by
+// group_sum.wgsl. Reference: reference/features.ts
 @group(0) @binding(0) var<storage, read> hidden: array<vec4f>;
 @group(0) @binding(1) var<storage, read> parts: array<vec4f>;
 @group(0) @binding(2) var<storage, read> slots: array<u32>;
 @group(0) @binding(3) var<storage, read_write> features: array<vec4<kv_t>>;
 @group(0) @binding(4) var<storage, read> gain: array<vec4f>;
 var<immediate> num_rows: u32;
-
-var<workgroup> sums: array<f32, WORKGROUP_SIZE>;
 
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) t: u32) {
@@ -18,13 +16,8 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) t:
     let v = hidden[row * COLUMNS + c] + product_sum(row, c);
     squares = fma(v, v, squares);
   }
-  sums[t] = (squares.x + squares.y) + (squares.z + squares.w);
-  workgroupBarrier();
-  for (var half = WORKGROUP_SIZE / 2u; half > 0u; half /= 2u) {
-    if (t < half) { sums[t] += sums[t + half]; }
-    workgroupBarrier();
-  }
-  let scale = inverseSqrt(sums[0] / f32(HIDDEN_SIZE) + EPSILON);
+  let total = group_sum((squares.x + squares.y) + (squares.z + squares.w), t);
+  let scale = inverseSqrt(total / f32(HIDDEN_SIZE) + EPSILON);
   for (var c = t; c < COLUMNS; c += WORKGROUP_SIZE) {
     let v = hidden[row * COLUMNS + c] + product_sum(row, c);
     write_feature(slots[row], c, v * scale * gain[c]);

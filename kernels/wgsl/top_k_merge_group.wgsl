@@ -5,8 +5,6 @@
 @group(0) @binding(3) var<storage, read_write> log_shares: array<f32>;
 var<immediate> num_rows: u32;
 
-var<workgroup> group_totals: array<f32, WORKGROUP_SIZE>;
-
 /** The thread's best candidate after `last`. */
 fn own_best(row: u32, last: Candidate, t: u32) -> Candidate {
   var best = NONE;
@@ -30,13 +28,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) t:
       let chunk = sums[row * NUM_CHUNKS + c];
       total += chunk.y * exp(chunk.x - top);
     }
-    group_totals[t] = total;
-    workgroupBarrier();
-    for (var half = WORKGROUP_SIZE / 2u; half > 0u; half /= 2u) {
-      if (t < half) { group_totals[t] += group_totals[t + half]; }
-      workgroupBarrier();
-    }
-    log_total = top + log(group_totals[0]);
+    log_total = top + log(group_sum(total, t));
   }
   for (var i = 0u; i < TOP_K; i++) {
     if (i > 0u) { best = group_best(own_best(row, best, t), t); }

@@ -7,8 +7,6 @@
 @group(0) @binding(4) var<storage, read_write> sums: array<vec2f>;
 var<immediate> num_rows: u32;
 
-var<workgroup> group_totals: array<f32, WORKGROUP_SIZE>;
-
 fn candidate_at(row: SamplingRow, key: vec2u, base: u32, range: vec2f, v: u32) -> Candidate {
   if (v >= VOCAB_SIZE) { return NONE; }
   let z = scaled(row, logits[base + v]);
@@ -50,11 +48,6 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) t:
     if (t == 0u) { candidates[item * TOP_K + i] = best; }
   }
   if (WITH_SUMS == 0) { return; }
-  group_totals[t] = (share(a, top) + share(b, top)) + (share(c, top) + share(d, top));
-  workgroupBarrier();
-  for (var half = WORKGROUP_SIZE / 2u; half > 0u; half /= 2u) {
-    if (t < half) { group_totals[t] += group_totals[t + half]; }
-    workgroupBarrier();
-  }
-  if (t == 0u) { sums[item] = vec2f(top, group_totals[0]); }
+  let total = group_sum((share(a, top) + share(b, top)) + (share(c, top) + share(d, top)), t);
+  if (t == 0u) { sums[item] = vec2f(top, total); }
 }
