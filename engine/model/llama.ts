@@ -1,25 +1,20 @@
 import {
-  type Activation,
   addRmsNorm,
-  attention,
   embedding,
   type HeadShape,
   keepFeatures,
   matmul,
   type Op,
   type OpContext,
-  type PackedMatrix,
   type PassSize,
   type Product,
-  ropeKv,
-  siluMul,
 } from "../../kernels/index.ts";
-import { BLOCK_SIZE } from "../../kvcache/ids.ts";
 import { ModelFileError } from "../errors.ts";
 import type { Activations } from "../runner/activations.ts";
 import type { InputBuffers } from "../runner/inputs.ts";
 import type { KvStorage } from "../runner/kv-storage.ts";
 import type { LlamaWeights } from "../runner/weights.ts";
+import { mlp, selfAttention } from "./layer-ops.ts";
 import type { LlamaConfig } from "./types.ts";
 
 /** Everything a forward pass reads and writes. */
@@ -60,8 +55,6 @@ export function llama(
   const { weights, activations: a, inputs, kv } = buffers;
   const { hiddenSize, numHeads, numKvHeads, headDim, rmsNormEps: epsilon } = config;
   const heads: HeadShape = { numHeads, numKvHeads, headDim };
-  const { rowInfo, slots, tables } = inputs;
-  const linear = (weights: PackedMatrix, x: Activation, y: Product) => matmul(context, { weights, x, y });
   /** Adds what the last block gave to the residual stream, and norms it. */
   const norm = (gain: GPUBuffer, product?: Product) =>
     addRmsNorm(context, {
@@ -76,7 +69,7 @@ export function llama(
       hiddenSize,
       hidden: a.hidden,
       product: a.mlpOut,
-      slots,
+      slots: inputs.slots,
       features: kv.features,
       offset: at * hiddenSize,
     };
@@ -84,21 +77,12 @@ export function llama(
   };
 
   const layers = weights.layers.flatMap((w, layer) => {
-    const { kCache, vCache } = kv.layer(layer);
     return [
       ...tap(layer),
       layer === 0 ? norm(w.inputNorm) : norm(w.inputNorm, a.mlpOut),
-      linear(w.qkv, a.normed, a.qkv),
-      ropeKv(context, heads, { qkv: a.qkv, rope: weights.rope, rowInfo, slots, kCache, vCache, q: a.q }),
-      attention(context, heads, {
-        ...{ q: a.q, kCache, vCache, rowInfo, tables, blockSize: BLOCK_SIZE },
-        ...{ partial: a.partial, stats: a.stats, out: a.attended },
-      }),
-      linear(w.output, a.attended, a.attentionOut),
+      ...selfAttention(context, heads, { ...w, rope: weights.rope }, a, inputs, kv.layer(layer)),
       norm(w.mlpNorm, a.attentionOut),
-      linear(w.gateUp, a.normed, a.gateUp),
-      siluMul(context, { gateUp: a.gateUp, out: a.gated }),
-      linear(w.down, a.gated, a.mlpOut),
+      ...mlp(context, w, a),
     ];
   });
   const { hidden, mlpOut: product, features } = a;

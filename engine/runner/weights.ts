@@ -25,8 +25,8 @@ export interface LlamaWeights {
   readonly layers: readonly LayerWeights[];
 }
 
-export interface LayerWeights {
-  readonly inputNorm: GPUBuffer;
+/** A decoder layer but for the norm before its attention, which EAGLE's lacks. */
+export interface BareLayerWeights {
   /** Rows of q_proj, k_proj and v_proj in one matrix. */
   readonly qkv: PackedMatrix;
   readonly output: PackedMatrix;
@@ -34,6 +34,10 @@ export interface LayerWeights {
   /** Rows of gate_proj and up_proj in one matrix. */
   readonly gateUp: PackedMatrix;
   readonly down: PackedMatrix;
+}
+
+export interface LayerWeights extends BareLayerWeights {
+  readonly inputNorm: GPUBuffer;
 }
 
 /** The weights on the device: as they are, or uploaded from their files now. @throws ModelFileError */
@@ -57,6 +61,23 @@ export function uploader(pool: BufferPool, family: KernelFamily, source: WeightS
   };
 }
 
+/** Uploads a layer whose tensors have names below `at`. @throws ModelFileError */
+export function uploadLayer(
+  { vector, matrix }: ReturnType<typeof uploader>,
+  shapes: ReturnType<typeof productShapes>,
+  at: string,
+): BareLayerWeights {
+  const attention = (name: string) => `${at}.self_attn.${name}_proj.weight`;
+  const mlp = (name: string) => `${at}.mlp.${name}_proj.weight`;
+  return {
+    qkv: matrix(["q", "k", "v"].map(attention), shapes.qkv),
+    output: matrix([attention("o")], shapes.output),
+    mlpNorm: vector(`${at}.post_attention_layernorm.weight`),
+    gateUp: matrix([mlp("gate"), mlp("up")], shapes.gateUp),
+    down: matrix([mlp("down")], shapes.down),
+  };
+}
+
 /** Reads, fuses, repacks and uploads all weights. @throws ModelFileError */
 export function uploadLlama(
   pool: BufferPool,
@@ -66,20 +87,12 @@ export function uploadLlama(
   maxModelLen: number,
 ): LlamaWeights {
   const shapes = productShapes(config);
-  const { vector, matrix } = uploader(pool, family, source);
+  const upload = uploader(pool, family, source);
+  const { vector, matrix } = upload;
 
   const layers = Array.from({ length: config.numLayers }, (_, layer): LayerWeights => {
     const at = `model.layers.${layer}`;
-    const attention = (name: string) => `${at}.self_attn.${name}_proj.weight`;
-    const mlp = (name: string) => `${at}.mlp.${name}_proj.weight`;
-    return {
-      inputNorm: vector(`${at}.input_layernorm.weight`),
-      qkv: matrix(["q", "k", "v"].map(attention), shapes.qkv),
-      output: matrix([attention("o")], shapes.output),
-      mlpNorm: vector(`${at}.post_attention_layernorm.weight`),
-      gateUp: matrix([mlp("gate"), mlp("up")], shapes.gateUp),
-      down: matrix([mlp("down")], shapes.down),
-    };
+    return { inputNorm: vector(`${at}.input_layernorm.weight`), ...uploadLayer(upload, shapes, at) };
   });
   const embedding = "model.embed_tokens.weight";
   const head = config.tieWordEmbeddings ? embedding : "lm_head.weight";

@@ -1,8 +1,6 @@
 import {
-  type Activation,
   addBias,
   addRmsNorm,
-  attention,
   eagleInput,
   type FeatureStore,
   type GpuContext,
@@ -10,13 +8,9 @@ import {
   type HeadShape,
   keepFeatures,
   matmul,
-  type PackedMatrix,
   type PassSize,
-  type Product,
-  ropeKv,
-  siluMul,
 } from "../../../kernels/index.ts";
-import { BLOCK_SIZE } from "../../../kvcache/ids.ts";
+import { mlp, selfAttention } from "../../model/layer-ops.ts";
 import type { LlamaConfig } from "../../model/types.ts";
 import { createActivation, createProduct } from "../../runner/activations.ts";
 import type { Decoder } from "../../runner/model-runner.ts";
@@ -46,14 +40,12 @@ export function eagleDecoder(
   const { hiddenSize, numHeads, numKvHeads, headDim, rmsNormEps: epsilon } = config;
   const heads: HeadShape = { numHeads, numKvHeads, headDim };
   return ({ activations: a, inputs, kv }) => {
-    const { rowInfo, slots, tables, tokenIds, identity } = inputs;
-    const { kCache, vCache } = kv.layer(0);
+    const { slots, tokenIds, identity } = inputs;
     const own = kv.features;
     if (own === undefined) throw new Error("invariant: an EAGLE drafter keeps its features");
     const { maxRows } = a.normed;
     const joined = createActivation(gpu, maxRows, 2 * hiddenSize, "joined");
     const fc = createProduct(gpu, maxRows, eagleShapes(config).fc, "fc");
-    const linear = (w: PackedMatrix, x: Activation, y: Product) => matmul(gpu, { weights: w, x, y });
     const { hidden } = a;
     const numLogits = (size: PassSize) => size.numLogits;
     return Promise.all([
@@ -61,22 +53,14 @@ export function eagleDecoder(
         ...{ table: target.weights.embedding, tokenIds, sources: sources.buffer },
         ...{ target: target.features, own, out: joined },
       }),
-      linear(weights.fc, joined, fc),
+      matmul(gpu, { weights: weights.fc, x: joined, y: fc }),
       addBias(gpu, { product: fc, bias: weights.fcBias, hidden, out: a.normed }),
-      linear(weights.qkv, a.normed, a.qkv),
-      ropeKv(gpu, heads, { qkv: a.qkv, rope: weights.rope, rowInfo, slots, kCache, vCache, q: a.q }),
-      attention(gpu, heads, {
-        ...{ q: a.q, kCache, vCache, rowInfo, tables, blockSize: BLOCK_SIZE },
-        ...{ partial: a.partial, stats: a.stats, out: a.attended },
-      }),
-      linear(weights.output, a.attended, a.attentionOut),
+      ...selfAttention(gpu, heads, weights, a, inputs, kv.layer(0)),
       addRmsNorm(gpu, {
         ...{ hiddenSize, epsilon, hidden, product: a.attentionOut, gain: weights.mlpNorm },
         ...{ rowIndex: identity, out: a.normed },
       }),
-      linear(weights.gateUp, a.normed, a.gateUp),
-      siluMul(gpu, { gateUp: a.gateUp, out: a.gated }),
-      linear(weights.down, a.gated, a.mlpOut),
+      ...mlp(gpu, weights, a),
       keepFeatures(gpu, { hiddenSize, hidden, product: a.mlpOut, slots, features: own, offset: 0 }),
       gatherFeatures(gpu, { features: own, slots, rows: inputs.logitRows, out: a.features }, numLogits),
       matmul(gpu, { weights: target.weights.lmHead, x: a.features, y: a.logits }, numLogits),

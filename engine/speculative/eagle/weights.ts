@@ -4,20 +4,13 @@ import { checkTensorShapes, layerTensorShapes } from "../../model/llama-tensors.
 import { productShapes } from "../../model/product-shapes.ts";
 import { inverseFrequencies } from "../../model/rope.ts";
 import type { LlamaConfig } from "../../model/types.ts";
-import { uploader } from "../../runner/weights.ts";
+import { type BareLayerWeights, uploader, uploadLayer } from "../../runner/weights.ts";
 
 /** Weights of an EAGLE-1/2 drafter on the GPU. Embedding and LM head are the target's. */
-export interface EagleWeights {
+export interface EagleWeights extends BareLayerWeights {
   readonly fc: PackedMatrix;
   /** f32 [hiddenSize], zeros where the file has none */
   readonly fcBias: GPUBuffer;
-  /** Rows of q_proj, k_proj and v_proj in one matrix. */
-  readonly qkv: PackedMatrix;
-  readonly output: PackedMatrix;
-  readonly mlpNorm: GPUBuffer;
-  /** Rows of gate_proj and up_proj in one matrix. */
-  readonly gateUp: PackedMatrix;
-  readonly down: PackedMatrix;
   /** f32 [maxModelLen, 2, headDim / 2] */
   readonly rope: GPUBuffer;
 }
@@ -45,17 +38,11 @@ export function uploadEagle(
     path,
   );
   const shapes = eagleShapes(config);
-  const { vector, matrix } = uploader(pool, family, weights);
-  const own = (name: string) => `${at}.self_attn.${name}_proj.weight`;
-  const mlp = (name: string) => `${at}.mlp.${name}_proj.weight`;
+  const upload = uploader(pool, family, weights);
   return {
-    fc: matrix(["fc.weight"], shapes.fc),
-    fcBias: hasBias ? vector(bias) : pool.storage(4 * hiddenSize, bias),
-    qkv: matrix(["q", "k", "v"].map(own), shapes.qkv),
-    output: matrix([own("o")], shapes.output),
-    mlpNorm: vector(`${at}.post_attention_layernorm.weight`),
-    gateUp: matrix([mlp("gate"), mlp("up")], shapes.gateUp),
-    down: matrix([mlp("down")], shapes.down),
+    fc: upload.matrix(["fc.weight"], shapes.fc),
+    fcBias: hasBias ? upload.vector(bias) : pool.storage(4 * hiddenSize, bias),
+    ...uploadLayer(upload, shapes, at),
     rope: pool.upload(ropeTable(inverseFrequencies(config), maxModelLen), "eagle.rope"),
   };
 }

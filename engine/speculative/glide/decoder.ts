@@ -10,9 +10,9 @@ import {
   type PassSize,
   type Product,
   ropeKv,
-  siluMul,
 } from "../../../kernels/index.ts";
 import { BLOCK_SIZE } from "../../../kvcache/ids.ts";
+import { mlp, selfAttention } from "../../model/layer-ops.ts";
 import type { LlamaConfig } from "../../model/types.ts";
 import { createProduct } from "../../runner/activations.ts";
 import type { LayerKv } from "../../runner/kv-storage.ts";
@@ -45,7 +45,7 @@ export function glideDecoder(
   const heads: HeadShape = { numHeads, numKvHeads, headDim };
   const crossHeads: HeadShape = { ...heads, numKvHeads: target.numKvHeads };
   return ({ activations: a, inputs, kv }) => {
-    const { rowInfo, slots, tables } = inputs;
+    const { rowInfo, slots } = inputs;
     const { kCache, vCache } = kv.layer(0);
     const crossQ = createProduct(gpu, a.normed.maxRows, glideShapes(config).crossQ, "crossQ");
     const linear = (w: PackedMatrix, x: Activation, y: Product) => matmul(gpu, { weights: w, x, y });
@@ -54,15 +54,11 @@ export function glideDecoder(
         ...{ hiddenSize, epsilon, hidden: a.hidden, gain, rowIndex: inputs.identity, out: a.normed },
         ...(product ? { product } : {}),
       });
-    const scratch = { q: a.q, partial: a.partial, stats: a.stats, out: a.attended, blockSize: BLOCK_SIZE };
     const numLogits = (size: PassSize) => size.numLogits;
     return Promise.all([
       embedding(gpu, { hiddenSize, table: target.weights.embedding, tokenIds: inputs.tokenIds, hidden: a.hidden }),
       norm(weights.inputNorm),
-      linear(weights.qkv, a.normed, a.qkv),
-      ropeKv(gpu, heads, { qkv: a.qkv, rope: weights.rope, rowInfo, slots, kCache, vCache, q: a.q }),
-      attention(gpu, heads, { ...scratch, kCache, vCache, rowInfo, tables }),
-      linear(weights.output, a.attended, a.attentionOut),
+      ...selfAttention(gpu, heads, weights, a, inputs, kv.layer(0)),
       norm(weights.crossNorm, a.attentionOut),
       linear(weights.crossQ, a.normed, crossQ),
       // Without heads of keys and values it rotates the query alone, and nothing is written to the caches.
@@ -71,12 +67,13 @@ export function glideDecoder(
         { ...heads, numKvHeads: 0 },
         { qkv: crossQ, rope: target.weights.rope, rowInfo, slots, kCache, vCache, q: a.q },
       ),
-      attention(gpu, crossHeads, { ...scratch, ...target.kv, rowInfo: cross.rowInfo, tables: cross.tables }),
+      attention(gpu, crossHeads, {
+        ...{ q: a.q, ...target.kv, rowInfo: cross.rowInfo, tables: cross.tables, blockSize: BLOCK_SIZE },
+        ...{ partial: a.partial, stats: a.stats, out: a.attended },
+      }),
       linear(weights.crossOutput, a.attended, a.attentionOut),
       norm(weights.mlpNorm, a.attentionOut),
-      linear(weights.gateUp, a.normed, a.gateUp),
-      siluMul(gpu, { gateUp: a.gateUp, out: a.gated }),
-      linear(weights.down, a.gated, a.mlpOut),
+      ...mlp(gpu, weights, a),
       addRmsNorm(
         gpu,
         {
