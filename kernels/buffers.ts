@@ -52,8 +52,7 @@ export class BufferPool {
     const encoder = this.#device.createCommandEncoder();
     encoder.copyBufferToBuffer(buffer, from, target, 0, size);
     this.#device.queue.submit([encoder.finish()]);
-    await target.mapAsync(GPUMapMode.READ);
-    const bytes = target.getMappedRange().slice(0, size);
+    const bytes = await readMapped(target, size);
     this.destroy(target);
     return bytes;
   }
@@ -74,4 +73,12 @@ export class BufferPool {
     this.#totalBytes += size;
     return buffer;
   }
+}
+
+/** A copy of the first `size` bytes of a readback buffer, once the work submitted so far has ended. */
+export async function readMapped(buffer: GPUBuffer, size: number = buffer.size): Promise<ArrayBuffer> {
+  await buffer.mapAsync(GPUMapMode.READ);
+  const bytes = buffer.getMappedRange().slice(0, size);
+  buffer.unmap();
+  return bytes;
 }

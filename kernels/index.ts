@@ -1,4 +1,4 @@
-export { BufferPool } from "./buffers.ts";
+export { BufferPool, readMapped } from "./buffers.ts";
 export { buildDigest } from "./build-digest.ts";
 export { type AdapterChoice, type DeviceTraits, defaultCacheDir, type Gpu, openGpu } from "./device.ts";
 export { ArgumentError, GpuError } from "./errors.ts";
@@ -68,8 +68,10 @@ export {
   NO_TOKEN,
   numChunks,
   SAMPLING_ROW_BYTES,
+  type SamplerBuffers,
   type SamplingRow,
   sample,
+  samplerScratch,
   writeSamplingRow,
 } from "./ops/sampling.ts";
 export { siluMul } from "./ops/silu-mul.ts";

@@ -1,4 +1,4 @@
-import type { BufferPool } from "./buffers.ts";
+import { type BufferPool, readMapped } from "./buffers.ts";
 
 const BYTES_PER_TIMESTAMP = 8;
 
@@ -36,11 +36,7 @@ export class PassTimer {
 
   /** Milliseconds of each pass, once the submit has ended. */
   async read(): Promise<number[]> {
-    await this.#mapped.mapAsync(GPUMapMode.READ);
-    const stamps = new BigUint64Array(
-      this.#mapped.getMappedRange().slice(0, 2 * this.#numPasses * BYTES_PER_TIMESTAMP),
-    );
-    this.#mapped.unmap();
+    const stamps = new BigUint64Array(await readMapped(this.#mapped, 2 * this.#numPasses * BYTES_PER_TIMESTAMP));
     return Array.from({ length: this.#numPasses }, (_, pass) => {
       const [begin = 0n, end = 0n] = stamps.subarray(2 * pass, 2 * pass + 2);
       return Number(end - begin) / 1e6;

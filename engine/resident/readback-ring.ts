@@ -1,4 +1,4 @@
-import type { BufferPool } from "../../kernels/index.ts";
+import { type BufferPool, readMapped } from "../../kernels/index.ts";
 
 /** Buffers that steps' results are copied to and read from in turn, so that a step need not wait for the one before it. */
 export class ReadbackRing {
@@ -21,12 +21,8 @@ export class ReadbackRing {
   }
 
   /** Its first `bytes` bytes, once the work that was submitted for it has ended. */
-  async read(slot: number, bytes: number): Promise<ArrayBuffer> {
-    const buffer = this.#slot(slot);
-    await buffer.mapAsync(GPUMapMode.READ, 0, bytes);
-    const copy = buffer.getMappedRange(0, bytes).slice(0);
-    buffer.unmap();
-    return copy;
+  read(slot: number, bytes: number): Promise<ArrayBuffer> {
+    return readMapped(this.#slot(slot), bytes);
   }
 
   #slot(slot: number): GPUBuffer {

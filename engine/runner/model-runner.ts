@@ -2,11 +2,13 @@ import {
   attentionSplits,
   type Binding,
   type GpuContext,
-  numChunks,
   type Op,
   type PassSize,
   PassTimer,
+  readMapped,
+  type SamplerBuffers,
   sample,
+  samplerScratch,
 } from "../../kernels/index.ts";
 import { type FeatureTap, llama } from "../model/llama.ts";
 import type { LlamaConfig, WeightSource } from "../model/types.ts";
@@ -14,7 +16,7 @@ import { type Activations, createActivations } from "./activations.ts";
 import { BatchBuilder, type BatchSequence, batchLayout } from "./batch.ts";
 import { type InputBuffers, Inputs } from "./inputs.ts";
 import { KvStorage } from "./kv-storage.ts";
-import { type DrawBuffers, NO_WANTS, RequestSampling, type SamplingWants } from "./request-sampling.ts";
+import { NO_WANTS, RequestSampling, type SamplingWants } from "./request-sampling.ts";
 import type { RowLogprobs } from "./token-logprobs.ts";
 import { type LlamaWeights, onDevice } from "./weights.ts";
 
@@ -156,12 +158,9 @@ export class ModelRunner {
     const results = gpu.pool.storage(2 * bytes, "results");
     const section = (offset: number) => ({ buffer: results, offset, size: bytes });
     const drawn = { tokens: section(0), logShares: section(bytes) };
-    const numCandidates = maxLogits * numChunks(vocabSize);
-    const draw: DrawBuffers = {
+    const draw: SamplerBuffers = {
       ...{ logits: activations.logits.buffer, rows: inputs.buffers.samplingRows, ...drawn },
-      threshold: gpu.pool.storage(8 * maxLogits, "threshold"),
-      candidates: gpu.pool.storage(8 * numCandidates * topK, "candidates"),
-      sums: gpu.pool.storage(8 * numCandidates, "sums"),
+      ...samplerScratch(gpu.pool, { vocabSize, topK }, maxLogits),
     };
     const sizes = { vocabSize, maxLogits, maxModelLen };
     const requestSampling =
@@ -227,7 +226,7 @@ export class ModelRunner {
     const logprobs = wants.logprobs && numLogits > 0 ? this.#copyLogprobs(encoder) : undefined;
     this.#timer?.resolve(encoder);
     this.#gpu.device.queue.submit([encoder.finish()]);
-    const bytes = await readAll(this.#resultsRead);
+    const bytes = await readMapped(this.#resultsRead);
     await this.#measure();
     const count = numLogits * this.options.topK;
     return {
@@ -242,7 +241,7 @@ export class ModelRunner {
     const [sampling, read] = [this.requestSampling, this.#logprobsRead];
     if (sampling === undefined || read === undefined) return undefined;
     encoder.copyBufferToBuffer(sampling.logprobs, 0, read, 0, sampling.logprobs.size);
-    return async (numLogits) => sampling.readLogprobs(await readAll(read), numLogits);
+    return async (numLogits) => sampling.readLogprobs(await readMapped(read), numLogits);
   }
 
   #encodePass(encoder: GPUCommandEncoder, index: number, encode: (pass: GPUComputePassEncoder) => void): void {
@@ -279,11 +278,4 @@ function llamaDecoder(
 
 function resultBytes({ maxLogits, topK }: RunnerOptions): number {
   return Math.ceil((4 * maxLogits * topK) / 256) * 256;
-}
-
-async function readAll(buffer: GPUBuffer): Promise<ArrayBuffer> {
-  await buffer.mapAsync(GPUMapMode.READ);
-  const bytes = buffer.getMappedRange().slice(0);
-  buffer.unmap();
-  return bytes;
 }

@@ -1,5 +1,4 @@
 import {
-  type Binding,
   type GpuContext,
   type LogitsProcessor,
   logitsStride,
@@ -13,6 +12,7 @@ import {
   packProcessor,
   processLogits,
   processorBytes,
+  type SamplerBuffers,
   sample,
 } from "../../kernels/index.ts";
 import { invariant } from "../../kvcache/invariant.ts";
@@ -37,17 +37,6 @@ export interface RequestSamplingSizes {
   readonly maxProcessors: number;
 }
 
-/** What drawing reads and writes; scratch as of `sample`. */
-export interface DrawBuffers {
-  readonly logits: GPUBuffer;
-  readonly rows: Binding;
-  readonly threshold: GPUBuffer;
-  readonly candidates: GPUBuffer;
-  readonly sums: GPUBuffer;
-  readonly tokens: Binding;
-  readonly logShares: Binding;
-}
-
 interface Processing extends ProcessorOps {
   /** Draws from the processed logits. */
   readonly sample: Op;
@@ -65,7 +54,7 @@ export class RequestSampling {
   readonly #gpu: GpuContext;
   readonly #sizes: RequestSamplingSizes;
   readonly #inputs: Inputs;
-  readonly #draw: DrawBuffers;
+  readonly #draw: SamplerBuffers;
   readonly #counts: GPUBuffer;
   readonly #processed: GPUBuffer;
   readonly #logprobScratch: { readonly greedyRows: GPUBuffer; readonly candidates: GPUBuffer };
@@ -74,7 +63,7 @@ export class RequestSampling {
   #logProbs: Op | undefined;
 
   /** @throws GpuError out_of_memory */
-  constructor(gpu: GpuContext, sizes: RequestSamplingSizes, inputs: Inputs, draw: DrawBuffers) {
+  constructor(gpu: GpuContext, sizes: RequestSamplingSizes, inputs: Inputs, draw: SamplerBuffers) {
     const { pool } = gpu;
     const { vocabSize, maxLogits, maxModelLen, maxProcessors } = sizes;
     const layout = logProbLayout(vocabSize, maxLogits);

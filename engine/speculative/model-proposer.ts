@@ -1,4 +1,3 @@
-import { NO_TOKEN } from "../../kernels/index.ts";
 import type { BlockManager } from "../../kvcache/block-manager.ts";
 import type { BatchSequence } from "../runner/batch.ts";
 import type { ModelRunner, SampledRows } from "../runner/model-runner.ts";
@@ -7,7 +6,7 @@ import { DraftTables } from "./draft-tables.ts";
 import { type DraftTree, rootOnly } from "./draft-tree.ts";
 import type { DraftView, ViewedRows } from "./draft-view.ts";
 import type { Hints, ProposeRequest, Proposer } from "./proposer.ts";
-import { type Candidate, DynamicTreeBuilder } from "./tree-builder.ts";
+import { type Candidate, DynamicTreeBuilder, drawnCandidates } from "./tree-builder.ts";
 import { StaticTreeBuilder } from "./tree-shape.ts";
 
 /** A tree that is being built, and the name of the block table that its sequence has here. */
@@ -142,13 +141,8 @@ export class ModelProposer implements Proposer {
     };
   }
 
-  #candidates({ tokenIds, logShares }: SampledRows, row: number, { shape }: ProposeRequest): readonly Candidate[] {
-    const { topK } = this.runner.options;
-    const all = Array.from({ length: topK }, (_, i) => ({
-      tokenId: tokenIds[row * topK + i] ?? NO_TOKEN,
-      logSurvival: logShares[row * topK + i] ?? -Infinity,
-    }));
-    const candidates = all.filter(({ tokenId }) => tokenId !== NO_TOKEN);
+  #candidates(drawn: SampledRows, row: number, { shape }: ProposeRequest): readonly Candidate[] {
+    const candidates = drawnCandidates(drawn, row, this.runner.options.topK);
     return shape ? candidates : this.#view.narrow(candidates);
   }
 

@@ -1,4 +1,6 @@
+import { NO_TOKEN } from "../../kernels/index.ts";
 import { invariant } from "../../kvcache/invariant.ts";
+import type { SampledRows } from "../runner/model-runner.ts";
 import type { DraftTree } from "./draft-tree.ts";
 
 /** A possible child, as a drafter gives it. */
@@ -11,6 +13,19 @@ export interface Candidate {
    * say that the candidate is none.
    */
   readonly logSurvival: number;
+}
+
+/** What a pass drew for a row, best first, without the places that stayed empty. */
+export function drawnCandidates(
+  { tokenIds, logShares }: Pick<SampledRows, "tokenIds" | "logShares">,
+  row: number,
+  topK: number,
+): Candidate[] {
+  const candidates = Array.from({ length: topK }, (_, i) => ({
+    tokenId: tokenIds[row * topK + i] ?? NO_TOKEN,
+    logSurvival: logShares[row * topK + i] ?? -Infinity,
+  }));
+  return candidates.filter(({ tokenId }) => tokenId !== NO_TOKEN);
 }
 
 /** A node whose children are wanted. */

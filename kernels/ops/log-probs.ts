@@ -1,21 +1,18 @@
 import type { Binding } from "../kernel.ts";
 import { type Op, type OpContext, threadsOp } from "../op.ts";
-import { logitsStride, numChunks, SAMPLING_ROW_BYTES, sample } from "./sampling.ts";
+import { logitsStride, numChunks, SAMPLING_ROW_BYTES, type SamplerScratch, sample } from "./sampling.ts";
 
 /** Best tokens of each row whose log-probabilities are given. */
 export const NUM_BEST = 20;
 
-export interface LogProbBuffers {
+/** The scratch is for NUM_BEST tokens a row. */
+export interface LogProbBuffers extends SamplerScratch {
   /** f32 [numLogits, logitsStride(vocabSize)]: raw */
   readonly logits: GPUBuffer;
   /** u32 [numLogits]: what was drawn, from whatever the logits became */
   readonly drawn: Binding;
   /** SamplingRow [numLogits], all zero: greedy rows, whose shares are log-probabilities */
   readonly greedyRows: GPUBuffer;
-  /** Scratch as of `SamplerBuffers`, for NUM_BEST tokens a row. */
-  readonly threshold: GPUBuffer;
-  readonly candidates: GPUBuffer;
-  readonly sums: GPUBuffer;
   /** Laid out as `logProbLayout` says. */
   readonly results: GPUBuffer;
 }

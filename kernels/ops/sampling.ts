@@ -1,3 +1,4 @@
+import type { BufferPool } from "../buffers.ts";
 import type { Binding } from "../kernel.ts";
 import { type Op, type OpContext, threadsOp } from "../op.ts";
 
@@ -69,17 +70,35 @@ function chunkSize(vocabSize: number): number {
   return 2 ** Math.max(5, Math.round(Math.log2(vocabSize) / 2));
 }
 
-export interface SamplerBuffers {
+/** What a draw keeps between its kernels. */
+export interface SamplerScratch {
+  /** vec2f [numLogits] */
+  readonly threshold: GPUBuffer;
+  /** 8 bytes × numLogits · numChunks · topK */
+  readonly candidates: GPUBuffer;
+  /** 8 bytes × numLogits · numChunks */
+  readonly sums: GPUBuffer;
+}
+
+/** Scratch for draws of `maxLogits` rows. */
+export function samplerScratch(
+  pool: BufferPool,
+  { vocabSize, topK }: Pick<SamplerShape, "vocabSize" | "topK">,
+  maxLogits: number,
+): SamplerScratch {
+  const numPartial = maxLogits * numChunks(vocabSize);
+  return {
+    threshold: pool.storage(8 * maxLogits, "threshold"),
+    candidates: pool.storage(8 * numPartial * topK, "candidates"),
+    sums: pool.storage(8 * numPartial, "sums"),
+  };
+}
+
+export interface SamplerBuffers extends SamplerScratch {
   /** f32 [numLogits, logitsStride(vocabSize)] */
   readonly logits: GPUBuffer;
   /** SamplingRow [numLogits] */
   readonly rows: Binding;
-  /** Scratch vec2f [numLogits]. */
-  readonly threshold: GPUBuffer;
-  /** Scratch, 8 bytes × numLogits · numChunks · topK. */
-  readonly candidates: GPUBuffer;
-  /** Scratch, 8 bytes × numLogits · numChunks. */
-  readonly sums: GPUBuffer;
   /** u32 [numLogits, topK] */
   readonly tokens: Binding;
   /** f32 [numLogits, topK] */

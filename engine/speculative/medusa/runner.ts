@@ -6,14 +6,14 @@ import {
   gatherFeatures,
   matmul,
   medusaBlock,
-  NO_TOKEN,
-  numChunks,
   type Op,
   type PackedMatrix,
   type PassSize,
   paddedRows,
+  readMapped,
   SAMPLING_ROW_BYTES,
   sample,
+  samplerScratch,
   submitPass,
   writeSamplingRow,
 } from "../../../kernels/index.ts";
@@ -22,7 +22,7 @@ import type { LlamaConfig } from "../../model/types.ts";
 import { createActivation, createProduct } from "../../runner/activations.ts";
 import { samplingRowOf } from "../../runner/batch.ts";
 import type { SamplingParams } from "../../sampling-params.ts";
-import type { Candidate } from "../tree-builder.ts";
+import { type Candidate, drawnCandidates } from "../tree-builder.ts";
 import type { MedusaHead } from "./weights.ts";
 
 /** A sequence that heads are asked about. */
@@ -145,9 +145,7 @@ export class MedusaRunner {
     if (rows.length > this.#sizes.maxNumSeqs) throw new RangeError(`at most ${this.#sizes.maxNumSeqs} rows`);
     return this.#gpu.guard.run(async () => {
       this.#submit(rows);
-      await this.#resultsRead.mapAsync(GPUMapMode.READ);
-      const bytes = this.#resultsRead.getMappedRange().slice(0);
-      this.#resultsRead.unmap();
+      const bytes = await readMapped(this.#resultsRead);
       return rows.map((_, row) =>
         this.#groupSizes.flatMap((numHeads, group) =>
           Array.from({ length: numHeads }, (__, head) => this.#candidates(bytes, group, head * rows.length + row)),
@@ -184,12 +182,10 @@ export class MedusaRunner {
 
   #candidates(bytes: ArrayBuffer, group: number, row: number): Candidate[] {
     const { topK } = this.#sizes;
-    const at = 2 * group * this.#sectionBytes + 4 * row * topK;
-    const tokenIds = new Uint32Array(bytes, at, topK);
-    const logShares = new Float32Array(bytes, at + this.#sectionBytes, topK);
-    return Array.from(tokenIds, (tokenId, i) => ({ tokenId, logSurvival: logShares[i] ?? -Infinity })).filter(
-      ({ tokenId }) => tokenId !== NO_TOKEN,
-    );
+    const at = 2 * group * this.#sectionBytes;
+    const tokenIds = new Uint32Array(bytes, at);
+    const logShares = new Float32Array(bytes, at + this.#sectionBytes);
+    return drawnCandidates({ tokenIds, logShares }, row, topK);
   }
 }
 
@@ -243,7 +239,6 @@ async function groupOp(
       ];
     }),
   );
-  const numCandidates = maxLogits * numChunks(vocabSize);
   const ops = await Promise.all([
     ...blocks,
     matmul(gpu, { weights: lmHead, x: out, y: logits }, (size: PassSize) => size.numLogits),
@@ -252,9 +247,7 @@ async function groupOp(
       { vocabSize, topK, withShares: true },
       {
         ...{ logits: logits.buffer, rows: io.rows, tokens: io.tokens, logShares: io.logShares },
-        threshold: pool.storage(8 * maxLogits, "medusaThreshold"),
-        candidates: pool.storage(8 * numCandidates * topK, "medusaCandidates"),
-        sums: pool.storage(8 * numCandidates, "medusaSums"),
+        ...samplerScratch(pool, { vocabSize, topK }, maxLogits),
       },
     ),
   ]);
