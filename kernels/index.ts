@@ -15,10 +15,20 @@ export { type AttentionArgs, attention, attentionSplits, ROW_INFO_WORDS } from "
 export type { HeadShape } from "./ops/attention-types.ts";
 export { type CommitKv, commitKv } from "./ops/commit-kv.ts";
 export { type AddBiasArgs, addBias, type EagleInputArgs, eagleInput, OWN_FEATURE } from "./ops/eagle.ts";
+export {
+  type Eagle3InputArgs,
+  type Eagle3LevelsArgs,
+  eagle3Input,
+  eagle3Levels,
+  NO_PLACE,
+  type SpreadLogitsArgs,
+  spreadLogits,
+} from "./ops/eagle3.ts";
 export { embedding } from "./ops/embedding.ts";
 export {
   commitFeatures,
   type FeatureStore,
+  featureStore,
   type GatherFeaturesArgs,
   gatherFeatures,
   type KeepFeaturesArgs,

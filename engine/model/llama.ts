@@ -70,8 +70,7 @@ export function llama(
       hidden: a.hidden,
       product: a.mlpOut,
       slots: inputs.slots,
-      features: kv.features,
-      offset: at * hiddenSize,
+      features: { ...kv.features, offset: at * hiddenSize, size: hiddenSize },
     };
     return [keepFeatures(context, where === "final" ? { ...args, norm: { gain: weights.finalNorm, epsilon } } : args)];
   };

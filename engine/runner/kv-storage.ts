@@ -4,6 +4,7 @@ import {
   commitFeatures,
   commitKv,
   type FeatureStore,
+  featureStore,
   type GpuContext,
   type OpContext,
   storageBytes,
@@ -78,7 +79,7 @@ export class KvStorage {
     const { maxMoves, featureSize } = options;
     if (featureSize === 0) return new KvStorage(gpu.device, layers, commits, moves, maxMoves, undefined);
     const buffer = gpu.pool.storage(numSlots * featureSize * storageBytes(gpu.family), "features");
-    const features = { buffer, size: featureSize };
+    const features = featureStore(buffer, featureSize);
     const all = [...commits, await commitFeatures(gpu, moves, features)];
     return new KvStorage(gpu.device, layers, all, moves, maxMoves, features);
   }

@@ -1,6 +1,6 @@
 import type { Binding } from "../kernel.ts";
 import { type Op, type OpContext, threadsOp } from "../op.ts";
-import { enablesOf, type FeatureStore } from "./features.ts";
+import { enablesOf, type FeatureStore, strideOf } from "./features.ts";
 import { type Activation, activationWriter, type Product, productReader } from "./product.ts";
 
 const WORKGROUP_SIZE = 64;
@@ -16,6 +16,7 @@ export interface EagleInputArgs {
   /** u32 [numRows]: a slot of `target`, or with OWN_FEATURE of `own` */
   readonly sources: Binding;
   readonly target: FeatureStore;
+  /** A whole store. */
   readonly own: FeatureStore;
   /** [numRows, 2 · size] */
   readonly out: Activation;
@@ -30,7 +31,10 @@ export function eagleInput(context: OpContext, args: EagleInputArgs): Promise<Op
     context,
     {
       shader: [...writer.shader, "eagle_input"],
-      constants: { ...writer.constants, kv_t: context.family.storage, COLUMNS: columns, WORKGROUP_SIZE },
+      constants: {
+        ...{ ...writer.constants, ...strideOf(target), kv_t: context.family.storage },
+        ...{ COLUMNS: columns, WORKGROUP_SIZE },
+      },
       enables: enablesOf(context),
       numImmediates: 1,
     },

@@ -8,11 +8,20 @@ const WORKGROUP_SIZE = 64;
 /** Largest magnitude that a feature may have in storage. */
 const LARGEST = { f16: 65504, f32: 3.4e38 } as const;
 
-/** Features of every slot of a paged cache, storage type [numSlots, size]. */
+/** Features of every slot of a paged cache, storage type [numSlots, stride], or a part of each slot's. All sizes are multiples of 4. */
 export interface FeatureStore {
   readonly buffer: GPUBuffer;
-  /** Values of a slot; a multiple of 4. */
+  /** Values of a slot. */
+  readonly stride: number;
+  /** First of the slot's values that is meant. */
+  readonly offset: number;
+  /** How many are meant. */
   readonly size: number;
+}
+
+/** The store of a buffer [numSlots, size]. */
+export function featureStore(buffer: GPUBuffer, size: number): FeatureStore {
+  return { buffer, stride: size, offset: 0, size };
 }
 
 export interface KeepFeaturesArgs {
@@ -23,22 +32,21 @@ export interface KeepFeaturesArgs {
   readonly product: Product;
   /** u32 [numRows] */
   readonly slots: Binding;
+  /** Its size is hiddenSize. */
   readonly features: FeatureStore;
-  /** First of the slot's values that is written; a multiple of 4. */
-  readonly offset: number;
   /** Norm them first. */
   readonly norm?: { readonly gain: Binding; readonly epsilon: number };
 }
 
 /** features[slots[row]] = hidden[row] + product[row], normed or not; the residual stream stays as it is (wgsl/feature_*.wgsl). */
 export function keepFeatures(context: OpContext, args: KeepFeaturesArgs): Promise<Op> {
-  const { hiddenSize, hidden, product, slots, features, offset, norm } = args;
+  const { hiddenSize, hidden, product, slots, features, norm } = args;
   const { family, kernels } = context;
   const reader = productReader(product);
   const columns = hiddenSize / 4;
   const common = {
     ...{ kv_t: family.storage, HIDDEN_SIZE: hiddenSize, COLUMNS: columns, LARGEST: LARGEST[family.storage] },
-    ...{ STRIDE: features.size / 4, OFFSET: offset / 4, ...reader.constants },
+    ...{ ...strideOf(features), ...reader.constants },
   };
   const spec = (shader: readonly string[], constants: Readonly<Record<string, number>>) => ({
     shader: [...reader.shader, "feature_write", ...shader],
@@ -66,11 +74,11 @@ export function keepFeatures(context: OpContext, args: KeepFeaturesArgs): Promis
 }
 
 /** Moves slots' features as `commitKv` moves their K and V; `moves` u32 [numLists, listLen, 2]. */
-export async function commitFeatures(context: OpContext, moves: Binding, { buffer, size }: FeatureStore) {
+export async function commitFeatures(context: OpContext, moves: Binding, { buffer, stride }: FeatureStore) {
   const kernel = await context.kernels.bind(
     {
       shader: ["commit_features"],
-      constants: { kv_t: context.family.storage, STRIDE: size / 4, WORKGROUP_SIZE },
+      constants: { kv_t: context.family.storage, STRIDE: stride / 4, WORKGROUP_SIZE },
       enables: storageEnables(context.family),
       numImmediates: 1,
     },
@@ -80,7 +88,7 @@ export async function commitFeatures(context: OpContext, moves: Binding, { buffe
   return (pass: GPUComputePassEncoder, numLists: number, listLen: number): void => {
     if (listLen === 0) return;
     words[0] = listLen;
-    kernel.dispatch(pass, [Math.ceil(size / 4 / WORKGROUP_SIZE), numLists, 1], words);
+    kernel.dispatch(pass, [Math.ceil(stride / 4 / WORKGROUP_SIZE), numLists, 1], words);
   };
 }
 
@@ -99,20 +107,28 @@ export function gatherFeatures(
   count: (size: PassSize) => number,
 ): Promise<Op> {
   const writer = activationWriter(context.family, out);
-  const stride = features.size / 4;
+  const columns = features.size / 4;
   return threadsOp(
     context,
     {
       shader: [...writer.shader, "feature_gather"],
-      constants: { ...writer.constants, kv_t: context.family.storage, STRIDE: stride, WORKGROUP_SIZE },
+      constants: {
+        ...{ ...writer.constants, ...strideOf(features), kv_t: context.family.storage },
+        ...{ COLUMNS: columns, WORKGROUP_SIZE },
+      },
       enables: enablesOf(context),
       numImmediates: 1,
     },
     [features.buffer, slots, rows, out.buffer],
     WORKGROUP_SIZE,
-    (size) => count(size) * stride,
+    (size) => count(size) * columns,
     (size) => [count(size)],
   );
+}
+
+/** Where a slot's features begin, in vectors of four: constants of the kernels that read or write one store. */
+export function strideOf({ stride, offset }: FeatureStore) {
+  return { STRIDE: stride / 4, OFFSET: offset / 4 };
 }
 
 /** f16 where features or activations are. */

@@ -1,6 +1,6 @@
 import type { Binding } from "../kernel.ts";
 import { type Op, type OpContext, threadsOp } from "../op.ts";
-import { enablesOf, type FeatureStore } from "./features.ts";
+import { enablesOf, type FeatureStore, strideOf } from "./features.ts";
 import { type Activation, activationWriter, type Product, productReader } from "./product.ts";
 
 const WORKGROUP_SIZE = 64;
@@ -33,7 +33,7 @@ export function medusaBlock(context: OpContext, args: MedusaBlockArgs): Promise<
       shader: [...reader.shader, ...writer.shader, "medusa_block"],
       constants: {
         ...{ ...reader.constants, ...writer.constants, kv_t: context.family.storage, COLUMNS: columns },
-        ...{ FIRST: isFirst ? 1 : 0, HEAD: head, WORKGROUP_SIZE },
+        ...{ ...strideOf(features), FIRST: isFirst ? 1 : 0, HEAD: head, WORKGROUP_SIZE },
       },
       enables: enablesOf(context),
       numImmediates: 1,

@@ -2,7 +2,7 @@
 //   table     vec4<kv_t> [vocabSize, COLUMNS], COLUMNS = HIDDEN_SIZE / 4
 //   token_ids u32 [numRows]
 //   sources   u32 [numRows]: slot of the row's feature in `own` if OWN is set in it, else in `target_features`
-//   target_features, own  vec4<kv_t> [numSlots, COLUMNS]
+//   target_features  vec4<kv_t> [numSlots, STRIDE], read from OFFSET on;  own  vec4<kv_t> [numSlots, COLUMNS]
 //   x         the input of the next product, 2 · COLUMNS wide (activation_*.wgsl)
 // One thread a vector of four of either half. Reference: reference/eagle.ts
 @group(0) @binding(0) var<storage, read> table: array<vec4<kv_t>>;
@@ -26,7 +26,7 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
     return;
   }
   let source = sources[row];
-  let at = (source & ~OWN) * COLUMNS + column - COLUMNS;
-  if (source >= OWN) { write_activation(row, column, vec4f(own[at])); }
-  else { write_activation(row, column, vec4f(target_features[at])); }
+  let at = column - COLUMNS;
+  if (source >= OWN) { write_activation(row, column, vec4f(own[(source & ~OWN) * COLUMNS + at])); }
+  else { write_activation(row, column, vec4f(target_features[source * STRIDE + OFFSET + at])); }
 }

@@ -1,7 +1,7 @@
-// Features as inputs of a product: x[i] = features[slots[rows[i]]]
-//   features  vec4<kv_t> [numSlots, STRIDE]
+// Features as inputs of a product: x[i] = features[slots[rows[i]], OFFSET …]
+//   features  vec4<kv_t> [numSlots, STRIDE], STRIDE and OFFSET in vectors of four
 //   slots     u32 [any];  rows  u32 [numOut], indices of slots
-//   x         the input of the next product, X_COLUMNS = STRIDE (activation_*.wgsl)
+//   x         the input of the next product, X_COLUMNS = COLUMNS (activation_*.wgsl)
 // One thread a vector of four. Reference: reference/features.ts
 @group(0) @binding(0) var<storage, read> features: array<vec4<kv_t>>;
 @group(0) @binding(1) var<storage, read> slots: array<u32>;
@@ -12,8 +12,8 @@ var<immediate> num_out: u32;
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn main(@builtin(global_invocation_id) id: vec3u) {
   let thread = thread_index(id);
-  if (thread >= num_out * STRIDE) { return; }
-  let i = thread / STRIDE;
-  let column = thread % STRIDE;
-  write_activation(i, column, vec4f(features[slots[rows[i]] * STRIDE + column]));
+  if (thread >= num_out * COLUMNS) { return; }
+  let i = thread / COLUMNS;
+  let column = thread % COLUMNS;
+  write_activation(i, column, vec4f(features[slots[rows[i]] * STRIDE + OFFSET + column]));
 }

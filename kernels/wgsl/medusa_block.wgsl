@@ -1,7 +1,7 @@
 // One residual block of a Medusa head: y[row] = x[row] + silu(W x[row] + bias), silu(v) = v / (1 + exp(−v))
 //   parts  the product W x [numRows, 4 · COLUMNS] (product_sum.wgsl)
 //   bias   vec4f [COLUMNS]
-//   slots  u32 [numRows];  features  vec4<kv_t> [numSlots, COLUMNS]: x of the head's first block
+//   slots  u32 [numRows];  features  vec4<kv_t> [numSlots, STRIDE]: x of the head's first block, from OFFSET on
 //   state  vec4f [numRows, COLUMNS]: x of its other blocks (FIRST = 0), and y
 //   x      y as the input of the next product; its rows begin at HEAD · num_rows (activation_*.wgsl)
 // One thread a vector of four. Reference: reference/medusa-block.ts
@@ -20,7 +20,7 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
   let row = thread / COLUMNS;
   let column = thread % COLUMNS;
   let v = product_sum(row, column) + bias[column];
-  var before = vec4f(features[slots[row] * COLUMNS + column]);
+  var before = vec4f(features[slots[row] * STRIDE + OFFSET + column]);
   if (FIRST == 0) { before = state[thread]; }
   let after = before + v / (1.0 + exp(-v));
   state[thread] = after;

@@ -14,8 +14,11 @@ import {
   draftGrow,
   draftPoolBytes,
   draftTree,
+  eagle3Input,
+  eagle3Levels,
   eagleInput,
   embedding,
+  featureStore,
   type Gpu,
   type GpuContext,
   gatherFeatures,
@@ -31,6 +34,7 @@ import {
   ropeKv,
   sample,
   siluMul,
+  spreadLogits,
 } from "../../kernels/index.ts";
 import { everyAttention, NullKernels } from "./null-kernels.ts";
 
@@ -152,9 +156,9 @@ function everyDrafterOp(context: GpuContext, size: number) {
   const buffer = () => context.pool.storage(1 << 16, "any");
   const x = (numInputs: number) => ({ buffer: buffer(), maxRows: 64, numInputs });
   const product = { buffer: buffer(), maxRows: 64, numOutputs: size, numRanges: 2 };
-  const features = { buffer: buffer(), size };
+  const features = featureStore(buffer(), size);
   const [hidden, slots, bias] = [buffer(), buffer(), buffer()];
-  const kept = { hiddenSize: size, hidden, product, slots, features, offset: 0 };
+  const kept = { hiddenSize: size, hidden, product, slots, features };
   return [
     keepFeatures(context, kept),
     keepFeatures(context, { ...kept, norm: { gain: buffer(), epsilon: 1e-5 } }),
@@ -163,9 +167,17 @@ function everyDrafterOp(context: GpuContext, size: number) {
     medusaBlock(context, { product, bias, slots, features, isFirst: true, state: buffer(), out: x(size), head: 1 }),
     eagleInput(context, {
       ...{ table: buffer(), tokenIds: buffer(), sources: buffer(), target: features },
-      ...{ own: { buffer: buffer(), size }, out: x(2 * size) },
+      ...{ own: features, out: x(2 * size) },
     }),
     addBias(context, { product, bias, hidden, out: x(size) }),
+    eagle3Levels(context, { sources: buffer(), levels: features, out: x(size) }),
+    eagle3Input(context, {
+      ...{ table: buffer(), tokenIds: buffer(), sources: buffer(), fused: product, own: features, gains: buffer() },
+      ...{ epsilon: 1e-5, hidden, out: x(2 * size) },
+    }),
+    spreadLogits(context, {
+      ...{ vocabSize: 2 * size, reduced: { ...product, numRanges: 1 }, places: buffer(), logits: buffer() },
+    }),
   ];
 }
 

@@ -61,7 +61,7 @@ export function eagleDecoder(
         ...{ rowIndex: identity, out: a.normed },
       }),
       ...mlp(gpu, weights, a),
-      keepFeatures(gpu, { hiddenSize, hidden, product: a.mlpOut, slots, features: own, offset: 0 }),
+      keepFeatures(gpu, { hiddenSize, hidden, product: a.mlpOut, slots, features: own }),
       gatherFeatures(gpu, { features: own, slots, rows: inputs.logitRows, out: a.features }, numLogits),
       matmul(gpu, { weights: target.weights.lmHead, x: a.features, y: a.logits }, numLogits),
     ]);

@@ -3,6 +3,7 @@ import {
   addBias,
   commitFeatures,
   eagleInput,
+  featureStore,
   gatherFeatures,
   keepFeatures,
   medusaBlock,
@@ -27,6 +28,16 @@ describe.each(FAMILIES)("kernels of drafters, $name, $storage", (family) => {
   /** A rounding to storage, beside what the arithmetic loses. */
   const stored = family.storage === "f16" ? 2 ** -11 : 0;
   const someSlots = (count: number) => random.shuffle(Array.from({ length: NUM_SLOTS }, (_, i) => i)).slice(0, count);
+  /** Values [NUM_SLOTS, size] in the midst of wider slots. */
+  const partOfSlots = (values: Float32Array, size: number) => {
+    const [stride, offset] = [size + 12, 8];
+    const all = uniformHalves(random, NUM_SLOTS * stride);
+    for (let slot = 0; slot < NUM_SLOTS; slot++) {
+      all.set(values.subarray(slot * size, (slot + 1) * size), slot * stride + offset);
+    }
+    const { pool } = test.context(family);
+    return { buffer: pool.upload(packRows(family, all), "store"), stride, offset, size };
+  };
   const words = (values: readonly number[]) => test.context(family).pool.upload(Uint32Array.from(values), "words");
 
   it.each([
@@ -43,11 +54,12 @@ describe.each(FAMILIES)("kernels of drafters, $name, $storage", (family) => {
     const gain = uniform(random, hiddenSize, 2);
     const slots = someSlots(numRows);
     const before = uniformHalves(random, NUM_SLOTS * size);
-    const features = { buffer: gpu.pool.upload(packRows(family, before), "features"), size };
+    const buffer = gpu.pool.upload(packRows(family, before), "features");
+    const features = { buffer, stride: size, offset, size: hiddenSize };
     const hidden = gpu.pool.upload(x, "hidden");
     const op = await keepFeatures(gpu, {
       ...{ hiddenSize, hidden, product: givenProduct(gpu, ranges, { numOutputs: hiddenSize }) },
-      ...{ slots: words(slots), features, offset },
+      ...{ slots: words(slots), features },
       ...(withNorm ? { norm: { gain: gpu.pool.upload(gain, "gain"), epsilon: 1e-5 } } : {}),
     });
     await submit(gpu, [call(op, { numRows })]);
@@ -63,9 +75,9 @@ describe.each(FAMILIES)("kernels of drafters, $name, $storage", (family) => {
   it("values that storage cannot hold become its largest", async () => {
     const gpu = test.context(family);
     const x = Float32Array.from([1e30, -1e30, 3, 0]);
-    const features = { buffer: gpu.pool.storage(16, "features"), size: 4 };
+    const features = featureStore(gpu.pool.storage(16, "features"), 4);
     const op = await keepFeatures(gpu, {
-      ...{ hiddenSize: 4, hidden: gpu.pool.upload(x, "hidden"), features, offset: 0, slots: words([0]) },
+      ...{ hiddenSize: 4, hidden: gpu.pool.upload(x, "hidden"), features, slots: words([0]) },
       product: givenProduct(gpu, [new Float32Array(4)], { numOutputs: 4 }),
     });
     await submit(gpu, [call(op, { numRows: 1 })]);
@@ -89,7 +101,7 @@ describe.each(FAMILIES)("kernels of drafters, $name, $storage", (family) => {
       ],
     ] as const;
     const buffer = gpu.pool.upload(packRows(family, before), "features");
-    const commit = await commitFeatures(gpu, words(lists.flat(2)), { buffer, size });
+    const commit = await commitFeatures(gpu, words(lists.flat(2)), featureStore(buffer, size));
     await submit(gpu, [(pass) => commit(pass, 2, 3), (pass) => commit(pass, 1, 0)]);
     const expected = commitKvReference(before, size, lists.flat());
     expect(await readStored(gpu, buffer, expected.length)).toEqual(expected);
@@ -101,7 +113,7 @@ describe.each(FAMILIES)("kernels of drafters, $name, $storage", (family) => {
     const slots = someSlots(9);
     const rows = [8, 0, 3, 3];
     const out = emptyActivation(gpu, rows.length, size);
-    const features = { buffer: gpu.pool.upload(packRows(family, store), "features"), size };
+    const features = partOfSlots(store, size);
     const args = { features, slots: words(slots), rows: words(rows), out };
     const op = await gatherFeatures(gpu, args, ({ numLogits }) => numLogits);
     await submit(gpu, [call(op, { numLogits: rows.length })]);
@@ -130,7 +142,7 @@ describe.each(FAMILIES)("kernels of drafters, $name, $storage", (family) => {
     const out = emptyActivation(gpu, 3 * numRows, size);
     const op = await medusaBlock(gpu, {
       ...{ product: givenProduct(gpu, ranges, { numOutputs: size }), bias: gpu.pool.upload(bias, "bias") },
-      ...{ slots: words(slots), features: { buffer: gpu.pool.upload(packRows(family, store), "store"), size } },
+      ...{ slots: words(slots), features: partOfSlots(store, size) },
       ...{ isFirst, state, out, head },
     });
     await submit(gpu, [call(op, { numRows })]);
@@ -147,12 +159,12 @@ describe.each(FAMILIES)("kernels of drafters, $name, $storage", (family) => {
     const table = uniformHalves(random, 30 * size);
     const [target, own] = [1, 2].map(() => uniformHalves(random, NUM_SLOTS * size)) as [Float32Array, Float32Array];
     const rows = someSlots(7).map((slot, i) => ({ tokenId: random.int(0, 29), slot, isOwn: i % 3 === 1 }));
-    const store = (values: Float32Array) => ({ buffer: gpu.pool.upload(packRows(family, values), "store"), size });
     const out = emptyActivation(gpu, rows.length, 2 * size);
     const op = await eagleInput(gpu, {
       ...{ table: gpu.pool.upload(packRows(family, table), "table"), tokenIds: words(rows.map((row) => row.tokenId)) },
       sources: words(rows.map(({ slot, isOwn }) => (isOwn ? (slot | OWN_FEATURE) >>> 0 : slot))),
-      ...{ target: store(target), own: store(own), out },
+      ...{ target: partOfSlots(target, size), out },
+      own: featureStore(gpu.pool.upload(packRows(family, own), "own"), size),
     });
     await submit(gpu, [call(op, { numRows: rows.length })]);
     expect(await readActivation(gpu, out, rows.length)).toEqual(

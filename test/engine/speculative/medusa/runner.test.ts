@@ -3,7 +3,7 @@ import type { LlamaConfig, WeightSource } from "../../../../engine/model/types.t
 import { GREEDY } from "../../../../engine/sampling-params.ts";
 import { MedusaRunner } from "../../../../engine/speculative/medusa/runner.ts";
 import { uploadMedusa } from "../../../../engine/speculative/medusa/weights.ts";
-import { logitsStride, packRows, uploadMatrix } from "../../../../kernels/index.ts";
+import { featureStore, logitsStride, packRows, uploadMatrix } from "../../../../kernels/index.ts";
 import { medusaBlockReference } from "../../../../kernels/reference/medusa-block.ts";
 import { uniform, uniformHalves } from "../../../support/arrays.ts";
 import { FAMILIES, useGpu } from "../../../support/gpu.ts";
@@ -78,7 +78,7 @@ describe.each(FAMILIES)("Medusa's heads, $name, $storage", (family) => {
     const blocks = { format: "float", values: sharedHead, lowPrecision: false } as const;
     const target = {
       ...{ config: CONFIG, lmHead: uploadMatrix(gpu.pool, family, shape, blocks, "lmHead") },
-      features: { buffer: gpu.pool.upload(packRows(family, store), "features"), size: HIDDEN },
+      features: featureStore(gpu.pool.upload(packRows(family, store), "features"), HIDDEN),
     };
     const runner = await MedusaRunner.create(gpu, heads, target, { maxNumSeqs: 4, topK: TOP_K });
     const slots = [7, 0, 31];
