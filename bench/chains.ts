@@ -4,10 +4,11 @@ import { openModel } from "../engine/model/open.ts";
 import { ModelRunner } from "../engine/runner/model-runner.ts";
 import { uploadLlama } from "../engine/runner/weights.ts";
 import { GREEDY } from "../engine/sampling-params.ts";
-import { attachDrafter, FEATURES } from "../engine/speculative/attach.ts";
+import { attachDrafter } from "../engine/speculative/attach.ts";
 import { DraftModelProposer } from "../engine/speculative/draft-model.ts";
 import type { DraftTree } from "../engine/speculative/draft-tree.ts";
 import type { Proposer } from "../engine/speculative/proposer.ts";
+import { featuresFor } from "../engine/speculative/target-features.ts";
 import { createGpuContext, type Gpu } from "../kernels/index.ts";
 import { BlockManager } from "../kvcache/block-manager.ts";
 import type { ReferencePrompt } from "./prompts.ts";
@@ -85,7 +86,7 @@ async function openProposer(
   const runner = await ModelRunner.create(
     gpu,
     { config, weights },
-    { ...LIMITS, topK: 1, features: FEATURES[files.kind] },
+    { ...LIMITS, topK: 1, features: featuresFor(files, config) },
   );
   const proposer = await attachDrafter(files, { gpu, config, weights, runner }, SIZES);
   files.weights.close();

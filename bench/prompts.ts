@@ -21,6 +21,16 @@ export function referencePrompts(): readonly ReferencePrompt[] {
   return readReference().prompts;
 }
 
+/** The tokens that the reference texts have most often, ascending. */
+export function frequentTokens(count: number): readonly number[] {
+  const counts = new Map<number, number>();
+  for (const { greedyTokens } of referencePrompts()) {
+    for (const token of greedyTokens) counts.set(token, (counts.get(token) ?? 0) + 1);
+  }
+  const byCount = [...counts].sort(([a, x], [b, y]) => y - x || a - b).slice(0, count);
+  return byCount.map(([token]) => token).sort((a, b) => a - b);
+}
+
 /** Tokens a step that greedy chains of four give, over every position of all texts. */
 export function referenceChains(): Readonly<Record<keyof Reference["chainOf4"], number>> {
   const { draft, eagle, glide, medusa } = readReference().chainOf4;

@@ -24,7 +24,7 @@ import { contextOfChoice } from "./runner/kernel-choice.ts";
 import { blockBytes } from "./runner/kv-storage.ts";
 import { ModelRunner } from "./runner/model-runner.ts";
 import { type LlamaWeights, onDevice } from "./runner/weights.ts";
-import { attachedBlockBytes, featureBlockBytes, featuresFor } from "./speculative/attach.ts";
+import { attachedBlockBytes } from "./speculative/attach.ts";
 import { AdaptiveTrees } from "./speculative/budget/adaptive-trees.ts";
 import { measurePasses } from "./speculative/budget/measure-passes.ts";
 import { SequoiaTrees, ShapedTrees } from "./speculative/budget/static-trees.ts";
@@ -32,6 +32,7 @@ import { FixedTrees, type TreePolicy } from "./speculative/budget/tree-policy.ts
 import { DraftModelProposer } from "./speculative/draft-model.ts";
 import type { Proposer } from "./speculative/proposer.ts";
 import { NoProposer } from "./speculative/root-only.ts";
+import { featureBlockBytes, featuresForAll } from "./speculative/target-features.ts";
 import { regularShape, shapeDepth, shapeTopK } from "./speculative/tree-shape.ts";
 
 type Options = Omit<EngineOptions, "model">;
@@ -93,8 +94,9 @@ export async function assembleEngine(
   const drafting = draftModel && (await loadModel(device, gpu, draftModel, maxModelLen, settings.kernels?.draft));
   const capacityBytes = memoryCapacity(settings, device.traits.software);
   const attached = drafters.filter((drafter) => drafter.kind !== "draft" && drafter.kind !== "suffix");
-  const features = featuresFor(attached);
-  const targetBytes = blockBytes(target.gpu, target.config) + featureBlockBytes(target.gpu, features, target.config);
+  const features = featuresForAll(attached, target.config);
+  const targetBytes =
+    blockBytes(target.gpu, target.config) + featureBlockBytes(target.gpu, features.length, target.config);
   const caches = [
     [model.name, targetBytes] as const,
     ...(drafting && draftModel ? [[draftModel.name, blockBytes(drafting.gpu, drafting.config)] as const] : []),

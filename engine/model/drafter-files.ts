@@ -2,6 +2,7 @@ import { existsSync, readdirSync, statSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { z } from "zod";
 import { LLAMA_ARCHITECTURES, llamaConfigFromHf, unsupported } from "./config.ts";
+import { type Eagle3Files, eagle3Files, isEagle3 } from "./eagle3-files.ts";
 import { checkSchema, isJsonObject, readJson } from "./json.ts";
 import { asModelFileError } from "./model-file.ts";
 import { openModel } from "./open.ts";
@@ -23,6 +24,7 @@ export interface DecoderFiles {
 /** A drafter opened from disk; nothing is on the GPU yet. What Medusa's heads are like, their tensors say. */
 export type DrafterFiles =
   | DecoderFiles
+  | Eagle3Files
   | { readonly kind: "medusa"; readonly path: string; readonly weights: WeightSource };
 
 const ARCHITECTURES: Readonly<Record<AttachedKind, string>> = {
@@ -48,6 +50,7 @@ export function openDrafter(path: string): DrafterFiles | OpenedModel {
   const json = readJson(configPath);
   const weights = SafetensorsWeights.open(folder, existsSync(join(folder, MEDUSA_FILE)) ? MEDUSA_FILE : undefined);
   try {
+    if (isEagle3(weights)) return eagle3Files(json, weights, folder, configPath);
     const kind = kindOf(json, weights, configPath);
     if (kind === "medusa") return { kind, path: folder, weights };
     if (kind !== undefined) {
@@ -64,9 +67,6 @@ export function openDrafter(path: string): DrafterFiles | OpenedModel {
 
 /** The configuration may name it; public files often do not, and their tensors tell. Undefined where it may be a model. */
 function kindOf(json: unknown, weights: WeightSource, file: string): AttachedKind | undefined {
-  if (weights.has("d2t") || weights.has("midlayer.hidden_norm.weight")) {
-    throw unsupported(file, "an EAGLE-3 drafter; of EAGLE, versions 1 and 2 are supported");
-  }
   const { architectures, model_type: modelType } = checkSchema(kindSchema, json, file);
   const named = ATTACHED_KINDS.find((kind) => kind === modelType || architectures?.includes(ARCHITECTURES[kind]));
   if (named !== undefined) return named;

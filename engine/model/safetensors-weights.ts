@@ -7,7 +7,7 @@ import { containedPath } from "./contained-path.ts";
 import { checkSchema, MAX_TOKENIZER_BYTES, readJson } from "./json.ts";
 import type { ModelFile } from "./model-file.ts";
 import { openSafetensors, type SafetensorsFile } from "./safetensors.ts";
-import { readTensorF32, type TensorExtent } from "./tensor-data.ts";
+import { type IntegerExtent, readIntegers, readTensorF32, type TensorExtent } from "./tensor-data.ts";
 import type { TensorInfo, WeightSource } from "./types.ts";
 
 export const SINGLE_FILE = "model.safetensors";
@@ -57,14 +57,17 @@ export class SafetensorsWeights implements WeightSource {
     const shards = new Map<string, SafetensorsFile>();
     try {
       for (const name of shardNames) shards.set(name, openSafetensors(containedPath(folder, name, indexPath)));
-      const tensors = weightMap.map(([name, shard]) => {
-        const opened = shards.get(shard);
-        const extent = opened?.tensors.get(name);
-        if (opened === undefined || extent === undefined) {
-          throw new ModelFileError("malformed", indexPath, `tensor ${name} is not in ${shard}`);
-        }
-        return [name, { file: opened.file, extent }] as const;
-      });
+      const isInteger = ([name, shard]: readonly [string, string]) => shards.get(shard)?.integers.has(name) === true;
+      const tensors = weightMap
+        .filter((entry) => !isInteger(entry))
+        .map(([name, shard]) => {
+          const opened = shards.get(shard);
+          const extent = opened?.tensors.get(name);
+          if (opened === undefined || extent === undefined) {
+            throw new ModelFileError("malformed", indexPath, `tensor ${name} is not in ${shard}`);
+          }
+          return [name, { file: opened.file, extent }] as const;
+        });
       return new SafetensorsWeights(folder, new Map(tensors), [...shards.values()]);
     } catch (error) {
       for (const { file } of shards.values()) file.close();
@@ -92,6 +95,15 @@ export class SafetensorsWeights implements WeightSource {
 
   readBlocks(name: string): WeightBlocks {
     return { format: "float", values: this.readF32(name), lowPrecision: false };
+  }
+
+  /** A tensor of integers or booleans; undefined where there is none of that name. @throws ModelFileError when the file is cut short */
+  readIntegers(name: string): readonly number[] | undefined {
+    for (const { file, integers } of this.files) {
+      const extent: IntegerExtent | undefined = integers.get(name);
+      if (extent !== undefined) return readIntegers(file, extent);
+    }
+    return undefined;
   }
 
   close(): void {

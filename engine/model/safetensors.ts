@@ -3,7 +3,13 @@ import type { ModelFileError } from "../errors.ts";
 import { TENSOR_LAYOUTS } from "./dequantize.ts";
 import { decodeUtf8, isJsonObject, type JsonObject, parseJson } from "./json.ts";
 import { ModelFile } from "./model-file.ts";
-import { checkNoOverlap, type TensorExtent } from "./tensor-data.ts";
+import {
+  checkNoOverlap,
+  INTEGER_BYTES,
+  type IntegerExtent,
+  type IntegerType,
+  type TensorExtent,
+} from "./tensor-data.ts";
 import type { TensorType } from "./types.ts";
 
 /** The reference implementation's limit. */
@@ -15,11 +21,15 @@ const TYPES: ReadonlyMap<string, TensorType> = new Map<string, TensorType>([
   ["F16", "F16"],
   ["BF16", "BF16"],
 ]);
+const INTEGERS = Object.keys(INTEGER_BYTES);
 
 /** A safetensors file whose header was read and checked in full; tensor data is read on demand. */
 export interface SafetensorsFile {
   readonly file: ModelFile;
+  /** Weights. */
   readonly tensors: ReadonlyMap<string, TensorExtent>;
+  /** What is no weight: maps. */
+  readonly integers: ReadonlyMap<string, IntegerExtent>;
   /** Bytes from the start of the file to the start of the data. */
   readonly headerBytes: number;
 }
@@ -45,10 +55,12 @@ export function openSafetensors(path: string): SafetensorsFile {
     if (entries.length > MAX_TENSORS) {
       throw file.error("malformed", "header", 8, `${entries.length} tensors, the limit is ${MAX_TENSORS}`);
     }
-    const tensors = entries.map(([name, entry]) => readEntry(file, name, entry, dataStart));
-    checkNoOverlap(file, tensors);
-    checkNoHoles(file, tensors, dataStart);
-    return { file, tensors: new Map(tensors.map((tensor) => [tensor.name, tensor])), headerBytes: dataStart };
+    const extents = entries.map(([name, entry]) => readEntry(file, name, entry, dataStart));
+    checkNoOverlap(file, extents);
+    checkNoHoles(file, extents, dataStart);
+    const tensors = extents.flatMap((one) => (isIntegers(one) ? [] : [[one.name, one] as const]));
+    const integers = extents.flatMap((one) => (isIntegers(one) ? [[one.name, one] as const] : []));
+    return { file, tensors: new Map(tensors), integers: new Map(integers), headerBytes: dataStart };
   } catch (error) {
     file.close();
     throw error;
@@ -67,36 +79,42 @@ function readHeader(file: ModelFile): { header: JsonObject; dataStart: number } 
   return { header, dataStart: 8 + Number(length) };
 }
 
-function readEntry(file: ModelFile, name: string, entry: unknown, dataStart: number): TensorExtent {
+function isIntegers(extent: TensorExtent | IntegerExtent): extent is IntegerExtent {
+  return isIntegerType(extent.type);
+}
+
+function isIntegerType(dtype: string): dtype is IntegerType {
+  return INTEGERS.includes(dtype);
+}
+
+function readEntry(file: ModelFile, name: string, entry: unknown, dataStart: number): TensorExtent | IntegerExtent {
   const field = `tensor ${name.slice(0, 200)}`;
   const fail = (problem: string, code: ModelFileError["code"] = "malformed") => file.error(code, field, 8, problem);
   const parsed = entrySchema.safeParse(entry);
   if (!parsed.success) throw fail(`header entry does not fit: ${parsed.error.issues[0]?.message ?? ""}`);
   const { dtype, shape, data_offsets } = parsed.data;
-  const type = TYPES.get(dtype);
+  const type = isIntegerType(dtype) ? dtype : TYPES.get(dtype);
   if (type === undefined) {
-    throw fail(`dtype ${dtype.slice(0, 20)}; supported: ${[...TYPES.keys()].join(", ")}`, "unsupported");
+    throw fail(`dtype ${dtype.slice(0, 20)}; supported: ${[...TYPES.keys(), ...INTEGERS].join(", ")}`, "unsupported");
   }
+  const elementBytes = isIntegerType(type) ? INTEGER_BYTES[type] : TENSOR_LAYOUTS[type].blockBytes;
   const [begin, end] = data_offsets.map(BigInt) as [bigint, bigint];
   const numElements = shape.reduce((product, dim) => product * BigInt(dim), 1n);
-  const numBytes = numElements * BigInt(TENSOR_LAYOUTS[type].blockBytes);
+  const numBytes = numElements * BigInt(elementBytes);
   if (end - begin !== numBytes) {
     throw fail(`data_offsets span ${end - begin} bytes, ${dtype} [${shape.join(", ")}] needs ${numBytes}`);
   }
   const offset = BigInt(dataStart) + begin;
   file.checkRange(offset, numBytes, field);
-  return {
-    name,
-    type,
-    shape,
-    offset: Number(offset),
-    numElements: Number(numElements),
-    numBytes: Number(numBytes),
+  const extent = {
+    ...{ name, shape, offset: Number(offset) },
+    ...{ numElements: Number(numElements), numBytes: Number(numBytes) },
   };
+  return isIntegerType(type) ? { ...extent, type } : { ...extent, type };
 }
 
 /** The format has tensors cover the data section entirely, so that nothing can hide in a file. */
-function checkNoHoles(file: ModelFile, tensors: readonly TensorExtent[], dataStart: number): void {
+function checkNoHoles(file: ModelFile, tensors: readonly (TensorExtent | IntegerExtent)[], dataStart: number): void {
   const covered = tensors.reduce((total, tensor) => total + tensor.numBytes, dataStart);
   if (covered !== file.size) {
     throw file.error("malformed", "data", dataStart, `tensors cover ${covered} of the file's ${file.size} bytes`);

@@ -7,11 +7,31 @@ const CHUNK_BYTES = 4 << 20;
 /** 8 GB as f32; typed arrays go little further. */
 const MAX_ELEMENTS = 2 ** 31 - 1;
 
-/** Where a tensor lies. `offset` counts from the start of the file. */
-export interface TensorExtent extends TensorInfo {
+/** Where data lies. `offset` counts from the start of the file. */
+interface Extent {
+  readonly name: string;
   readonly offset: number;
   readonly numElements: number;
   readonly numBytes: number;
+}
+
+export interface TensorExtent extends TensorInfo, Extent {}
+
+/** Bytes of an element of what files hold beside weights: vocabulary maps. */
+export const INTEGER_BYTES = { I64: 8, BOOL: 1 } as const;
+export type IntegerType = keyof typeof INTEGER_BYTES;
+
+export interface IntegerExtent extends Extent {
+  readonly type: IntegerType;
+  readonly shape: readonly number[];
+}
+
+/** Values exact up to 2⁵³, booleans as 0 and 1. @throws ModelFileError truncated */
+export function readIntegers(file: ModelFile, { name, type, offset, numElements, numBytes }: IntegerExtent): number[] {
+  const bytes = file.read(offset, numBytes, `tensor ${name}`);
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const read = { I64: (i: number) => Number(view.getBigInt64(8 * i, true)), BOOL: (i: number) => view.getUint8(i) };
+  return Array.from({ length: numElements }, (_, i) => read[type](i));
 }
 
 /** Dequantised values f32 [numElements]. @throws ModelFileError truncated, or unsupported when too large to hold. */
@@ -49,7 +69,7 @@ export function sampleTensor(file: ModelFile, tensor: TensorExtent): Uint8Array 
 }
 
 /** @throws ModelFileError malformed when two tensors share bytes. */
-export function checkNoOverlap(file: ModelFile, tensors: readonly TensorExtent[]): void {
+export function checkNoOverlap(file: ModelFile, tensors: readonly Extent[]): void {
   const sorted = tensors.filter((tensor) => tensor.numBytes > 0).sort((a, b) => a.offset - b.offset);
   for (const [i, tensor] of sorted.entries()) {
     const next = sorted[i + 1];

@@ -1,9 +1,8 @@
-import { type FeatureStore, type GpuContext, storageBytes } from "../../kernels/index.ts";
+import type { GpuContext } from "../../kernels/index.ts";
 import { BlockManager } from "../../kvcache/block-manager.ts";
-import { BLOCK_SIZE } from "../../kvcache/ids.ts";
 import { ModelFileError } from "../errors.ts";
-import type { AttachedKind, DecoderFiles, DrafterFiles } from "../model/drafter-files.ts";
-import type { FeatureTap } from "../model/llama.ts";
+import type { DecoderFiles, DrafterFiles } from "../model/drafter-files.ts";
+import type { Eagle3Files } from "../model/eagle3-files.ts";
 import type { LlamaConfig } from "../model/types.ts";
 import { blockBytes } from "../runner/kv-storage.ts";
 import { ModelRunner } from "../runner/model-runner.ts";
@@ -14,6 +13,8 @@ import { eagleDecoder } from "./eagle/decoder.ts";
 import { FeatureSources } from "./eagle/feature-sources.ts";
 import { eagleView } from "./eagle/view.ts";
 import { uploadEagle } from "./eagle/weights.ts";
+import { eagle3Decoder } from "./eagle3/decoder.ts";
+import { uploadEagle3 } from "./eagle3/weights.ts";
 import { mostCandidates } from "./glide/cape.ts";
 import { CrossInputs } from "./glide/cross-inputs.ts";
 import { glideDecoder } from "./glide/decoder.ts";
@@ -24,6 +25,7 @@ import { MedusaRunner } from "./medusa/runner.ts";
 import { uploadMedusa } from "./medusa/weights.ts";
 import { ModelProposer } from "./model-proposer.ts";
 import type { Proposer } from "./proposer.ts";
+import { featureBlockBytes, featuresFor, featuresOf } from "./target-features.ts";
 
 /** The target as a drafter that is part of it sees it. */
 export interface AttachableTarget {
@@ -46,62 +48,48 @@ export async function attachDrafter(
 ): Promise<Proposer> {
   if (files.kind === "medusa") return attachMedusa(files, target, sizes);
   checkFits(files, target.config);
-  if (files.kind === "eagle") return attachEagle(files, target, sizes);
-  return attachGlide(files, target, sizes);
+  return files.kind === "glide" ? attachGlide(files, target, sizes) : attachEagle(files, target, sizes);
 }
 
-async function attachMedusa(files: DrafterFiles, target: AttachableTarget, sizes: DraftSizes): Promise<Proposer> {
-  const { gpu, config, weights } = target;
+async function attachMedusa(
+  files: Extract<DrafterFiles, { kind: "medusa" }>,
+  target: AttachableTarget,
+  sizes: DraftSizes,
+): Promise<Proposer> {
+  const { gpu, config, weights, runner } = target;
   const heads = uploadMedusa(gpu, files, config);
   const { maxNumSeqs } = sizes;
   const topK = Math.max(sizes.treeTopK, sizes.medusaCandidates);
-  const seen = { config, lmHead: weights.lmHead, features: featuresOf(target) };
+  const seen = { config, lmHead: weights.lmHead, features: featuresOf(runner, featuresFor(files, config), config) };
   return new MedusaProposer(await MedusaRunner.create(gpu, heads, seen, { maxNumSeqs, topK }));
 }
 
-function featuresOf({ runner }: AttachableTarget): FeatureStore {
-  const { features } = runner.kv;
-  if (features === undefined) throw new Error("invariant: the target keeps no features for its drafter");
-  return features;
-}
-
-/** Hidden states that a target keeps for a drafter (`RunnerOptions.features`). */
-export const FEATURES: Readonly<Record<AttachedKind, readonly FeatureTap[]>> = {
-  eagle: ["final"],
-  glide: [],
-  medusa: ["final"],
-};
-
-/** Hidden states that a target keeps for several drafters, each once. All of them read all that it keeps. */
-export function featuresFor(drafters: readonly DrafterFiles[]): readonly FeatureTap[] {
-  return [...new Set(drafters.flatMap(({ kind }) => FEATURES[kind]))];
-}
-
-/** Bytes of one block of a target's features. */
-export function featureBlockBytes(
-  gpu: GpuContext,
-  taps: readonly FeatureTap[],
-  { hiddenSize }: Pick<LlamaConfig, "hiddenSize">,
-): number {
-  return taps.length * BLOCK_SIZE * hiddenSize * storageBytes(gpu.family);
-}
+/** What an EAGLE drafter keeps of its own rows: what its layer gives. */
+const OWN_FEATURES = ["final"] as const;
 
 /** Bytes of one block of a drafter's own cache. */
 export function attachedBlockBytes(gpu: GpuContext, files: DrafterFiles): number {
   if (files.kind === "medusa") return 0;
-  const features = files.kind === "eagle" ? FEATURES.eagle : [];
-  return blockBytes(gpu, files.config) + featureBlockBytes(gpu, features, files.config);
+  const numFeatures = files.kind === "glide" ? 0 : OWN_FEATURES.length;
+  return blockBytes(gpu, files.config) + featureBlockBytes(gpu, numFeatures, files.config);
 }
 
-async function attachEagle(files: DecoderFiles, target: AttachableTarget, sizes: DraftSizes): Promise<Proposer> {
-  const { gpu, weights, runner } = target;
-  const options = { ...draftRunnerOptions(runner.options, sizes, sizes.treeTopK), features: FEATURES.eagle };
-  const features = featuresOf(target);
-  const own = uploadEagle(gpu, files, options.maxModelLen);
+async function attachEagle(
+  files: DecoderFiles | Eagle3Files,
+  target: AttachableTarget,
+  sizes: DraftSizes,
+): Promise<Proposer> {
+  const { gpu, config, weights, runner } = target;
+  const options = { ...draftRunnerOptions(runner.options, sizes, sizes.treeTopK), features: OWN_FEATURES };
+  const features = featuresOf(runner, featuresFor(files, config), config);
   const sources = new FeatureSources(gpu, options.maxRows);
-  const decoder = eagleDecoder(gpu, files.config, own, { weights, features }, sources);
+  const decoder =
+    files.kind === "eagle3"
+      ? eagle3Decoder(gpu, uploadEagle3(gpu, files, options.maxModelLen), files, { weights, features }, sources)
+      : eagleDecoder(gpu, files.config, uploadEagle(gpu, files, options.maxModelLen), { weights, features }, sources);
   const drafts = await ModelRunner.create(gpu, { config: files.config, decoder }, options);
-  return new ModelProposer(drafts, new BlockManager(options.numBlocks), eagleView(sources, sizes.treeTopK));
+  const view = { ...eagleView(sources, sizes.treeTopK), name: files.kind };
+  return new ModelProposer(drafts, new BlockManager(options.numBlocks), view);
 }
 
 async function attachGlide(files: DecoderFiles, target: AttachableTarget, sizes: DraftSizes): Promise<Proposer> {
@@ -118,14 +106,14 @@ async function attachGlide(files: DecoderFiles, target: AttachableTarget, sizes:
 }
 
 /** @throws ModelFileError naming the first size in which drafter and target differ. */
-function checkFits({ config, path }: DecoderFiles, target: LlamaConfig): void {
-  for (const size of ["hiddenSize", "vocabSize", "headDim"] as const) {
+function checkFits({ kind, config, path }: DecoderFiles | Eagle3Files, target: LlamaConfig): void {
+  for (const size of ["hiddenSize", "vocabSize", ...(kind === "glide" ? (["headDim"] as const) : [])] as const) {
     if (config[size] === target[size]) continue;
     const problem = `is made for another model: its ${size} is ${config[size]}, the target's ${target[size]}`;
     throw new ModelFileError("unsupported", path, problem);
   }
   if (config.numLayers !== 1) throw new ModelFileError("unsupported", path, `has ${config.numLayers} layers, not one`);
-  if (config.numHeads % target.numKvHeads !== 0) {
+  if (kind === "glide" && config.numHeads % target.numKvHeads !== 0) {
     const problem = `its ${config.numHeads} heads do not share the target's ${target.numKvHeads} KV heads evenly`;
     throw new ModelFileError("unsupported", path, problem);
   }

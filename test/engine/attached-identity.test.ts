@@ -1,10 +1,19 @@
-import { expect, test } from "vitest";
+import { rmSync } from "node:fs";
+import { afterAll, expect, test } from "vitest";
 import { type IdentityPair, runPairs, SAMPLING_CASES } from "../../bench/identity.ts";
-import { referencePrompts } from "../../bench/prompts.ts";
+import { frequentTokens, referencePrompts } from "../../bench/prompts.ts";
+import { resolveModel } from "../../engine/model/bundled.ts";
 import { ATTACHED_KINDS } from "../../engine/model/drafter-files.ts";
+import { openModel } from "../../engine/model/open.ts";
 import { ADAPTER } from "../support/gpu.ts";
+import { randomEagle3Folder } from "./speculative/eagle3/random-drafter.ts";
 
 const MAX_TOKENS = 32;
+const { config, weights } = openModel(resolveModel("sapling-14m"));
+weights.close();
+const EAGLE3 = randomEagle3Folder(config, frequentTokens(24)) as `/${string}`;
+const DRAFTERS = [...ATTACHED_KINDS, EAGLE3];
+afterAll(() => rmSync(EAGLE3, { recursive: true }));
 
 /** Greedy with a batch of three, and one stream that samples. */
 function pairsOf(drafter: IdentityPair["drafter"]): IdentityPair[] {
@@ -19,7 +28,7 @@ function pairsOf(drafter: IdentityPair["drafter"]): IdentityPair[] {
 test("drafters that read the target's features or cache give plain decoding's tokens, several streams at once", async () => {
   const prompts = referencePrompts().map(({ promptTokens }) => promptTokens);
   const options = { model: "sapling-14m", adapter: ADAPTER, maxModelLen: 256, maxNumSeqs: 3 } as const;
-  for await (const result of runPairs(options, ATTACHED_KINDS.flatMap(pairsOf), prompts, MAX_TOKENS)) {
+  for await (const result of runPairs(options, DRAFTERS.flatMap(pairsOf), prompts, MAX_TOKENS)) {
     const { pair, numTokens, numDifferent, numAccepted, numRejected } = result;
     expect([pair.drafter, pair.sampling.name, numDifferent]).toEqual([pair.drafter, pair.sampling.name, 0]);
     expect(numTokens).toBeGreaterThan(MAX_TOKENS / 2);

@@ -35,6 +35,7 @@ describe("the kind of a drafter", () => {
     ["the heads of Medusa's authors, without a prefix", "medusa_lm_head.safetensors", ["0.0.linear.weight"], "medusa"],
     ["heads with one", "model.safetensors", ["medusa_head.0.0.linear.weight"], "medusa"],
     ["EAGLE under a model's name", "model.safetensors", ["fc.weight", "layers.0.self_attn.q_proj.weight"], "eagle"],
+    ["EAGLE-3 under a model's name", "model.safetensors", ["fc.weight", "midlayer.hidden_norm.weight"], "eagle3"],
   ] as const)("public files, told by their tensors: %s", (_, name, tensors, kind) => {
     const config = kind === "medusa" ? { medusa_num_heads: 1 } : LLAMA;
     expect(kindOf(folderOf({ "config.json": config, [name]: file(...tensors) }))).toBe(kind);
@@ -47,9 +48,27 @@ describe("refused, saying why", () => {
     expect(() => openDrafter(folder)).toThrow(/medusa_lm_head\.pt.*is a pickle.*save_file\(torch\.load/s);
   });
 
-  test("EAGLE-3", () => {
-    const folder = folderOf({ "config.json": LLAMA, "model.safetensors": file("d2t", "fc.weight") });
-    expect(() => openDrafter(folder)).toThrow(/EAGLE-3/);
+  const offsets = (...values: number[]) => ({
+    ...{ dtype: "I64", shape: [values.length] },
+    data: new Uint8Array(BigInt64Array.from(values, BigInt).buffer),
+  });
+  const mask = (...values: number[]) => ({ dtype: "BOOL", shape: [values.length], data: Uint8Array.from(values) });
+
+  test.each([
+    ["a token beyond the vocabulary", { d2t: offsets(0, 7) }, /d2t names token 8, but the vocabulary has 8/],
+    ["a token below it", { d2t: offsets(-1) }, /d2t names token -1/],
+    ["a token twice", { d2t: offsets(1, 0) }, /d2t names a token twice/],
+    ["maps that differ", { d2t: offsets(1, 1), t2d: mask(0, 1, 0, 0, 0, 0, 0, 0) }, /do not agree about token 2/],
+  ])("EAGLE-3 with a vocabulary map that names %s", (_, maps, message) => {
+    const norm = { "midlayer.hidden_norm.weight": { dtype: "F32", shape: [1], data: f32Bytes([0]) } };
+    const folder = folderOf({ "config.json": LLAMA, "model.safetensors": writeSafetensors({ ...norm, ...maps }) });
+    expect(() => openDrafter(folder)).toThrow(message);
+  });
+
+  test("EAGLE-3 whose residual stream begins otherwise", () => {
+    const config = { ...LLAMA, norm_before_residual: true };
+    const folder = folderOf({ "config.json": config, "model.safetensors": file("midlayer.hidden_norm.weight") });
+    expect(() => openDrafter(folder)).toThrow(/norm_before_residual/);
   });
 
   test("what is nothing that is known", () => {

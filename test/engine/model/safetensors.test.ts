@@ -38,6 +38,20 @@ test("F32, F16 and BF16 tensors come out as f32, whatever their order in the hea
   expect(() => weights.readF32("full")).toThrow(/is closed/);
 });
 
+test("maps beside the weights: integers and booleans, which are no weights", () => {
+  const file = writeSafetensors({
+    map: { dtype: "I64", shape: [3], data: new Uint8Array(BigInt64Array.of(-2n, 0n, 128_000n).buffer) },
+    mask: single("BOOL", [2], [0, 1]),
+    full: vector(1),
+  });
+  const weights = SafetensorsWeights.open(folderOf({ "model.safetensors": file }));
+  expect(weights.readIntegers("map")).toEqual([-2, 0, 128_000]);
+  expect(weights.readIntegers("mask")).toEqual([0, 1]);
+  expect(weights.readIntegers("full")).toBeUndefined();
+  expect(weights.names()).toEqual(["full"]);
+  weights.close();
+});
+
 describe("headers that are refused", () => {
   const entry = (changes: object) =>
     JSON.stringify({ t: { dtype: "F32", shape: [1], data_offsets: [0, 4], ...changes } });
@@ -55,7 +69,7 @@ describe("headers that are refused", () => {
     ["not UTF-8", Buffer.concat([Buffer.from([1, 0, 0, 0, 0, 0, 0, 0]), Buffer.from([0xff])]), "malformed", /UTF-8/],
     ["deep nesting", withHeader("[".repeat(100_000)), "malformed", /nested deeper than 64/],
     ["a name given twice", withHeader('{"a":1,"a":2}'), "malformed", /"a" is given twice/],
-    ["I64", withHeader(entry({ dtype: "I64" }), new Uint8Array(4)), "unsupported", /tensor t at byte 8: dtype I64/],
+    ["I32", withHeader(entry({ dtype: "I32" }), new Uint8Array(4)), "unsupported", /tensor t at byte 8: dtype I32/],
     ["negative dimension", withHeader(entry({ shape: [-1] })), "malformed", /tensor t/],
     ["five dimensions", withHeader(entry({ shape: [1, 1, 1, 1, 1] })), "malformed", /tensor t/],
     ["offsets against the shape", withHeader(entry({ shape: [2] }), new Uint8Array(4)), "malformed", /span 4 bytes/],

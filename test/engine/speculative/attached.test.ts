@@ -1,43 +1,78 @@
+import { rmSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { referencePrompts } from "../../../bench/prompts.ts";
+import { syntheticWeights } from "../../../bench/synthetic.ts";
 import { WithTarget } from "../../../bench/with-target.ts";
 import { resolveModel } from "../../../engine/model/bundled.ts";
-import { ATTACHED_KINDS, type AttachedKind, openDrafter } from "../../../engine/model/drafter-files.ts";
+import { type DrafterFiles, openDrafter } from "../../../engine/model/drafter-files.ts";
 import { openModel } from "../../../engine/model/open.ts";
+import type { LlamaConfig } from "../../../engine/model/types.ts";
 import { ModelRunner } from "../../../engine/runner/model-runner.ts";
 import { uploadLlama } from "../../../engine/runner/weights.ts";
 import { GREEDY, type SamplingParams } from "../../../engine/sampling-params.ts";
-import { type AttachableTarget, attachDrafter, FEATURES } from "../../../engine/speculative/attach.ts";
+import { type AttachableTarget, attachDrafter } from "../../../engine/speculative/attach.ts";
+import { draftRunnerOptions } from "../../../engine/speculative/draft-limits.ts";
+import { DraftModelProposer } from "../../../engine/speculative/draft-model.ts";
 import { DRAFT_WIDTHS } from "../../../engine/speculative/draft-widths.ts";
 import type { Proposer } from "../../../engine/speculative/proposer.ts";
+import { SuffixProposer } from "../../../engine/speculative/suffix.ts";
+import { featuresForAll } from "../../../engine/speculative/target-features.ts";
 import { regularShape } from "../../../engine/speculative/tree-shape.ts";
+import { UnionProposer } from "../../../engine/speculative/union.ts";
 import { createGpuContext, type Gpu, type GpuContext, openGpu } from "../../../kernels/index.ts";
+import { BlockManager } from "../../../kvcache/block-manager.ts";
+import { randomEagle3Folder } from "./eagle3/random-drafter.ts";
 import { proposerContract } from "./proposer-contract.ts";
 
 const SIZES = { maxNumSeqs: 4, treeNodes: 8, treeDepth: 3, treeTopK: 3, ...DRAFT_WIDTHS };
 const MAX_MODEL_LEN = 256;
+const OPTIONS = { maxRows: 100, maxLogits: 1, maxModelLen: MAX_MODEL_LEN, numBlocks: 36, maxTableWords: 64, topK: 1 };
 const WARM: SamplingParams = { ...GREEDY, temperature: 1, seed: [7, 8] };
+const ATTACHED = ["eagle", "glide", "medusa", "eagle3"] as const;
+/** Several that propose into one tree, with one that reads the target among them. */
+const UNIONS = ["eagle,suffix", "draft,medusa"] as const;
+type Name = (typeof ATTACHED)[number] | (typeof UNIONS)[number];
+
+/** EAGLE-3 reads three of seven layers at least; its drafter here has random weights, and so may its target. */
+const SMALL: LlamaConfig = {
+  ...{ vocabSize: 256, hiddenSize: 64, numLayers: 7, numHeads: 2, numKvHeads: 1, headDim: 32, intermediateSize: 64 },
+  ...{ maxPositionEmbeddings: MAX_MODEL_LEN, rmsNormEps: 1e-5, ropeTheta: 10_000, tieWordEmbeddings: true },
+};
+const EAGLE3_TOKENS = Array.from({ length: 24 }, (_, i) => 5 + 9 * i);
+
+/** A target with what the drafters need of it, and drafters that no test uses. */
+interface Place {
+  readonly target: AttachableTarget;
+  readonly idle: Proposer[][];
+}
 
 let device: Gpu;
 let gpu: GpuContext;
-const idle: Readonly<Record<AttachedKind, Proposer[]>> = { eagle: [], glide: [], medusa: [] };
-const targets = new Map<AttachedKind, AttachableTarget>();
+let eagle3Folder: string;
+const places = new Map<Name, Place>();
 
 beforeAll(async () => {
   device = await openGpu("software");
   gpu = createGpuContext(device);
   const { config, weights: source } = openModel(resolveModel("sapling-14m"));
-  const weights = uploadLlama(gpu.pool, gpu.family, config, source, MAX_MODEL_LEN);
+  // Two layers of it will do: how good the drafts are does not matter here.
+  const shallow = { ...config, numLayers: 2 };
+  const weights = uploadLlama(gpu.pool, gpu.family, shallow, source, MAX_MODEL_LEN);
   source.close();
-  const options = { maxRows: 100, maxLogits: 1, maxModelLen: MAX_MODEL_LEN, numBlocks: 36, maxTableWords: 64, topK: 1 };
-  for (const kind of ATTACHED_KINDS) {
-    const runner = await ModelRunner.create(gpu, { config, weights }, { ...options, features: FEATURES[kind] });
-    targets.set(kind, { gpu, config, weights, runner });
+  const small = { config: SMALL, weights: syntheticWeights(gpu, SMALL, "f32", MAX_MODEL_LEN) };
+  eagle3Folder = randomEagle3Folder(SMALL, EAGLE3_TOKENS);
+  for (const name of [...ATTACHED, ...UNIONS]) {
+    const model = name === "eagle3" ? small : { config: shallow, weights };
+    const files = membersOf(name).flatMap((member) => withFiles(member, (one) => [one]) ?? []);
+    const features = featuresForAll(files, model.config);
+    const runner = await ModelRunner.create(gpu, model, { ...OPTIONS, features });
+    places.set(name, { target: { gpu, ...model, runner }, idle: [] });
   }
 });
 afterAll(() => {
   gpu.pool.destroyAll();
   device.close();
+  rmSync(eagle3Folder, { recursive: true });
 });
 
 /** Goes back to the idle ones when it is closed: uploading a drafter takes longer than most tests. */
@@ -55,31 +90,59 @@ class Reused extends WithTarget {
   }
 }
 
-function targetOf(kind: AttachedKind): AttachableTarget {
-  const target = targets.get(kind);
-  if (target === undefined) throw new Error(`no target for ${kind}`);
-  return target;
+function membersOf(name: Name): readonly string[] {
+  return name.split(",");
 }
 
-async function attach(kind: AttachedKind): Promise<Proposer> {
-  const files = openDrafter(resolveModel(`sapling-14m-${kind}`));
+function placeOf(name: Name): Place {
+  const place = places.get(name);
+  if (place === undefined) throw new Error(`no target for ${name}`);
+  return place;
+}
+
+/** Undefined for members that do not read the target. */
+function withFiles<T>(member: string, use: (files: DrafterFiles) => T): T | undefined {
+  if (member === "suffix" || member === "draft") return undefined;
+  const files = openDrafter(member === "eagle3" ? eagle3Folder : resolveModel(`sapling-14m-${member}`));
   if (!("kind" in files)) throw new Error("a model");
-  const proposer = await attachDrafter(files, targetOf(kind), SIZES);
+  const result = use(files);
   files.weights.close();
-  return proposer;
+  return result;
 }
 
-async function makeProposer(kind: AttachedKind): Promise<Proposer> {
-  const ready = idle[kind];
-  const proposer = ready.pop() ?? (await attach(kind));
-  return new Reused(proposer, targetOf(kind).runner, () => ready.push(proposer));
+async function openMember(member: string, target: AttachableTarget): Promise<Proposer> {
+  const attached = withFiles(member, (files) => attachDrafter(files, target, SIZES));
+  return attached ?? openDraftModel();
 }
 
-for (const kind of ATTACHED_KINDS) proposerContract(kind, () => makeProposer(kind), { vocabSize: 4096, maxDepth: 3 });
+async function openDraftModel(): Promise<Proposer> {
+  const model = openModel(resolveModel("sapling-2m-draft"));
+  const runner = await ModelRunner.create(gpu, model, draftRunnerOptions(OPTIONS, SIZES, SIZES.treeTopK));
+  model.weights.close();
+  return new DraftModelProposer(runner, new BlockManager(OPTIONS.numBlocks));
+}
 
-describe.each(ATTACHED_KINDS)("%s", (kind) => {
+/** What looks texts up remembers them, so that it is made anew each time. */
+async function makeProposer(name: Name): Promise<Proposer> {
+  const { target, idle } = placeOf(name);
+  const members = membersOf(name);
+  const onDevice = members.filter((member) => member !== "suffix");
+  const ready = idle.pop() ?? (await Promise.all(onDevice.map((member) => openMember(member, target))));
+  const all = [...ready, ...(members.includes("suffix") ? [new SuffixProposer()] : [])];
+  const [only] = all;
+  const proposer = only !== undefined && all.length === 1 ? only : new UnionProposer(all);
+  return new Reused(proposer, target.runner, () => idle.push(ready));
+}
+
+for (const name of [...ATTACHED, ...UNIONS]) {
+  const { vocabSize } = name === "eagle3" ? SMALL : { vocabSize: 4096 };
+  proposerContract(name, () => makeProposer(name), { vocabSize, maxDepth: 3 });
+}
+
+describe.each(ATTACHED)("%s", (kind) => {
   const [{ promptTokens, greedyTokens } = { promptTokens: [], greedyTokens: [] }] = referencePrompts();
-  const text = [...promptTokens, ...greedyTokens];
+  const known = [...promptTokens, ...greedyTokens];
+  const text = kind === "eagle3" ? known.map((token) => token % SMALL.vocabSize) : known;
   const request = (tokenIds: readonly number[], params = GREEDY) => ({
     ...{ id: "a", tokenIds, choice: 0, params, maxNodes: 8, maxDepth: 3 },
     target: { blockTable: [], numComputedTokens: 0 },
@@ -114,12 +177,13 @@ describe.each(ATTACHED_KINDS)("%s", (kind) => {
   });
 
   test("while the target computes the prompt nothing is drafted, and the first draft is the usual one", async () => {
-    const alone = await attach(kind);
+    const { target } = placeOf(kind);
+    const alone = await openMember(kind, target);
     alone.begin("a", text.slice(0, 20));
     for (let round = 0; round < 2; round++) {
       expect((await alone.propose([request(text.slice(0, 20))]))[0]?.tokenIds).toEqual([text[19]]);
     }
-    const proposer = new WithTarget(device.device, alone, targetOf(kind).runner);
+    const proposer = new WithTarget(device.device, alone, target.runner);
     proposer.begin("b", text.slice(0, 20));
     const fresh = await makeProposer(kind);
     fresh.begin("b", text.slice(0, 20));
@@ -128,4 +192,37 @@ describe.each(ATTACHED_KINDS)("%s", (kind) => {
     proposer.close();
     fresh.close();
   });
+});
+
+test("EAGLE-3 drafts tokens of its own vocabulary alone", async () => {
+  const proposer = await makeProposer("eagle3");
+  const known = new Set(EAGLE3_TOKENS);
+  const tokenIds = Array.from({ length: 20 }, (_, i) => 11 * i);
+  proposer.begin("a", tokenIds);
+  const request = { id: "a", tokenIds, choice: 0, maxNodes: 8, maxDepth: 3 };
+  for (const params of [GREEDY, WARM]) {
+    const [tree] = await proposer.propose([{ ...request, params, target: { blockTable: [], numComputedTokens: 0 } }]);
+    const drafted = tree?.tokenIds.slice(1) ?? [];
+    expect(drafted).toHaveLength(7);
+    expect(drafted.filter((token) => !known.has(token))).toEqual([]);
+  }
+  proposer.close();
+});
+
+test.each(["eagle", "medusa"] as const)("%s finds its features among others that the target keeps", async (kind) => {
+  const { target } = placeOf(kind);
+  const { config, weights } = target;
+  const runner = await ModelRunner.create(gpu, { config, weights }, { ...OPTIONS, features: [1, "final"] });
+  const [{ promptTokens } = { promptTokens: [] }] = referencePrompts();
+  const treesOf = async (proposer: Proposer) => {
+    proposer.begin("a", promptTokens);
+    const limits = { choice: 0, maxNodes: 8, maxDepth: 3, target: { blockTable: [], numComputedTokens: 0 } };
+    const trees = await proposer.propose([{ ...limits, id: "a", tokenIds: promptTokens, params: GREEDY }]);
+    proposer.close();
+    return trees;
+  };
+  const among = new WithTarget(device.device, await openMember(kind, { ...target, runner }), runner);
+  const [tree] = await treesOf(among);
+  expect(tree?.tokenIds).toHaveLength(8);
+  expect([tree]).toEqual(await treesOf(await makeProposer(kind)));
 });

@@ -83,7 +83,7 @@ export function proposerContract(
     }
 
     test("says what it is", () => {
-      expect(proposer.name).toMatch(/^[a-z-]+(,[a-z-]+)*$/);
+      expect(proposer.name).toMatch(/^[a-z0-9-]+(,[a-z0-9-]+)*$/);
     });
 
     test("an empty batch gives no tree", async () => {
