@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 import { helpText, type Suite } from "./suite.ts";
+import { acceptance } from "./suites/acceptance.ts";
 import { attention } from "./suites/attention.ts";
 import { chains } from "./suites/chains.ts";
 import { decode } from "./suites/decode.ts";
@@ -15,7 +16,7 @@ import { suffix } from "./suites/suffix.ts";
 import { throughput } from "./suites/throughput.ts";
 
 const SUITES: Readonly<Record<string, Suite>> = {
-  ...{ throughput, speculate, load, decode, prefix, identity, reference, chains },
+  ...{ throughput, speculate, acceptance, load, decode, prefix, identity, reference, chains },
   ...{ dispatch, matmul, attention, serve, suffix },
 };
 

@@ -1,4 +1,4 @@
-/** A line: points in any order of x, both coordinates above 0. */
+/** A line: points in any order of x. */
 export interface Series {
   readonly name: string;
   readonly points: readonly (readonly [x: number, y: number])[];
@@ -12,13 +12,17 @@ const LEGEND_STEP = 18;
 const COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#888888"];
 const DASHES = ["none", "6 3", "2 3"];
 
-/** A plot of lines on logarithmic axes (base 2), as the text of an SVG file. @throws RangeError where there is nothing to draw */
+/** How both axes are divided: by powers of two, or from 0 to 1. */
+export type AxisScale = "log" | "share";
+
+/** A plot of lines, as the text of an SVG file. On logarithmic axes coordinates are above 0, on the others at most 1. @throws RangeError where there is nothing to draw */
 export function linePlot(
-  axes: { readonly title: string; readonly x: string; readonly y: string },
+  axes: { readonly title: string; readonly x: string; readonly y: string; readonly scale?: AxisScale },
   series: readonly Series[],
 ): string {
   const points = series.flatMap((line) => line.points);
   if (points.length === 0) throw new RangeError("no point to draw");
+  const scale = axes.scale === "share" ? shareScale : logScale;
   const x = scale(
     points.map(([value]) => value),
     PLOT.left,
@@ -45,7 +49,7 @@ export function linePlot(
         "#ddd",
         "none",
       ),
-      text(x.at(value), PLOT.bottom + 18, label(value), "middle"),
+      text(x.at(value), PLOT.bottom + 18, x.label(value), "middle"),
     ]),
     ...y.ticks.flatMap((value) => [
       path(
@@ -56,7 +60,7 @@ export function linePlot(
         "#ddd",
         "none",
       ),
-      text(PLOT.left - 8, y.at(value) + 4, label(value), "end"),
+      text(PLOT.left - 8, y.at(value) + 4, y.label(value), "end"),
     ]),
     ...series.flatMap(({ name, points }, i) => {
       const colour = COLOURS[i % COLOURS.length] ?? "black";
@@ -82,11 +86,18 @@ export function linePlot(
 }
 
 /** From values to coordinates, with a tick at every power of two that covers the values. */
-function scale(values: readonly number[], from: number, to: number) {
+function logScale(values: readonly number[], from: number, to: number) {
   const first = Math.floor(Math.log2(Math.min(...values)));
   const last = Math.max(first + 1, Math.ceil(Math.log2(Math.max(...values))));
   const ticks = Array.from({ length: last - first + 1 }, (_, i) => 2 ** (first + i));
-  return { ticks, at: (value: number) => from + ((Math.log2(value) - first) / (last - first)) * (to - from) };
+  const at = (value: number) => from + ((Math.log2(value) - first) / (last - first)) * (to - from);
+  return { ticks, at, label: (value: number) => (value >= 1 ? String(value) : `1/${1 / value}`) };
+}
+
+/** From shares to coordinates, with a tick at every fifth. */
+function shareScale(_values: readonly number[], from: number, to: number) {
+  const ticks = [0, 1, 2, 3, 4, 5].map((i) => i / 5);
+  return { ticks, at: (value: number) => from + value * (to - from), label: String };
 }
 
 function path(points: readonly (readonly [number, number])[], colour: string, dash: string): string {
@@ -97,10 +108,6 @@ function path(points: readonly (readonly [number, number])[], colour: string, da
 function text(x: number, y: number, content: string, anchor: "start" | "middle" | "end"): string {
   const escaped = content.replaceAll("&", "&amp;").replaceAll("<", "&lt;");
   return `<text x="${round(x)}" y="${round(y)}" text-anchor="${anchor}">${escaped}</text>`;
-}
-
-function label(value: number): string {
-  return value >= 1 ? String(value) : `1/${1 / value}`;
 }
 
 function round(value: number): string {
