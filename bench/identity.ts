@@ -30,12 +30,23 @@ export const SAMPLING_CASES: readonly SamplingCase[] = [
 ];
 export const SEEDS: readonly number[] = [1, 2, 3, 4, 5];
 export const BATCH_SIZES: readonly number[] = [1, 3, 8];
-export const TREE_SIZES: readonly number[] = [1, 4, 8, 16];
+
+/** A way to choose trees. */
+export interface TreeKind {
+  readonly name: string;
+  readonly options: Pick<EngineOptions, "treeNodes" | "tree">;
+}
+
+export const TREE_KINDS: readonly TreeKind[] = [
+  ...[1, 4, 8, 16].map((treeNodes) => ({ name: `dynamic, ${treeNodes} nodes`, options: { treeNodes } })),
+  { name: "shape 3,1,2", options: { tree: [3, 1, 2] } },
+  { name: "sequoia, 16 nodes", options: { treeNodes: 16, tree: "sequoia" } },
+];
 
 /** One comparison: the same requests, in one batch, with speculation and without. */
 export interface IdentityPair {
   readonly drafter: DrafterChoice;
-  readonly treeNodes: number;
+  readonly trees: TreeKind;
   readonly batchSize: number;
   readonly sampling: SamplingCase;
   readonly seed: number;
@@ -51,24 +62,24 @@ export interface PairResult {
 }
 
 /** Every combination. */
-export function allPairs(drafters: readonly DrafterChoice[]): IdentityPair[] {
+export function allPairs(drafters: readonly DrafterChoice[], seeds = SEEDS): IdentityPair[] {
   return drafters.flatMap((drafter) =>
-    TREE_SIZES.flatMap((treeNodes) =>
+    TREE_KINDS.flatMap((trees) =>
       BATCH_SIZES.flatMap((batchSize) =>
-        SAMPLING_CASES.flatMap((sampling) => SEEDS.map((seed) => ({ drafter, treeNodes, batchSize, sampling, seed }))),
+        SAMPLING_CASES.flatMap((sampling) => seeds.map((seed) => ({ drafter, trees, batchSize, sampling, seed }))),
       ),
     ),
   );
 }
 
 /**
- * A selection in which every value of every dimension comes up with each drafter, and each tree size twice. Drafters share
- * their batches, so that the plain side of each is computed once.
+ * A selection in which every value of every dimension comes up with each drafter. Drafters share their batches, so that the plain
+ * side of each is computed once.
  */
 export function coveringPairs(drafters: readonly DrafterChoice[]): IdentityPair[] {
   const at = <T>(values: readonly T[], i: number): T => values[i % values.length] as T;
-  return Array.from({ length: 2 * TREE_SIZES.length }, (_, i) => ({
-    treeNodes: at(TREE_SIZES, i),
+  return Array.from({ length: TREE_KINDS.length }, (_, i) => ({
+    trees: at(TREE_KINDS, i),
     batchSize: at(BATCH_SIZES, i),
     sampling: at(SAMPLING_CASES, i),
     seed: at(SEEDS, i + Math.floor(i / SEEDS.length)),
@@ -87,9 +98,9 @@ export async function* runPairs(
 ): AsyncGenerator<PairResult> {
   const plain = await createEngine({ ...options, drafter: "none", prefixCache: false });
   const expected = new Map<string, Promise<readonly (readonly number[])[]>>();
-  for (const { drafter, treeNodes } of enginesOf(pairs)) {
-    const { client } = await createEngine({ ...options, drafter, treeNodes, treeBudget: "fixed" });
-    for (const pair of pairs.filter((other) => other.drafter === drafter && other.treeNodes === treeNodes)) {
+  for (const { drafter, trees } of enginesOf(pairs)) {
+    const { client } = await createEngine({ ...options, drafter, ...trees.options, treeBudget: "fixed" });
+    for (const pair of pairs.filter((other) => other.drafter === drafter && other.trees.name === trees.name)) {
       const requests = batchOf(pair, prompts, maxTokens);
       const key = `${pair.batchSize}/${pair.sampling.name}/${pair.seed}`;
       const side =
@@ -115,8 +126,8 @@ export async function* runPairs(
 }
 
 /** The engines that the pairs need, each once. */
-function enginesOf(pairs: readonly IdentityPair[]): Iterable<Pick<IdentityPair, "drafter" | "treeNodes">> {
-  return new Map(pairs.map((pair) => [`${pair.drafter}/${pair.treeNodes}`, pair])).values();
+function enginesOf(pairs: readonly IdentityPair[]): Iterable<Pick<IdentityPair, "drafter" | "trees">> {
+  return new Map(pairs.map((pair) => [`${pair.drafter}/${pair.trees.name}`, pair])).values();
 }
 
 /** Sequences of a batch differ in prompt, length and seed, so that they join and leave at different steps. */

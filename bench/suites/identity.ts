@@ -1,14 +1,25 @@
+import type { DrafterChoice } from "../../engine/engine-options.ts";
 import { sum } from "../generate.ts";
-import { allPairs, type PairResult, runPairs } from "../identity.ts";
-import { defineSuite } from "../suite.ts";
+import { allPairs, type PairResult, runPairs, SEEDS } from "../identity.ts";
+import { defineSuite, positiveInteger } from "../suite.ts";
 import { ENGINE_OPTIONS, engineSettings } from "./engine-settings.ts";
 
+/** Tried beside each drafter alone. */
+const UNIONS: readonly DrafterChoice[] = [
+  ["draft", "suffix"],
+  ["eagle", "suffix"],
+  ["draft", "medusa"],
+  ["draft", "eagle", "glide", "medusa", "suffix"],
+];
+
 export const identity = defineSuite(
-  "the same requests with speculation and without: every drafter, tree size, batch size, sampling and seed; exits with 1 if one token differs",
-  ENGINE_OPTIONS,
+  "the same requests with speculation and without: every drafter, kind of tree, batch size, sampling and seed; exits with 1 if one token differs",
+  { ...ENGINE_OPTIONS, seeds: { type: "string", value: "N", default: String(SEEDS.length), help: "of 5 seeds" } },
   async (values, print) => {
     const { engine, drafters, prompts, maxTokens } = engineSettings(values);
-    const pairs = allPairs(drafters.filter((drafter) => drafter !== "none"));
+    const unions = values.drafters === undefined ? UNIONS : [];
+    const choices = [...drafters.filter((drafter) => drafter !== "none"), ...unions];
+    const pairs = allPairs(choices, SEEDS.slice(0, positiveInteger(values.seeds)));
     const results: PairResult[] = [];
     for await (const result of runPairs(engine, pairs, prompts, maxTokens)) {
       results.push(result);
@@ -29,7 +40,7 @@ export const identity = defineSuite(
 );
 
 function formatPair({ pair, numTokens, numDifferent, numAccepted, numRejected }: PairResult): string {
-  const { drafter, treeNodes, batchSize, sampling, seed } = pair;
-  const name = `${drafter}, ${treeNodes} nodes, batch ${batchSize}, ${sampling.name}, seed ${seed}`;
+  const { drafter, trees, batchSize, sampling, seed } = pair;
+  const name = `${drafter}, ${trees.name}, batch ${batchSize}, ${sampling.name}, seed ${seed}`;
   return `${name}: ${numTokens} tokens, ${numDifferent} differ (+${numAccepted} −${numRejected})`;
 }

@@ -15,13 +15,15 @@ const EAGLE3 = randomEagle3Folder(config, frequentTokens(24)) as `/${string}`;
 const DRAFTERS = [...ATTACHED_KINDS, EAGLE3];
 afterAll(() => rmSync(EAGLE3, { recursive: true }));
 
+const dynamic = (treeNodes: number) => ({ name: `${treeNodes} nodes`, options: { treeNodes } });
+
 /** Greedy with a batch of three, and one stream that samples. */
 function pairsOf(drafter: IdentityPair["drafter"]): IdentityPair[] {
   const [greedy, warm] = SAMPLING_CASES;
   if (greedy === undefined || warm === undefined) throw new Error("no such case");
   return [
-    { drafter, treeNodes: 16, batchSize: 3, sampling: greedy, seed: 1 },
-    { drafter, treeNodes: 16, batchSize: 1, sampling: warm, seed: 2 },
+    { drafter, trees: dynamic(16), batchSize: 3, sampling: greedy, seed: 1 },
+    { drafter, trees: dynamic(16), batchSize: 1, sampling: warm, seed: 2 },
   ];
 }
 
@@ -43,8 +45,9 @@ test("a preempted sequence drafts again, and its text stays the same", async () 
   const options = { model: "sapling-14m", adapter: ADAPTER, maxModelLen: 128, maxNumSeqs: 3, numKvBlocks: 11 } as const;
   const [greedy] = SAMPLING_CASES;
   if (greedy === undefined) throw new Error("no such case");
+  const trees = dynamic(8);
   const pairs = ATTACHED_KINDS.map((drafter): IdentityPair => {
-    return { drafter, treeNodes: 8, batchSize: 3, sampling: greedy, seed: 4 };
+    return { drafter, trees, batchSize: 3, sampling: greedy, seed: 4 };
   });
   for await (const { pair, numDifferent, numAccepted } of runPairs(options, pairs, prompts, MAX_TOKENS)) {
     expect([pair.drafter, numDifferent]).toEqual([pair.drafter, 0]);

@@ -7,7 +7,7 @@ import {
   runPairs,
   SAMPLING_CASES,
   SEEDS,
-  TREE_SIZES,
+  TREE_KINDS,
 } from "../../bench/identity.ts";
 import { referencePrompts } from "../../bench/prompts.ts";
 import { ADAPTER } from "../support/gpu.ts";
@@ -21,7 +21,7 @@ it("the pairs cover every value, each drafter with every tree, batch and way to 
   for (const drafter of DRAFTERS) {
     const mine = pairs.filter((pair) => pair.drafter === drafter);
     expect(values(mine, ({ seed }) => seed)).toEqual(new Set(SEEDS));
-    expect(values(mine, ({ treeNodes }) => treeNodes)).toEqual(new Set(TREE_SIZES));
+    expect(values(mine, ({ trees }) => trees)).toEqual(new Set(TREE_KINDS));
     expect(values(mine, ({ batchSize }) => batchSize)).toEqual(new Set(BATCH_SIZES));
     expect(values(mine, ({ sampling }) => sampling)).toEqual(new Set(SAMPLING_CASES));
   }
@@ -37,7 +37,7 @@ describe("the same tokens with speculation and without", () => {
     const [numTokens, numAccepted] = [total((r) => r.numTokens), total((r) => r.numAccepted)];
     console.log(`${results.length} pairs, ${numTokens} tokens, of which ${numAccepted} were drafted and accepted`);
     expect(results.filter(({ numDifferent }) => numDifferent > 0)).toEqual([]);
-    expect(numTokens).toBeGreaterThan(5_000);
+    expect(numTokens).toBeGreaterThan(4_000);
     for (const drafter of DRAFTERS) {
       const mine = results.filter(({ pair }) => pair.drafter === drafter);
       expect(

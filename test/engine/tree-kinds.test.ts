@@ -59,6 +59,21 @@ describe("the text of plain decoding, whatever the trees", () => {
     expect(steps.at(-1)?.speculation?.calibrationError).toBeLessThanOrEqual(1);
   });
 
+  it.each<[EngineOptions["drafter"], EngineOptions["tree"]]>([
+    ["eagle", "sequoia"],
+    ["glide", [3, 1, 2]],
+    ["medusa", "sequoia"],
+    [["eagle", "suffix"], "sequoia"],
+    [
+      ["draft", "medusa"],
+      [2, 2],
+    ],
+  ])("of %j, trees of %j", async (drafter = "none", tree = "sequoia") => {
+    const { texts } = await run({ drafter, tree });
+    expectPlain(texts);
+    expect(texts.reduce((sum, { numAccepted }) => sum + numAccepted, 0)).toBeGreaterThan(5);
+  });
+
   it("of drafters that share what the target keeps", async () => {
     const { texts, steps } = await run({ drafter: ["eagle", "glide", "medusa"] });
     expectPlain(texts);
