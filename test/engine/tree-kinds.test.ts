@@ -60,14 +60,9 @@ describe("the text of plain decoding, whatever the trees", () => {
   });
 
   it.each<[EngineOptions["drafter"], EngineOptions["tree"]]>([
-    ["eagle", "sequoia"],
     ["glide", [3, 1, 2]],
     ["medusa", "sequoia"],
     [["eagle", "suffix"], "sequoia"],
-    [
-      ["draft", "medusa"],
-      [2, 2],
-    ],
   ])("of %j, trees of %j", async (drafter = "none", tree = "sequoia") => {
     const { texts } = await run({ drafter, tree });
     expectPlain(texts);
