@@ -32,6 +32,19 @@ it("puts powers of two at equal distances", () => {
   expect(xs).toEqual([70, 260, 450, 640]);
 });
 
+it("draws shares on axes from 0 to 1", () => {
+  const points = [0, 0.2, 0.5, 1].map((x) => [x, x] as const);
+  const svg = linePlot({ ...AXES, scale: "share" }, [{ name: "exact", points }]);
+  const circles = [...svg.matchAll(/<circle cx="([^"]+)" cy="([^"]+)"/g)].map(([, x, y]) => [Number(x), Number(y)]);
+  expect(circles).toEqual([
+    [70, 400],
+    [184, 328],
+    [355, 220],
+    [640, 40],
+  ]);
+  expect(svg).toContain(">0.2<");
+});
+
 it("refuses to draw nothing", () => {
   expect(() => linePlot(AXES, [{ name: "empty", points: [] }])).toThrow(RangeError);
 });

@@ -4,9 +4,9 @@ import { AcceptanceTable } from "./acceptance-table.ts";
 import { Calibration } from "./calibration.ts";
 import { CostModel, type PassCost } from "./cost-model.ts";
 import { cutTrees, keepNodes } from "./cut-trees.ts";
+import { DraftSample } from "./draft-sample.ts";
 import { SizeChoice, type SizeOptions } from "./size-choice.ts";
-import type { CutTree, ObservedStep, SpeculationState, TreePolicy } from "./tree-policy.ts";
-import type { VerifiedDraft } from "./verified-draft.ts";
+import { type CutTree, type ObservedStep, type SpeculationState, stateOf, type TreePolicy } from "./tree-policy.ts";
 
 export interface AdaptiveOptions extends SizeOptions {
   /** T(M) as measured at start-up. */
@@ -30,8 +30,6 @@ const NUM_SEEN = 4;
 const PLAIN_EVERY = 1024;
 /** A level of a draft on the device takes about this share of a pass, before one was seen. */
 const DRAFT_PRIOR = 0.3;
-/** Trees of a step that are learned from at most. */
-const SAMPLED_TREES = 6;
 /** Probes at a load at which drafting was not seen yet, whatever they lose. */
 const NUM_FIRST_PROBES = 3;
 /** Steps and trees of a probe, at least. */
@@ -76,7 +74,7 @@ export class AdaptiveTrees implements TreePolicy {
   /** Steps that drafted since another size was tried, and their time. */
   #numDrafting = 0;
   #draftingMs = 0;
-  #firstSampled = 0;
+  readonly #sample = new DraftSample();
   /** By log₂ of the load. */
   readonly #probesByLoad = new Map<number, number>();
   /** Time in plain steps since the latest probe. */
@@ -94,8 +92,7 @@ export class AdaptiveTrees implements TreePolicy {
   }
 
   get state(): SpeculationState {
-    const { error: calibrationError, reliability } = this.#calibration;
-    return { limits: this.#limits, calibrationError, reliability };
+    return stateOf(this.#limits, this.#calibration);
   }
 
   limits(numSequences: number): TreeLimits {
@@ -119,7 +116,7 @@ export class AdaptiveTrees implements TreePolicy {
   }
 
   observe(step: ObservedStep): void {
-    for (const draft of this.#sample(step.drafts)) {
+    for (const draft of this.#sample.of(step.drafts)) {
       this.#calibration.observe(draft);
       this.#acceptance.observe({ ...draft, tree: this.#calibration.calibrate(draft.tree) });
     }
@@ -127,13 +124,6 @@ export class AdaptiveTrees implements TreePolicy {
     this.#learnCosts(step);
     this.#account(step);
     this.#decide();
-  }
-
-  /** A few trees of a step say enough: the host has better things to do. Others come first in each. */
-  #sample(drafts: readonly VerifiedDraft[]): readonly VerifiedDraft[] {
-    if (drafts.length <= SAMPLED_TREES) return drafts;
-    this.#firstSampled = (this.#firstSampled + SAMPLED_TREES) % drafts.length;
-    return [...drafts.slice(this.#firstSampled), ...drafts].slice(0, SAMPLED_TREES);
   }
 
   get #plainRate(): number {

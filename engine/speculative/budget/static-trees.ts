@@ -2,17 +2,25 @@ import type { TreeLimits } from "../../../scheduler/output.ts";
 import type { DraftTree } from "../draft-tree.ts";
 import { fastestShape, type SiblingRates } from "../sequoia.ts";
 import { fitShape, shapeDepth, type TreeShape } from "../tree-shape.ts";
+import { Calibration } from "./calibration.ts";
 import { CostModel, type PassCost } from "./cost-model.ts";
 import { keepNodes } from "./cut-trees.ts";
+import { DraftSample } from "./draft-sample.ts";
 import { SiblingAcceptance } from "./sibling-acceptance.ts";
-import type { CutTree, ObservedStep, TreePolicy } from "./tree-policy.ts";
+import { type CutTree, type ObservedStep, type SpeculationState, stateOf, type TreePolicy } from "./tree-policy.ts";
 
 /** Trees of one shape that somebody chose, whatever they bring. */
 export class ShapedTrees implements TreePolicy {
   readonly shape: TreeShape;
+  readonly #sample = new DraftSample();
+  readonly #calibration = new Calibration();
 
   constructor(shape: TreeShape) {
     this.shape = shape;
+  }
+
+  get state(): SpeculationState {
+    return stateOf(this.limits(), this.#calibration);
   }
 
   limits(): TreeLimits {
@@ -23,7 +31,9 @@ export class ShapedTrees implements TreePolicy {
     return trees.map((drafted) => cutToShape(drafted, this.shape));
   }
 
-  observe(): void {}
+  observe({ drafts }: ObservedStep): void {
+    for (const draft of this.#sample.of(drafts)) this.#calibration.observe(draft);
+  }
 }
 
 export interface SequoiaOptions {
@@ -46,6 +56,8 @@ const RESHAPE_EVERY = 64;
 export class SequoiaTrees implements TreePolicy {
   readonly #options: SequoiaOptions;
   readonly #acceptance = new SiblingAcceptance();
+  readonly #sample = new DraftSample();
+  readonly #calibration = new Calibration();
   readonly #costs: CostModel;
   #shape: TreeShape;
   #numSequences = 1;
@@ -61,6 +73,10 @@ export class SequoiaTrees implements TreePolicy {
     return this.#shape;
   }
 
+  get state(): SpeculationState {
+    return stateOf(this.limits(), this.#calibration);
+  }
+
   limits(): TreeLimits {
     return limitsOf(this.#shape);
   }
@@ -71,6 +87,7 @@ export class SequoiaTrees implements TreePolicy {
 
   observe({ numSequences, numRows, limits, isSteady, stepMs, draftMs, drafts }: ObservedStep): void {
     for (const draft of drafts) this.#acceptance.observe(draft);
+    for (const draft of this.#sample.of(drafts)) this.#calibration.observe(draft);
     if (isSteady && numSequences > 0) {
       this.#numSequences = numSequences;
       this.#costs.observeVerify(numRows, stepMs - draftMs);

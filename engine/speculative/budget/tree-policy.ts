@@ -1,7 +1,8 @@
 import type { TreeLimits } from "../../../scheduler/output.ts";
 import type { DraftTree } from "../draft-tree.ts";
 import type { TreeShape } from "../tree-shape.ts";
-import type { ReliabilityBin } from "./calibration.ts";
+import { Calibration, type ReliabilityBin } from "./calibration.ts";
+import { DraftSample } from "./draft-sample.ts";
 import type { VerifiedDraft } from "./verified-draft.ts";
 
 /** A tree of the step, and what of it is to be verified. */
@@ -58,12 +59,18 @@ export interface TreePolicy {
   readonly state?: SpeculationState;
 }
 
-/** Trees as large as they may be, whatever they bring. */
+/** Trees as large as they may be, whatever they bring. How far estimates can be trusted is watched all the same. */
 export class FixedTrees implements TreePolicy {
   readonly #limits: TreeLimits;
+  readonly #sample = new DraftSample();
+  readonly #calibration = new Calibration();
 
   constructor(limits: TreeLimits) {
     this.#limits = limits;
+  }
+
+  get state(): SpeculationState {
+    return stateOf(this.#limits, this.#calibration);
   }
 
   limits(): TreeLimits {
@@ -74,5 +81,11 @@ export class FixedTrees implements TreePolicy {
     return trees.map((tree) => ({ tree, drafted: tree }));
   }
 
-  observe(): void {}
+  observe({ drafts }: ObservedStep): void {
+    for (const draft of this.#sample.of(drafts)) this.#calibration.observe(draft);
+  }
+}
+
+export function stateOf(limits: TreeLimits, { error, reliability }: Calibration): SpeculationState {
+  return { limits, calibrationError: error, reliability };
 }

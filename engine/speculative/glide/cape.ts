@@ -6,7 +6,12 @@ export interface CapeStep {
   readonly numCandidates: number;
 }
 
-/** Widths by default. */
+/**
+ * Widths by default. Bounds and numbers are those of the paper (arXiv 2402.02082, section 3.2), which counts otherwise: there they are
+ * the candidates besides the greedy one, all of them leaves, since the proposal goes on below the greedy token alone. Here they
+ * count the greedy one too, and any candidate may be expanded if its estimate is good enough; what the paper spends on leaves goes into
+ * branches.
+ */
 export const CAPE_STEPS: readonly CapeStep[] = [
   { upTo: 0.3, numCandidates: 7 },
   { upTo: 0.6, numCandidates: 5 },

@@ -4,8 +4,11 @@ import { AcceptanceTable } from "../../../../engine/speculative/budget/acceptanc
 import { Calibration } from "../../../../engine/speculative/budget/calibration.ts";
 import { CostModel } from "../../../../engine/speculative/budget/cost-model.ts";
 import { keepNodes } from "../../../../engine/speculative/budget/cut-trees.ts";
+import { SequoiaTrees, ShapedTrees } from "../../../../engine/speculative/budget/static-trees.ts";
+import { FixedTrees } from "../../../../engine/speculative/budget/tree-policy.ts";
 import { outcomes, testedNodes } from "../../../../engine/speculative/budget/verified-draft.ts";
 import { type DraftTree, survivals } from "../../../../engine/speculative/draft-tree.ts";
+import { regularShape } from "../../../../engine/speculative/tree-shape.ts";
 import { walkTree } from "../../../../engine/speculative/walk.ts";
 import { Random } from "../../../support/random.ts";
 import { draftTrees } from "../trees.ts";
@@ -19,6 +22,23 @@ const walked = fc
     const whole: DraftTree = { ...tree, probs };
     return { tree: whole, sampled };
   });
+
+test("trees of fixed size and shape tell how far estimates are off", () => {
+  const tree: DraftTree = { tokenIds: [1, 2], parents: [-1, 0], probs: [1, 0.9], depths: [0, 1] };
+  for (const policy of [
+    new FixedTrees({ numLookaheadNodes: 1, maxDraftDepth: 1 }),
+    new ShapedTrees(regularShape([1])),
+    new SequoiaTrees({ maxNodes: 2, maxDepth: 1, topK: 1, passes: [{ numRows: 1, ms: 1 }] }),
+  ]) {
+    expect(policy.state.calibrationError).toBe(0);
+    policy.observe({
+      ...{ numSequences: 1, numRows: 2, numEmitted: 1, limits: policy.limits(), onDevice: false, isSteady: true },
+      ...{ stepMs: 1, draftMs: 0, drafts: [{ tree, tokenIds: [3], maxNodes: 2, maxDepth: 1 }] },
+    });
+    expect(policy.state.calibrationError).toBeCloseTo(0.9, 10);
+    expect(policy.state.limits).toEqual({ numLookaheadNodes: 1, maxDraftDepth: 1 });
+  }
+});
 
 describe("AcceptanceTable", () => {
   test("from one tree knows what every smaller one would have got", () => {
