@@ -1,4 +1,4 @@
-import { Calibration, type ReliabilityBin } from "../engine/speculative/budget/calibration.ts";
+import { Calibration, calibrationError, type ReliabilityBin } from "../engine/speculative/budget/calibration.ts";
 import { outcomes, type VerifiedDraft } from "../engine/speculative/budget/verified-draft.ts";
 import { survivals } from "../engine/speculative/draft-tree.ts";
 import { linePlot, type Series } from "./svg.ts";
@@ -35,8 +35,7 @@ export class Reliability {
   }
 
   get rawError(): number {
-    const count = this.raw.reduce((sum, bin) => sum + bin.count, 0);
-    return this.raw.reduce((sum, bin) => sum + bin.count * Math.abs(bin.predicted - bin.observed), 0) / count;
+    return calibrationError(this.raw);
   }
 
   get calibratedError(): number {

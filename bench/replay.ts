@@ -2,6 +2,7 @@ import { createProposer } from "../engine/create-proposer.ts";
 import type { DrafterChoice } from "../engine/engine-options.ts";
 import { resolveModel } from "../engine/model/bundled.ts";
 import { openModel } from "../engine/model/open.ts";
+import type { OpenedModel } from "../engine/model/types.ts";
 import { closeDrafters, type OpenedDrafter, openDrafters } from "../engine/open-drafters.ts";
 import { ModelRunner } from "../engine/runner/model-runner.ts";
 import { uploadLlama } from "../engine/runner/weights.ts";
@@ -12,7 +13,7 @@ import type { DraftTree } from "../engine/speculative/draft-tree.ts";
 import type { ProposeRequest, Proposer } from "../engine/speculative/proposer.ts";
 import { featuresForAll } from "../engine/speculative/target-features.ts";
 import { walkedNodes } from "../engine/speculative/walk.ts";
-import { createGpuContext, type Gpu } from "../kernels/index.ts";
+import { createGpuContext, type Gpu, type GpuContext } from "../kernels/index.ts";
 import { BlockManager } from "../kvcache/block-manager.ts";
 import { BLOCK_SIZE } from "../kvcache/ids.ts";
 
@@ -34,32 +35,26 @@ const CHUNK = 64;
 /** Rows of a drafter's pass over all prompts, for each text: what has no room would draft later. */
 const PROMPT_ROWS = 64;
 
+interface ReplayParts {
+  readonly gpu: GpuContext;
+  readonly target: AttachableTarget;
+  readonly model: OpenedModel;
+  readonly sizes: DraftSizes;
+  readonly maxTextLen: number;
+}
+
 /**
  * Drafts over texts that are known. What is drafted never changes a text, so the steps that an engine would take are found by walking
  * along it: the target computes each text once, for all drafters, and verifies nothing.
  */
 export class Replay {
-  readonly #gpu: ReturnType<typeof createGpuContext>;
-  readonly #target: AttachableTarget;
-  readonly #model: ReturnType<typeof openModel>;
-  readonly #sizes: DraftSizes;
-  readonly #maxTextLen: number;
+  readonly #parts: ReplayParts;
   /** The target's block table of each text. */
   readonly #tables = new Map<ReplayText, readonly number[]>();
   #numRuns = 0;
 
-  private constructor(parts: {
-    readonly gpu: ReturnType<typeof createGpuContext>;
-    readonly target: AttachableTarget;
-    readonly model: ReturnType<typeof openModel>;
-    readonly sizes: DraftSizes;
-    readonly maxTextLen: number;
-  }) {
-    this.#gpu = parts.gpu;
-    this.#target = parts.target;
-    this.#model = parts.model;
-    this.#sizes = parts.sizes;
-    this.#maxTextLen = parts.maxTextLen;
+  private constructor(parts: ReplayParts) {
+    this.#parts = parts;
   }
 
   /** @param drafters those that will be asked for */
@@ -88,13 +83,14 @@ export class Replay {
 
   /** The target computes the texts, in place of those before them. @throws RangeError for more or longer ones than there is room for */
   async compute(texts: readonly ReplayText[]): Promise<void> {
-    const { runner } = this.#target;
-    if (texts.length > this.#sizes.maxNumSeqs) throw new RangeError(`at most ${this.#sizes.maxNumSeqs} texts`);
+    const { target, sizes, maxTextLen } = this.#parts;
+    const { runner } = target;
+    if (texts.length > sizes.maxNumSeqs) throw new RangeError(`at most ${sizes.maxNumSeqs} texts`);
     this.#tables.clear();
     const blocks = new BlockManager(runner.options.numBlocks);
     for (const [i, text] of texts.entries()) {
       const tokenIds = allTokens(text);
-      if (tokenIds.length > this.#maxTextLen) throw new RangeError(`a text has at most ${this.#maxTextLen} tokens`);
+      if (tokenIds.length > maxTextLen) throw new RangeError(`a text has at most ${maxTextLen} tokens`);
       const id = String(i);
       blocks.open(id, blocks.hashChain([]));
       if (!blocks.ensure(id, tokenIds.length)) throw new Error("invariant: there are blocks for every text");
@@ -110,14 +106,15 @@ export class Replay {
   }
 
   async openDrafter(choice: DrafterChoice): Promise<Proposer> {
-    const drafters = openDrafters(choice, this.#model);
+    const { gpu, target, model, sizes, maxTextLen } = this.#parts;
+    const drafters = openDrafters(choice, model);
     const draft = drafters.find((drafter) => drafter.kind === "draft");
-    const { numBlocks } = this.#target.runner.options;
+    const { numBlocks } = target.runner.options;
     const parts = draft && {
-      ...{ gpu: this.#gpu, config: draft.config, blocks: new BlockManager(numBlocks) },
-      weights: uploadLlama(this.#gpu.pool, this.#gpu.family, draft.config, draft.weights, this.#maxTextLen),
+      ...{ gpu, config: draft.config, blocks: new BlockManager(numBlocks) },
+      weights: uploadLlama(gpu.pool, gpu.family, draft.config, draft.weights, maxTextLen),
     };
-    const proposer = await createProposer(drafters, this.#target, parts, this.#sizes);
+    const proposer = await createProposer(drafters, target, parts, sizes);
     closeDrafters(drafters);
     return proposer;
   }
@@ -132,7 +129,7 @@ export class Replay {
     draftParams: (text: ReplayText) => SamplingParams = ({ params }) => params,
     observe: (draft: VerifiedDraft) => void = () => {},
   ): Promise<ReplayFigures> {
-    const { treeNodes: maxNodes, treeDepth: maxDepth } = this.#sizes;
+    const { treeNodes: maxNodes, treeDepth: maxDepth } = this.#parts.sizes;
     const readers = [...this.#tables].map(([text, blockTable], i) => {
       const numKnown = text.promptTokens.length + 1;
       return { id: String(i), text, tokenIds: allTokens(text), blockTable, numKnown };
@@ -166,8 +163,8 @@ export class Replay {
   }
 
   close(): void {
-    this.#model.weights.close();
-    this.#gpu.pool.destroyAll();
+    this.#parts.model.weights.close();
+    this.#parts.gpu.pool.destroyAll();
   }
 }
 

@@ -1,6 +1,5 @@
 import { writeFileSync } from "node:fs";
 import { createEngine } from "../../engine/create.ts";
-import type { DrafterChoice } from "../../engine/engine-options.ts";
 import { ENGINE_DEFAULTS } from "../../engine/engine-options.ts";
 import { GREEDY } from "../../engine/sampling-params.ts";
 import { openGpu } from "../../kernels/index.ts";
@@ -49,7 +48,7 @@ export const acceptance = defineSuite(
     const device = await openGpu(settings.engine.adapter ?? "auto");
     const replay = await Replay.create(device, values.model, choices, sizes, longest);
     const proposers = [];
-    for (const choice of choices) proposers.push({ name: nameOf(choice), proposer: await replay.openDrafter(choice) });
+    for (const choice of choices) proposers.push({ name: String(choice), proposer: await replay.openDrafter(choice) });
     const rows: AcceptanceRow[] = [];
     const reliabilities = proposers.map(() => new Reliability());
     for (const some of texts) {
@@ -102,10 +101,6 @@ async function textsOf(
   const { info } = client;
   await client.close();
   return { info, texts };
-}
-
-function nameOf(choice: DrafterChoice): string {
-  return typeof choice === "string" ? choice : choice.join(",");
 }
 
 function acceptanceTable(rows: readonly AcceptanceRow[], temperatures: readonly number[]): string {

@@ -63,12 +63,8 @@ export class Calibration {
       .map(({ estimated, accepted, count }) => ({ predicted: estimated / count, observed: accepted / count, count }));
   }
 
-  /** Expected calibration error: mean distance of predicted survival from observed, over nodes; 0…1. */
   get error(): number {
-    const bins = this.reliability;
-    const numNodes = bins.reduce((sum, { count }) => sum + count, 0);
-    const distance = bins.reduce((sum, bin) => sum + bin.count * Math.abs(bin.predicted - bin.observed), 0);
-    return numNodes === 0 ? 0 : distance / numNodes;
+    return calibrationError(this.reliability);
   }
 
   #prob(tree: DraftTree, node: number, ranks: readonly number[], prob: number): number {
@@ -78,6 +74,13 @@ export class Calibration {
     const shift = (bin.accepted - bin.estimated) / (bin.count + PRIOR);
     return Math.max(0, Math.min(1, prob + shift));
   }
+}
+
+/** Expected calibration error: mean distance of predicted survival from observed, over nodes; 0…1. */
+export function calibrationError(bins: readonly ReliabilityBin[]): number {
+  const numNodes = bins.reduce((sum, { count }) => sum + count, 0);
+  const distance = bins.reduce((sum, bin) => sum + bin.count * Math.abs(bin.predicted - bin.observed), 0);
+  return numNodes === 0 ? 0 : distance / numNodes;
 }
 
 function newBins(): Bin[] {
