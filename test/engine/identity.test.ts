@@ -37,7 +37,7 @@ describe("the same tokens with speculation and without", () => {
     const [numTokens, numAccepted] = [total((r) => r.numTokens), total((r) => r.numAccepted)];
     console.log(`${results.length} pairs, ${numTokens} tokens, of which ${numAccepted} were drafted and accepted`);
     expect(results.filter(({ numDifferent }) => numDifferent > 0)).toEqual([]);
-    expect(numTokens).toBeGreaterThan(4_000);
+    expect(numTokens).toBeGreaterThan(3_500);
     for (const drafter of DRAFTERS) {
       const mine = results.filter(({ pair }) => pair.drafter === drafter);
       expect(
