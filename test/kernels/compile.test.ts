@@ -10,6 +10,7 @@ import {
   commitFeatures,
   commitKv,
   createGpuContext,
+  type DraftRules,
   draftCatchUp,
   draftGrow,
   draftPoolBytes,
@@ -92,7 +93,7 @@ async function everyOp(context: GpuContext, sizes: { headDim: number; size: numb
     lanes,
     drawn: buffer(),
     logShares: buffer(),
-    pools: context.pool.storage(draftPoolBytes(shape, topK), "pools"),
+    pools: context.pool.storage(draftPoolBytes(shape, { topK, numExpanded: topK }), "pools"),
   };
   const walk = { lanes, drawn: buffer(), tables: buffer(), moves: buffer(), tableWords: 8, blockSize: 16 };
   await Promise.all([
@@ -107,9 +108,11 @@ async function everyOp(context: GpuContext, sizes: { headDim: number; size: numb
     }),
     commitKv(context, { slotSize: size, numSlots: 16, numLayers: 2, moves: buffer(), ...cache() }),
     embedding(context, { hiddenSize: size, table: buffer(), tokenIds: buffer(), hidden: buffer() }),
-    draftCatchUp(context, shape, lanes, batch),
-    draftGrow(context, shape, topK, draft, batch),
-    draftTree(context, shape, topK, draft),
+    ...everyDraftRules(buffer, topK).flatMap((rules) => [
+      draftCatchUp(context, shape, rules, lanes, batch),
+      draftGrow(context, shape, rules, draft, batch),
+      draftTree(context, shape, rules, draft),
+    ]),
     laneRows(context, shape, lanes, batch),
     laneWalk(context, shape, walk),
     laneHistory(context, shape, { vocabSize: size, maxHistory: 64 }, { lanes, processors: buffer() }),
@@ -149,6 +152,18 @@ async function everyOp(context: GpuContext, sizes: { headDim: number; size: numb
     ...everyDrafterOp(context, size),
     siluMul(context, { gateUp: product(2 * size), out: x }),
   ]);
+}
+
+/** Of a draft model, EAGLE and GLIDE. */
+function everyDraftRules(buffer: () => GPUBuffer, topK: number): DraftRules[] {
+  const [sources, tables, tableWords] = [buffer(), buffer(), 8];
+  const widths = { buffer: buffer(), count: 2 };
+  const common = { topK, numExpanded: topK, shift: 0 };
+  return [
+    { ...common, reads: { kind: "text" } },
+    { ...common, shift: 1, reads: { kind: "features", sources, tables, tableWords } },
+    { ...common, reads: { kind: "keys", rowInfo: sources, tableWords }, widths },
+  ];
 }
 
 /** Ops that only drafters have. */
