@@ -57,11 +57,11 @@ export class DecoderDrafter implements ResidentDrafter {
 
   /** @throws GpuError, RangeError where the proposer's inputs do not hold so many lanes */
   static async create(gpu: GpuContext, proposer: ModelProposer, lanes: DraftedLanes): Promise<DecoderDrafter> {
-    const { shape, maxLanes, buffer, batch: target } = lanes;
+    const { shape, maxLanes, buffer } = lanes;
     const { options, inputs, drawn } = proposer.runner;
     const { numExpanded, shift, widths, inputs: viewInputs } = proposer.view;
     const rules: DraftRules = {
-      ...{ topK: options.topK, numExpanded, shift, reads: readsOf(viewInputs, target) },
+      ...{ topK: options.topK, numExpanded, shift, reads: readsOf(viewInputs, lanes) },
       ...(widths ? { widths } : {}),
     };
     const maxPath = shape.maxRecent - 1;
@@ -80,7 +80,7 @@ export class DecoderDrafter implements ResidentDrafter {
       rules,
       shape.maxRecent,
       { catchUp, grow, tree },
-      { own: new LaneTables(gpu.device, own), target: tablesOf(gpu.device, viewInputs, target.tableWords) },
+      { own: new LaneTables(gpu.device, own), target: tablesOf(gpu.device, viewInputs, lanes.tableWords) },
     );
   }
 
@@ -152,10 +152,10 @@ export class DecoderDrafter implements ResidentDrafter {
   }
 }
 
-function readsOf(inputs: ViewInputs, { buffer, tables, tableWords, paths }: DraftedLanes["batch"]): TargetReads {
+function readsOf(inputs: ViewInputs, { tables, tableWords }: DraftedLanes): TargetReads {
   if (inputs.kind === "text") return inputs;
   if (inputs.kind === "keys") return { kind: "keys", rowInfo: inputs.rowInfo, tableWords };
-  return { ...inputs, tables: { buffer, offset: tables, size: 4 * paths }, tableWords };
+  return { ...inputs, tables, tableWords };
 }
 
 function tablesOf(device: GPUDevice, inputs: ViewInputs, tableWords: number): LaneTables | undefined {

@@ -1,4 +1,4 @@
-import type { LaneBatch, LaneShape } from "../../kernels/index.ts";
+import type { Binding, LaneShape } from "../../kernels/index.ts";
 
 /** What a step needs to know to be encoded. */
 export interface StepSize {
@@ -17,8 +17,9 @@ export interface DraftedLanes {
   readonly shape: LaneShape;
   /** Lane [maxLanes] (wgsl/lanes.wgsl) */
   readonly buffer: GPUBuffer;
-  /** The target's batch, where lanes' block tables of its cache are. */
-  readonly batch: LaneBatch;
+  /** Block tables of the target's cache: lane l's begins l · tableWords words into them. */
+  readonly tables: Binding;
+  readonly tableWords: number;
 }
 
 /** A sequence that gets a lane. */

@@ -134,13 +134,14 @@ export class ResidentLoop {
     const batch = laneBatch(runner.inputs, { maxLanes, tableWords, maxRows, maxPath });
     const tables = new LaneTables(gpu.device, batch);
     const lanes = gpu.pool.storage(maxLanes * laneBytes(shape), "lanes");
+    const targetTables = runner.inputs.buffers.tables;
     const [drafter, sampling, rows, walk] = await Promise.all([
-      proposer && createDrafter(gpu, proposer, { shape, maxLanes, buffer: lanes, batch }),
+      proposer && createDrafter(gpu, proposer, { shape, maxLanes, buffer: lanes, tables: targetTables, tableWords }),
       LaneSampling.create(gpu, requestSampling, shape, lanes, options.stepsInFlight),
       laneRows(gpu, shape, lanes, batch),
       laneWalk(gpu, shape, {
         ...{ lanes, tableWords, blockSize: BLOCK_SIZE },
-        ...{ drawn: runner.drawn.tokens, tables: runner.inputs.buffers.tables, moves: runner.kv.moves },
+        ...{ drawn: runner.drawn.tokens, tables: targetTables, moves: runner.kv.moves },
       }),
     ]);
     return new ResidentLoop({ gpu, runner, drafter, shape, options }, { lanes, tables }, sampling, { rows, walk });

@@ -31,6 +31,8 @@ import {
   logProbs,
   matmul,
   medusaBlock,
+  medusaRows,
+  medusaTree,
   processLogits,
   ropeKv,
   sample,
@@ -95,6 +97,10 @@ async function everyOp(context: GpuContext, sizes: { headDim: number; size: numb
     logShares: buffer(),
     pools: context.pool.storage(draftPoolBytes(shape, { topK, numExpanded: topK }), "pools"),
   };
+  const medusa = {
+    ...{ lanes, numHeads: 4, headsPerGroup: 4, tables: buffer(), tableWords: 8, blockSize: 16, slots: buffer() },
+    ...{ samplingRows: buffer(), samplingStride: 64, results: buffer(), resultStride: 64, topK },
+  };
   const walk = { lanes, drawn: buffer(), tables: buffer(), moves: buffer(), tableWords: 8, blockSize: 16 };
   await Promise.all([
     everyAttention(context, headDim),
@@ -113,6 +119,8 @@ async function everyOp(context: GpuContext, sizes: { headDim: number; size: numb
       draftGrow(context, shape, rules, draft, batch),
       draftTree(context, shape, rules, draft),
     ]),
+    medusaRows(context, shape, medusa),
+    medusaTree(context, shape, medusa),
     laneRows(context, shape, lanes, batch),
     laneWalk(context, shape, walk),
     laneHistory(context, shape, { vocabSize: size, maxHistory: 64 }, { lanes, processors: buffer() }),
