@@ -47,7 +47,14 @@ describe.each([
       const slots = gpu.pool.storage(4 * numLanes, "slots");
       const tables = gpu.pool.upload(Uint32Array.from(lanes.flatMap(({ blockTable }) => blockTable)), "tables");
       const op = await medusaRows(gpu, shape, {
-        ...{ lanes: uploadLanes(gpu, shape, lanes, dead), numHeads, headsPerGroup, samplingRows, samplingStride, slots },
+        ...{
+          lanes: uploadLanes(gpu, shape, lanes, dead),
+          numHeads,
+          headsPerGroup,
+          samplingRows,
+          samplingStride,
+          slots,
+        },
         ...{ tables, tableWords: TABLE_WORDS, blockSize: BLOCK_SIZE },
         ...{ results: slots, resultStride: 0, topK: 1 },
       });
