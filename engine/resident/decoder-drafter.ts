@@ -80,7 +80,7 @@ export class DecoderDrafter implements ResidentDrafter {
       rules,
       shape.maxRecent,
       { catchUp, grow, tree },
-      { own: new LaneTables(gpu.device, own), target: tablesOf(gpu.device, viewInputs, lanes.tableWords) },
+      { own: new LaneTables(gpu.device, own), target: tablesOf(gpu.device, viewInputs, lanes) },
     );
   }
 
@@ -158,8 +158,15 @@ function readsOf(inputs: ViewInputs, { tables, tableWords }: DraftedLanes): Targ
   return { ...inputs, tables, tableWords };
 }
 
-function tablesOf(device: GPUDevice, inputs: ViewInputs, tableWords: number): LaneTables | undefined {
+/** @throws RangeError where the place for them is too small */
+function tablesOf(
+  device: GPUDevice,
+  inputs: ViewInputs,
+  { maxLanes, tableWords }: DraftedLanes,
+): LaneTables | undefined {
   if (inputs.kind !== "keys") return undefined;
-  const { buffer, offset } = inputs.tables;
+  const { buffer, offset, size } = inputs.tables;
+  const [needed, had] = [maxLanes * tableWords, size / 4];
+  if (needed > had) throw new RangeError(`lanes need ${needed} words for the target's tables, the drafter has ${had}`);
   return new LaneTables(device, { buffer, tables: offset, tableWords });
 }

@@ -15,10 +15,10 @@ export interface MedusaLanes {
   readonly blockSize: number;
   /** u32 [numLanes] */
   readonly slots: Binding;
-  /** SamplingRow, `samplingStride` from one group to the next */
+  /** SamplingRow [headsPerGroup · numLanes] of each group, `samplingStride` rows apart */
   readonly samplingRows: Binding;
   readonly samplingStride: number;
-  /** Of each group token ids, then log shares: `resultStride` values each, [headsPerGroup · numLanes, topK] of which are in use. */
+  /** Of each group token ids, then log shares: u32 and f32 [headsPerGroup · numLanes, topK], `resultStride` values apart. */
   readonly results: Binding;
   readonly resultStride: number;
   /** Candidates of each head. */

@@ -1,6 +1,6 @@
 // One level of a dynamic draft tree: the candidates that were drawn last (depth `level`) go to the pool, and the MAX_FRONTIER best
-// of them become rows of the next pass: row = lane · MAX_FRONTIER + rank. A candidate that is not among the best num_nodes − 1 of the
-// pool so far is not expanded: neither it nor its descendants can end up in the tree.
+// of them become rows of the next pass: row = lane · MAX_FRONTIER + rank. A candidate that is not among the best num_nodes − 1 of
+// the pool so far is not expanded: neither it nor its descendants can end up in the tree.
 //   pools Pool [num_lanes]; others as in draft_pool and lane_batch. What rows read of the target: draft_reads_*
 // The row at position p holds token p + SHIFT. An expanded node's K and V go to slot root + id, root being the last known row's:
 // they lie behind the known tokens, and are forgotten with the step.

@@ -20,6 +20,6 @@ export function glideView(
     writeSources: (batch) => cross.write(batch),
     inputs: { kind: "keys", rowInfo: cross.rowInfo, tables: cross.tables },
     narrow: (candidates) => widenByConfidence(candidates, cape),
-    widths: { buffer: pool.upload(capeWidths(cape), "cape"), count: cape.length },
+    ...(cape.length > 0 ? { widths: { buffer: pool.upload(capeWidths(cape), "cape"), count: cape.length } } : {}),
   };
 }

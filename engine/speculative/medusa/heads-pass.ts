@@ -33,8 +33,8 @@ export interface MedusaTarget {
 }
 
 /**
- * The pass of all heads over some sequences' last features. Heads that share an LM head are a group: their rows go through it in one
- * product, head after head, so that row h · numRows + i of a group is its head h of sequence i.
+ * The pass of all heads over some sequences' last features. Heads that share an LM head are a group: their rows go through it in
+ * one product, head after head, so that row h · numRows + i of a group is its head h of sequence i.
  */
 export interface HeadsPass {
   readonly numHeads: number;
@@ -42,10 +42,10 @@ export interface HeadsPass {
   readonly headsPerGroup: number;
   /** u32 [maxNumSeqs]: slots of the target's last features. To be written before the pass. */
   readonly slots: GPUBuffer;
-  /** SamplingRow [headsPerGroup · maxNumSeqs] of each group, `samplingStride` rows from one to the next. To be written before the pass. */
+  /** SamplingRow [headsPerGroup · maxNumSeqs] of each group, `samplingStride` rows apart. To be written before the pass. */
   readonly samplingRows: GPUBuffer;
   readonly samplingStride: number;
-  /** Of each group: token ids, then log shares; u32 and f32 [headsPerGroup · numRows, topK], `resultStride` values from one to the next. */
+  /** Of each group token ids, then log shares: u32 and f32 [headsPerGroup · numRows, topK], `resultStride` values apart. */
   readonly results: GPUBuffer;
   readonly resultStride: number;
   readonly encode: (pass: GPUComputePassEncoder, numRows: number) => void;
