@@ -19,6 +19,7 @@ import { checkKernelSizes } from "./model/llama.ts";
 import { openModel } from "./model/open.ts";
 import type { LlamaConfig, OpenedModel, WeightSource } from "./model/types.ts";
 import { closeDrafters, configsOf, type OpenedDrafter, openDrafters } from "./open-drafters.ts";
+import { draftsOnDevice } from "./resident/create-drafter.ts";
 import { ResidentLoop } from "./resident/resident-loop.ts";
 import { contextOfChoice } from "./runner/kernel-choice.ts";
 import { blockBytes } from "./runner/kv-storage.ts";
@@ -29,7 +30,6 @@ import { AdaptiveTrees } from "./speculative/budget/adaptive-trees.ts";
 import { measurePasses } from "./speculative/budget/measure-passes.ts";
 import { SequoiaTrees, ShapedTrees } from "./speculative/budget/static-trees.ts";
 import { FixedTrees, type TreePolicy } from "./speculative/budget/tree-policy.ts";
-import { DraftModelProposer } from "./speculative/draft-model.ts";
 import type { Proposer } from "./speculative/proposer.ts";
 import { NoProposer } from "./speculative/root-only.ts";
 import { featureBlockBytes, featuresForAll } from "./speculative/target-features.ts";
@@ -37,10 +37,6 @@ import { regularShape, shapeDepth, shapeTopK } from "./speculative/tree-shape.ts
 
 type Options = Omit<EngineOptions, "model">;
 type Settings = Options & Required<Omit<Options, "maxModelLen" | "numKvBlocks" | "gpuMemory" | "kernels" | "tree">>;
-
-const MAX_RESIDENT_NODES = 64;
-/** Of all levels of one tree. */
-const MAX_RESIDENT_CANDIDATES = 1024;
 
 /**
  * Opens model, drafter and device, uploads, compiles: the engine that is returned is ready to serve.
@@ -173,20 +169,16 @@ function createBlocks({ prefixCache }: Settings, numBlocks: number): BlockManage
 
 type Residents = Pick<EngineParts, "residentDrafting" | "residentPlain">;
 
-/**
- * Steady decoding on the device: none where it is not wanted; with drafts only where the proposer is a draft model, and trees are
- * not so large that the one thread which builds each of them would be what everything waits for.
- */
+/** Steady decoding on the device: none where it is not wanted; with drafts only where the proposer drafts there. */
 async function createResidents(
-  { stepsInFlight, maxNumSeqs, treeNodes, treeDepth, treeTopK, tree, treeBudget, profile }: Settings,
+  { stepsInFlight, maxNumSeqs, treeNodes, treeDepth, tree, treeBudget, profile }: Settings,
   gpu: GpuContext,
   runner: ModelRunner,
   proposer: Proposer,
 ): Promise<Residents> {
   if (stepsInFlight === 0) return {};
   const options = { maxLanes: maxNumSeqs, treeNodes, treeDepth, stepsInFlight, profile };
-  const isLarge = treeNodes > MAX_RESIDENT_NODES || treeTopK ** 2 * treeDepth > MAX_RESIDENT_CANDIDATES;
-  const drafts = proposer instanceof DraftModelProposer && treeNodes > 1 && tree === undefined && !isLarge;
+  const drafts = treeNodes > 1 && tree === undefined && draftsOnDevice(proposer, { treeNodes, treeDepth });
   const isEverPlain = treeNodes === 1 || (treeBudget === "adaptive" && tree === undefined);
   const [residentDrafting, residentPlain] = await Promise.all([
     drafts ? ResidentLoop.create(gpu, runner, proposer, options) : undefined,

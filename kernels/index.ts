@@ -14,6 +14,14 @@ export { type AddRmsNormArgs, addRmsNorm } from "./ops/add-rms-norm.ts";
 export { type AttentionArgs, attention, attentionSplits, ROW_INFO_WORDS } from "./ops/attention.ts";
 export type { HeadShape } from "./ops/attention-types.ts";
 export { type CommitKv, commitKv } from "./ops/commit-kv.ts";
+export {
+  type DraftRules,
+  draftCatchUp,
+  draftGrow,
+  draftPoolBytes,
+  draftTree,
+  type TargetReads,
+} from "./ops/draft-steps.ts";
 export { type AddBiasArgs, addBias, type EagleInputArgs, eagleInput, OWN_FEATURE } from "./ops/eagle.ts";
 export {
   type Eagle3InputArgs,
@@ -36,10 +44,6 @@ export {
 } from "./ops/features.ts";
 export {
   type BatchSections,
-  draftCatchUp,
-  draftGrow,
-  draftPoolBytes,
-  draftTree,
   type LaneBatch,
   type LaneOp,
   type LaneParams,
@@ -63,6 +67,7 @@ export {
 } from "./ops/logits-processors.ts";
 export { type MatmulArgs, matmul } from "./ops/matmul.ts";
 export { type MedusaBlockArgs, medusaBlock } from "./ops/medusa-block.ts";
+export { type MedusaLanes, medusaRows, medusaTree } from "./ops/medusa-lanes.ts";
 export {
   type Activation,
   activationBytes,

@@ -16,11 +16,11 @@ import type { Sequence } from "../../scheduler/sequence.ts";
 import type { ModelRunner, PassTimes } from "../runner/model-runner.ts";
 import type { TokenLogprobs } from "../runner/token-logprobs.ts";
 import type { SamplingParams } from "../sampling-params.ts";
-import type { DraftModelProposer } from "../speculative/draft-model.ts";
+import { createDrafter, type ResidentProposer } from "./create-drafter.ts";
 import { LaneSampling } from "./lane-sampling.ts";
-import { LaneTables } from "./lane-tables.ts";
+import { LaneTables, laneBatch } from "./lane-tables.ts";
 import { ReadbackRing } from "./readback-ring.ts";
-import { ResidentDrafter, type StepSize } from "./resident-drafter.ts";
+import type { ResidentDrafter, StepSize } from "./resident-drafter.ts";
 
 export interface ResidentOptions {
   /** Sequences of a batch. */
@@ -120,7 +120,7 @@ export class ResidentLoop {
   static async create(
     gpu: GpuContext,
     runner: ModelRunner,
-    proposer: DraftModelProposer | undefined,
+    proposer: ResidentProposer | undefined,
     options: ResidentOptions,
   ): Promise<ResidentLoop> {
     const { maxLanes, treeNodes, treeDepth } = options;
@@ -131,15 +131,17 @@ export class ResidentLoop {
     const tableWords = Math.min(numBlocks, numBlocksFor(maxModelLen + treeNodes));
     const maxRows = Math.min(maxLanes * treeNodes, runner.options.maxLogits);
     const maxPath = shape.maxRecent - 1;
-    const tables = new LaneTables(gpu.device, runner.inputs, { maxLanes, tableWords, maxRows, maxPath });
+    const batch = laneBatch(runner.inputs, { maxLanes, tableWords, maxRows, maxPath });
+    const tables = new LaneTables(gpu.device, batch);
     const lanes = gpu.pool.storage(maxLanes * laneBytes(shape), "lanes");
+    const targetTables = runner.inputs.buffers.tables;
     const [drafter, sampling, rows, walk] = await Promise.all([
-      proposer && ResidentDrafter.create(gpu, proposer, shape, lanes, maxLanes),
+      proposer && createDrafter(gpu, proposer, { shape, maxLanes, buffer: lanes, tables: targetTables, tableWords }),
       LaneSampling.create(gpu, requestSampling, shape, lanes, options.stepsInFlight),
-      laneRows(gpu, shape, lanes, tables.batch),
+      laneRows(gpu, shape, lanes, batch),
       laneWalk(gpu, shape, {
         ...{ lanes, tableWords, blockSize: BLOCK_SIZE },
-        ...{ drawn: runner.drawn.tokens, tables: runner.inputs.buffers.tables, moves: runner.kv.moves },
+        ...{ drawn: runner.drawn.tokens, tables: targetTables, moves: runner.kv.moves },
       }),
     ]);
     return new ResidentLoop({ gpu, runner, drafter, shape, options }, { lanes, tables }, sampling, { rows, walk });
@@ -147,7 +149,7 @@ export class ResidentLoop {
 
   /**
    * Moves the plan's sequences to the device, if the plan is one step of steady decoding: every sequence computes one token,
-   * trees may be as deep as chosen for the step, the draft model has seen all tokens but those of the last step, and the kernels that
+   * trees may be as deep as chosen for the step, the drafter has seen all tokens but those of the last step, and the kernels that
    * sampling needs are compiled. `submit` then runs the plan, and `end` is to follow when no step is in flight any more. False otherwise.
    */
   start({ sequences: plan, limits: chosen }: SchedulerOutput, requests: readonly LaneRequest[]): boolean {
@@ -163,10 +165,10 @@ export class ResidentLoop {
     this.#limits = limits;
     this.#lanes = requests.map(({ sequence }) => sequence);
     this.#tables.start(requests.map(({ blockTable }) => blockTable));
-    this.#drafter?.start(this.#lanes.map(({ id }) => id));
+    this.#drafter?.start(requests.map(({ sequence: { id }, blockTable }) => ({ id, blockTable })));
     const lanes = draws.map(({ sampling, sequence: { id, tokenIds, numTokens } }) => ({
       ...{ sampling, numTokens },
-      recent: tokenIds.slice(-(this.#drafter?.numPending(id, numTokens) ?? 1)),
+      recent: tokenIds.slice(-(this.#drafter?.numRecent(id, numTokens) ?? 1)),
     }));
     this.#gpu.device.queue.writeBuffer(this.#lanesBuffer, 0, packLanes(this.#shape, lanes));
     return true;
@@ -261,10 +263,10 @@ export class ResidentLoop {
 
   #canDraft(drafter: ResidentDrafter, requests: readonly LaneRequest[], { maxDraftDepth }: TreeLimits): boolean {
     if (maxDraftDepth === 0 || !drafter.fits(requests.length)) return false;
-    return requests.every(({ sequence: { id, numTokens } }) => {
-      const numPending = drafter.numPending(id, numTokens) ?? 0;
-      return numPending >= 1 && numPending <= this.#shape.maxRecent && drafter.reserve(id, numTokens, maxDraftDepth);
-    });
+    return requests.every(
+      ({ sequence: { id, numTokens } }) =>
+        drafter.numRecent(id, numTokens) !== undefined && drafter.reserve(id, numTokens, maxDraftDepth),
+    );
   }
 
   #stepSize(numAhead: number): StepSize {

@@ -1,5 +1,6 @@
 import type { GpuContext } from "../../kernels/index.ts";
 import { BlockManager } from "../../kvcache/block-manager.ts";
+import { numBlocksFor } from "../../kvcache/ids.ts";
 import { ModelFileError } from "../errors.ts";
 import type { DecoderFiles, DrafterFiles } from "../model/drafter-files.ts";
 import type { Eagle3Files } from "../model/eagle3-files.ts";
@@ -98,11 +99,17 @@ async function attachGlide(files: DecoderFiles, target: AttachableTarget, sizes:
   const topK = Math.max(mostCandidates(sizes.cape), sizes.treeTopK);
   const options = draftRunnerOptions(runner.options, sizes, topK);
   const own = uploadGlide(gpu, files, options.maxModelLen);
-  const cross = new CrossInputs(gpu, options);
+  const longest = Math.min(numBlocksFor(options.maxModelLen + sizes.treeNodes), options.numBlocks);
+  // One word more is for a table of the reserved block.
+  const cross = new CrossInputs(gpu, { ...options, maxTableWords: 1 + sizes.maxNumSeqs * longest });
   const kv = runner.kv.layer(config.numLayers - 1);
   const decoder = glideDecoder(gpu, files.config, own, { numKvHeads: config.numKvHeads, weights, kv }, cross);
   const drafts = await ModelRunner.create(gpu, { config: files.config, decoder }, options);
-  return new ModelProposer(drafts, new BlockManager(options.numBlocks), glideView(cross, sizes.treeTopK, sizes.cape));
+  return new ModelProposer(
+    drafts,
+    new BlockManager(options.numBlocks),
+    glideView(gpu.pool, cross, sizes.treeTopK, sizes.cape),
+  );
 }
 
 /** @throws ModelFileError naming the first size in which drafter and target differ. */

@@ -33,7 +33,6 @@ export function draftRunnerOptions(
   return {
     ...{ maxModelLen, numBlocks, maxLogits, topK },
     maxRows: Math.max(maxRows, maxLogits),
-    // One word more is for a table of the reserved block (glide/cross-inputs.ts).
-    maxTableWords: 1 + maxNumSeqs * longest + maxLogits * treeDepth,
+    maxTableWords: maxNumSeqs * longest + maxLogits * treeDepth,
   };
 }

@@ -1,3 +1,4 @@
+import type { Binding, DraftRules } from "../../kernels/index.ts";
 import type { BatchSequence } from "../runner/batch.ts";
 import type { ProposeRequest } from "./proposer.ts";
 import type { Candidate } from "./tree-builder.ts";
@@ -7,6 +8,14 @@ export interface ViewedRows {
   readonly request: ProposeRequest;
   readonly rows: BatchSequence;
 }
+
+/** Where a pass's rows say what they read of the target, and where its block tables are to be for that. */
+export type ViewInputs =
+  | { readonly kind: "text" }
+  /** u32 [maxRows]: slots of features. They follow from the target's own tables. */
+  | { readonly kind: "features"; readonly sources: Binding }
+  /** Rows and tables of a cross-attention. */
+  | { readonly kind: "keys"; readonly rowInfo: Binding; readonly tables: Exclude<Binding, GPUBuffer> };
 
 /** What a decoder that drafts sees of its target beside the text: which rows it can compute, and what they read. */
 export interface DraftView {
@@ -21,8 +30,12 @@ export interface DraftView {
   canDraft(request: ProposeRequest): boolean;
   /** Tells the device what a pass's rows read of the target. To be called before each pass, with its whole batch. */
   writeSources(batch: readonly ViewedRows[]): void;
+  /** What `writeSources` writes, where kernels do that. */
+  readonly inputs: ViewInputs;
   /** Which of a node's candidates, best first, may become its children in a dynamic tree. */
   narrow(candidates: readonly Candidate[]): readonly Candidate[];
+  /** The same for kernels; absent where nothing is narrowed. */
+  readonly widths?: DraftRules["widths"];
 }
 
 /** A draft model of its own: it needs the tokens alone. */
@@ -32,6 +45,7 @@ export function plainView(numExpanded: number): DraftView {
     numReady: ({ tokenIds }) => tokenIds.length,
     canDraft: () => true,
     writeSources() {},
+    inputs: { kind: "text" },
     narrow: (candidates) => candidates,
   };
 }

@@ -29,14 +29,14 @@ export class ModelProposer implements Proposer {
   readonly runner: ModelRunner;
   /** Of the runner's own KV cache. */
   readonly tables: DraftTables;
-  readonly #view: DraftView;
+  readonly view: DraftView;
 
   /** @param blocks of the runner's own KV cache. The runner's topK is how many candidates a node has. */
   constructor(runner: ModelRunner, blocks: BlockManager, view: DraftView) {
     this.name = view.name;
     this.runner = runner;
     this.tables = new DraftTables(blocks);
-    this.#view = view;
+    this.view = view;
   }
 
   begin(id: string, tokenIds: readonly number[], { cacheSalt }: Hints = {}): void {
@@ -80,10 +80,10 @@ export class ModelProposer implements Proposer {
       const numTokens = Math.min(numPending, numRowsLeft);
       if (table === undefined || numTokens <= 0) continue;
       const { tokenIds, params, choice, maxNodes, maxDepth, shape } = request;
-      const { shift, numExpanded } = this.#view;
+      const { shift, numExpanded } = this.view;
       const startPosition = this.#numReady(request) - numPending;
       const end = startPosition + numTokens;
-      const reachesRoot = end === tokenIds.length - shift && this.#view.canDraft(request);
+      const reachesRoot = end === tokenIds.length - shift && this.view.canDraft(request);
       const drafts = reachesRoot && maxNodes > 1 && maxDepth > 0;
       const numNodes = drafts ? numLookahead(numExpanded, maxDepth, shape) : 0;
       if (!this.#blocks.ensure(table, end + numNodes)) continue;
@@ -119,14 +119,14 @@ export class ModelProposer implements Proposer {
   }
 
   #run(batch: readonly ViewedRows[]): Promise<SampledRows> {
-    this.#view.writeSources(batch);
+    this.view.writeSources(batch);
     return this.runner.run(batch.map(({ rows }) => rows));
   }
 
   /** The frontier's nodes. Those of earlier levels have their K/V already, in slots of the order of expansion. */
   #levelRows({ request: { tokenIds, params, choice }, table, builder }: Drafting): BatchSequence {
     const expanded = builder.expanded();
-    const { shift } = this.#view;
+    const { shift } = this.view;
     const startPosition = tokenIds.length - shift;
     return {
       ...{ tokenIds, shift, startPosition, numTokens: 0, rootPosition: startPosition - 1 },
@@ -143,19 +143,19 @@ export class ModelProposer implements Proposer {
 
   #candidates(drawn: SampledRows, row: number, { shape }: ProposeRequest): readonly Candidate[] {
     const candidates = drawnCandidates(drawn, row, this.runner.options.topK);
-    return shape ? candidates : this.#view.narrow(candidates);
+    return shape ? candidates : this.view.narrow(candidates);
   }
 
   #builder({ tokenIds, maxNodes, maxDepth, shape }: ProposeRequest): DynamicTreeBuilder | StaticTreeBuilder {
     const { topK } = this.runner.options;
-    const { numExpanded } = this.#view;
+    const { numExpanded } = this.view;
     const limits = { rootTokenId: tokenIds.at(-1) ?? 0, maxNodes, maxDepth };
     return shape ? new StaticTreeBuilder(shape, limits) : new DynamicTreeBuilder({ ...limits, topK, numExpanded });
   }
 
   /** Positions whose rows can be computed now. */
   #numReady(request: ProposeRequest): number {
-    return Math.min(this.#view.numReady(request), request.tokenIds.length - this.#view.shift);
+    return Math.min(this.view.numReady(request), request.tokenIds.length - this.view.shift);
   }
 
   /**
@@ -166,7 +166,7 @@ export class ModelProposer implements Proposer {
     const table = this.tables.tableOf(request.id);
     if (table === undefined) return 0;
     const numReady = this.#numReady(request);
-    const least = numReady > 0 && numReady === request.tokenIds.length - this.#view.shift ? 1 : 0;
+    const least = numReady > 0 && numReady === request.tokenIds.length - this.view.shift ? 1 : 0;
     return Math.max(least, numReady - this.#blocks.numComputedTokens(table));
   }
 

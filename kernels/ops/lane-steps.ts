@@ -36,16 +36,6 @@ export interface LaneBatch extends BatchSections {
   readonly blockSize: number;
 }
 
-/** Draws of a runner, and the pool that a tree's candidates go to. */
-export interface DraftBuffers {
-  readonly lanes: GPUBuffer;
-  /** u32 and f32 [numRows, topK] */
-  readonly drawn: Binding;
-  readonly logShares: Binding;
-  /** `draftPoolBytes` for each lane. */
-  readonly pools: GPUBuffer;
-}
-
 const WORKGROUP_SIZE = 32;
 
 /** Rows of a verify pass from lanes and their trees: row = lane · numNodes + node (wgsl/lane_rows.wgsl). */
@@ -65,53 +55,8 @@ export function laneWalk(
   return laneOp(context, shape, spec, [lanes, drawn, tables, moves], () => 1);
 }
 
-/** Rows of a draft model's pass over the tokens that the last step emitted: row = lane · maxRecent + i. */
-export function draftCatchUp(
-  context: OpContext,
-  shape: LaneShape,
-  lanes: GPUBuffer,
-  batch: LaneBatch,
-): Promise<LaneOp> {
-  const spec = { shader: ["lane_batch", "draft_catch_up"], constants: batchConstants(batch) };
-  return laneOp(context, shape, spec, [lanes, batch.buffer], () => shape.maxRecent);
-}
-
-/** Takes in the draws at `level` and writes the rows of the next draft pass: row = lane · topK + rank. */
-export function draftGrow(
-  context: OpContext,
-  shape: LaneShape,
-  topK: number,
-  { lanes, drawn, logShares, pools }: DraftBuffers,
-  batch: LaneBatch,
-): Promise<LaneOp> {
-  const constants = { ...poolConstants(shape, topK), ...batchConstants(batch) };
-  const spec = { shader: ["draft_pool", "lane_batch", "draft_grow"], constants };
-  return laneOp(context, shape, spec, [lanes, batch.buffer, drawn, logShares, pools], () => topK);
-}
-
-/** Takes in the draws at the deepest level and makes each lane's tree of the best candidates. */
-export function draftTree(
-  context: OpContext,
-  shape: LaneShape,
-  topK: number,
-  { lanes, drawn, logShares, pools }: DraftBuffers,
-): Promise<LaneOp> {
-  const spec = { shader: ["draft_pool", "draft_tree"], constants: poolConstants(shape, topK) };
-  return laneOp(context, shape, spec, [lanes, drawn, logShares, pools], () => 1);
-}
-
-/** Bytes of one lane's pool. */
-export function draftPoolBytes(shape: LaneShape, topK: number): number {
-  const { POOL_SIZE, NUM_EXPANDED } = poolConstants(shape, topK);
-  return 4 * (4 * POOL_SIZE + 2 * NUM_EXPANDED);
-}
-
-function poolConstants({ maxRecent }: LaneShape, topK: number) {
-  const numLevels = Math.max(0, maxRecent - 2);
-  return { TOP_K: topK, POOL_SIZE: topK + topK * topK * numLevels, NUM_EXPANDED: 1 + topK * numLevels };
-}
-
-function batchConstants(batch: LaneBatch) {
+/** Where kernels find the sections of a batch, and the tables in it. */
+export function batchConstants(batch: LaneBatch) {
   return {
     TOKEN_IDS: batch.tokenIds / 4,
     SLOTS: batch.slots / 4,

@@ -14,7 +14,7 @@ export interface LaneStart {
   readonly sampling: SamplingRow;
   /** Known tokens, the root included. */
   readonly numTokens: number;
-  /** The last known tokens, 1 … maxRecent: those whose K/V a draft model lacks, the root at the end. */
+  /** The last known tokens, 1 … maxRecent: those whose K/V a drafter lacks, the root at the end. */
   readonly recent: readonly number[];
 }
 

@@ -1,6 +1,6 @@
-// Rows of a draft model's pass over the tokens that the last step emitted: row = lane · MAX_RECENT + i is `recent[i]`, and the
-// last of them samples, at index `lane`. Rows beyond num_recent idle.
-// One thread a row. Reference: engine/runner/batch.ts
+// Rows of a drafter's pass over the tokens that the last step emitted: row = lane · MAX_RECENT + i is `recent[i]`, and the
+// last of them samples, at index `lane`. The row at position p holds token p + SHIFT. Rows beyond num_recent idle.
+// One thread a row. What it reads of the target: draft_reads_*. Reference: engine/runner/batch.ts
 var<immediate> params: LaneParams;
 
 @compute @workgroup_size(WORKGROUP_SIZE)
@@ -12,10 +12,12 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
   let num_recent = select(0u, lanes[lane].num_recent, lanes[lane].alive != 0u);
   let num_known = lanes[lane].num_tokens;
   if (i < num_recent) {
-    let position = num_known - num_recent + i;
+    let position = num_known - SHIFT - num_recent + i;
     write_row(row, lane, lanes[lane].recent[i], slot_at(lane, position), position, position + 1u, 0u);
+    reads_known(row, lane, position);
   } else {
     write_idle_row(row, lane);
+    reads_nothing(row, lane);
   }
   if (i == 0u) { write_sample(lane, row + max(num_recent, 1u) - 1u, lane, num_known); }
 }

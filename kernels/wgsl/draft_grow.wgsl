@@ -1,8 +1,9 @@
-// One level of a dynamic draft tree: the candidates that were drawn last (depth `level`) go to the pool, and the TOP_K best of
-// them become rows of the next pass: row = lane · TOP_K + rank. A candidate that is not among the best num_nodes − 1 of the
-// pool so far is not expanded: neither it nor its descendants can end up in the tree.
-//   pools Pool [num_lanes]; others as in draft_pool and lane_batch
-// An expanded node's K and V go to slot root + id: they lie behind the known tokens, and are forgotten with the step.
+// One level of a dynamic draft tree: the candidates that were drawn last (depth `level`) go to the pool, and the MAX_FRONTIER best
+// of them become rows of the next pass: row = lane · MAX_FRONTIER + rank. A candidate that is not among the best num_nodes − 1 of
+// the pool so far is not expanded: neither it nor its descendants can end up in the tree.
+//   pools Pool [num_lanes]; others as in draft_pool and lane_batch. What rows read of the target: draft_reads_*
+// The row at position p holds token p + SHIFT. An expanded node's K and V go to slot root + id, root being the last known row's:
+// they lie behind the known tokens, and are forgotten with the step.
 // One thread a row; it reads older levels of the pool and writes candidates of the node of its rank of the level before.
 // Reference: engine/speculative/tree-builder.ts
 @group(0) @binding(2) var<storage, read> drawn: array<u32>;
@@ -13,8 +14,8 @@ var<immediate> params: LaneParams;
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn main(@builtin(global_invocation_id) id: vec3u) {
   let row = id.x;
-  let lane = row / TOP_K;
-  let rank = row % TOP_K;
+  let lane = row / MAX_FRONTIER;
+  let rank = row % MAX_FRONTIER;
   if (lane >= params.num_lanes) { return; }
   let level = params.level;
   let start = level_start(level);
@@ -23,13 +24,13 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
     pools[lane].candidates[start + i] = fresh(lane, level, i);
   }
 
-  var best: array<u32, TOP_K>;
-  var scores: array<f32, TOP_K>;
-  for (var i = 0u; i < TOP_K; i++) { scores[i] = LOWEST; }
+  var best: array<u32, MAX_FRONTIER>;
+  var scores: array<f32, MAX_FRONTIER>;
+  for (var i = 0u; i < MAX_FRONTIER; i++) { scores[i] = LOWEST; }
   for (var i = 0u; i < size; i++) {
     let score = fresh(lane, level, i).score;
-    if (!(score > scores[TOP_K - 1u])) { continue; }
-    var at = TOP_K - 1u;
+    if (!(score > scores[MAX_FRONTIER - 1u])) { continue; }
+    var at = MAX_FRONTIER - 1u;
     while (at > 0u && score > scores[max(at, 1u) - 1u]) {
       scores[at] = scores[at - 1u];
       best[at] = best[at - 1u];
@@ -43,10 +44,11 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
   let score = scores[rank];
   var num_better = rank;
   for (var i = 0u; i < start; i++) { num_better += select(0u, 1u, pools[lane].candidates[i].score >= score); }
-  let node = 1u + (level - 1u) * TOP_K + rank;
+  let node = 1u + (level - 1u) * MAX_FRONTIER + rank;
   if (lanes[lane].alive == 0u || score == LOWEST || num_better + 1u >= params.num_nodes) {
     pools[lane].expanded[node] = NONE;
     write_idle_row(row, lane);
+    reads_nothing(row, lane);
     write_sample(row, row, lane, 0u);
     return;
   }
@@ -54,7 +56,8 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
   let parent = parent_id(level, chosen);
   pools[lane].parent_ids[node] = parent;
 
-  let num_known = lanes[lane].num_tokens;
+  let num_tokens = lanes[lane].num_tokens;
+  let num_known = num_tokens - SHIFT;
   let root = num_known - 1u;
   let path = PATHS + row * MAX_PATH;
   var ancestor = node;
@@ -63,5 +66,6 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
     ancestor = select(pools[lane].parent_ids[ancestor], parent, d == level);
   }
   write_row(row, lane, fresh(lane, level, chosen).token, slot_at(lane, root + node), root + level, num_known, path);
-  write_sample(row, row, lane, num_known + level);
+  reads_node(row, lane, slot_at(lane, root + parent));
+  write_sample(row, row, lane, num_tokens + level);
 }

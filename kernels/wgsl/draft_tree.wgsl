@@ -49,7 +49,7 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
     }
     lanes[lane].tokens[node] = candidate.token;
     lanes[lane].parents[node] = select(parent, 0u, candidate.parent == NONE);
-    lanes[lane].depths[node] = select(2u + (chosen[i] - TOP_K) / (TOP_K * TOP_K), 1u, chosen[i] < TOP_K);
+    lanes[lane].depths[node] = select(2u + (chosen[i] - TOP_K) / (MAX_FRONTIER * TOP_K), 1u, chosen[i] < TOP_K);
     lanes[lane].log_survivals[node] = candidate.log_survival;
   }
 }

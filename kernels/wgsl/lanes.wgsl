@@ -1,5 +1,5 @@
 // A lane: one sequence of a batch that decodes on the device, with the tree that is being verified. Written by the host when
-// the batch is put together (ops/lanes.ts), then only by draft_tree and lane_walk; read back after every step.
+// the batch is put together (ops/lanes.ts), then only by draft_tree, medusa_tree and lane_walk; read back after every step.
 // Needs sampling_params.
 struct Lane {
   // As the host set it, but for `position`, which is a row's own.

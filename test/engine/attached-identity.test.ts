@@ -1,10 +1,17 @@
 import { rmSync } from "node:fs";
-import { afterAll, expect, test } from "vitest";
+import { afterAll, afterEach, describe, expect, test, vi } from "vitest";
 import { type IdentityPair, runPairs, SAMPLING_CASES } from "../../bench/identity.ts";
 import { frequentTokens, referencePrompts } from "../../bench/prompts.ts";
+import { createEngine } from "../../engine/create.ts";
+import type { Engine } from "../../engine/engine.ts";
+import type { EngineOptions } from "../../engine/engine-options.ts";
 import { resolveModel } from "../../engine/model/bundled.ts";
 import { ATTACHED_KINDS } from "../../engine/model/drafter-files.ts";
 import { openModel } from "../../engine/model/open.ts";
+import { DecoderDrafter } from "../../engine/resident/decoder-drafter.ts";
+import { MedusaDrafter } from "../../engine/resident/medusa-drafter.ts";
+import { GREEDY } from "../../engine/sampling-params.ts";
+import { type Generated, generate } from "../support/collect.ts";
 import { ADAPTER } from "../support/gpu.ts";
 import { randomEagle3Folder } from "./speculative/eagle3/random-drafter.ts";
 
@@ -13,9 +20,21 @@ const { config, weights } = openModel(resolveModel("sapling-14m"));
 weights.close();
 const EAGLE3 = randomEagle3Folder(config, frequentTokens(24)) as `/${string}`;
 const DRAFTERS = [...ATTACHED_KINDS, EAGLE3];
+const prompts = referencePrompts().map(({ promptTokens }) => promptTokens);
+
+afterEach(() => vi.restoreAllMocks());
 afterAll(() => rmSync(EAGLE3, { recursive: true }));
 
 const dynamic = (treeNodes: number) => ({ name: `${treeNodes} nodes`, options: { treeNodes } });
+
+/** Steps that the device drafted from now on, and lanes of them. */
+function watchDevice() {
+  const spies = [vi.spyOn(DecoderDrafter.prototype, "encode"), vi.spyOn(MedusaDrafter.prototype, "encode")];
+  return {
+    numLanes: () => spies.flatMap(({ mock }) => mock.calls.map(([, { numLanes }]) => numLanes)),
+    clear: () => spies.map((spy) => spy.mockClear()),
+  };
+}
 
 /** Greedy with a batch of three, and one stream that samples. */
 function pairsOf(drafter: IdentityPair["drafter"]): IdentityPair[] {
@@ -28,29 +47,80 @@ function pairsOf(drafter: IdentityPair["drafter"]): IdentityPair[] {
 }
 
 test("drafters that read the target's features or cache give plain decoding's tokens, several streams at once", async () => {
-  const prompts = referencePrompts().map(({ promptTokens }) => promptTokens);
   const options = { model: "sapling-14m", adapter: ADAPTER, maxModelLen: 256, maxNumSeqs: 3 } as const;
+  const device = watchDevice();
   for await (const result of runPairs(options, DRAFTERS.flatMap(pairsOf), prompts, MAX_TOKENS)) {
     const { pair, numTokens, numDifferent, numAccepted, numRejected } = result;
     expect([pair.drafter, pair.sampling.name, numDifferent]).toEqual([pair.drafter, pair.sampling.name, 0]);
     expect(numTokens).toBeGreaterThan(MAX_TOKENS / 2);
     expect(numAccepted, `${pair.drafter} accepted`).toBeGreaterThan(0);
     expect(numRejected, `${pair.drafter} rejected`).toBeGreaterThan(0);
+    expect(Math.max(...device.numLanes()), `${pair.drafter} drafts for all on the device`).toBe(pair.batchSize);
+    device.clear();
   }
 });
 
-test("a preempted sequence drafts again, and its text stays the same", async () => {
-  const prompts = referencePrompts().map(({ promptTokens }) => promptTokens);
-  // Three streams do not fit: one is computed again from its prompt while others go on.
-  const options = { model: "sapling-14m", adapter: ADAPTER, maxModelLen: 128, maxNumSeqs: 3, numKvBlocks: 11 } as const;
-  const [greedy] = SAMPLING_CASES;
-  if (greedy === undefined) throw new Error("no such case");
-  const trees = dynamic(8);
-  const pairs = ATTACHED_KINDS.map((drafter): IdentityPair => {
-    return { drafter, trees, batchSize: 3, sampling: greedy, seed: 4 };
-  });
-  for await (const { pair, numDifferent, numAccepted } of runPairs(options, pairs, prompts, MAX_TOKENS)) {
-    expect([pair.drafter, numDifferent]).toEqual([pair.drafter, 0]);
-    expect(numAccepted).toBeGreaterThan(0);
+describe("streams that are preempted, computed in chunks, left by their readers, stopped by a token", () => {
+  const common = { model: "sapling-14m", adapter: ADAPTER, maxModelLen: 128, maxNumSeqs: 4 } as const;
+
+  /** Two streams at once, then one with a long prompt while one of the first leaves. */
+  async function run(options: EngineOptions, stopTokenId: number | undefined) {
+    const engine = (await createEngine({ ...common, ...options })).client as Engine;
+    let numPreemptions = 0;
+    let arrived: () => void = () => {};
+    const steadily = new Promise<void>((resolve) => (arrived = resolve));
+    let numSteps = 0;
+    engine.onStep((stats) => {
+      numPreemptions += stats.numPreemptions;
+      engine.checkIntegrity();
+      if (++numSteps === 6) arrived();
+    });
+    const leave = async () => {
+      let numLeft = 9;
+      const params = { ...GREEDY, maxTokens: 90 };
+      const request = { id: "leaver", choice: 0, promptTokenIds: prompts[3] ?? [], params };
+      for await (const { tokenIds } of engine.generate(request)) {
+        numLeft -= tokenIds.length;
+        if (numLeft <= 0) return;
+      }
+    };
+    const late = async (): Promise<Generated> => {
+      await steadily;
+      const long = [...(prompts[4] ?? []), ...(prompts[5] ?? [])].slice(0, 60);
+      return generate(engine, long, { ...GREEDY, temperature: 1, seed: [5, 6], maxTokens: 24 });
+    };
+    const stops = stopTokenId === undefined ? [] : [stopTokenId];
+    const [first, stopped, sampled] = await Promise.all([
+      generate(engine, prompts[0] ?? [], { ...GREEDY, maxTokens: 40 }),
+      generate(engine, prompts[1] ?? [], { ...GREEDY, maxTokens: 40, stopTokenIds: stops }),
+      late(),
+      leave(),
+    ]);
+    await vi.waitFor(() => expect(engine.load()).toEqual({ numRunning: 0, numWaiting: 0, kvUsage: 0 }), 10_000);
+    await engine.close();
+    return { texts: [first, stopped, sampled] as const, numPreemptions };
   }
+
+  test("their texts are those of plain decoding", async () => {
+    const plain = await run({ ...common, drafter: "none" }, undefined);
+    const [{ tokenIds: first }, { tokenIds: whole }, { tokenIds: sampled }] = plain.texts;
+    // The latest token that was not there before: the stream is long enough by then to lose its blocks.
+    const stop = whole.findLast((token, i) => whole.indexOf(token) === i);
+    const device = watchDevice();
+    for (const drafter of ATTACHED_KINDS) {
+      const sizes = { treeNodes: 6, tokenBudget: 24, numKvBlocks: 8, treeBudget: "fixed" } as const;
+      const { texts, numPreemptions } = await run({ ...common, drafter, ...sizes }, stop);
+      expect(texts.map(({ tokenIds }) => tokenIds)).toEqual([
+        first,
+        whole.slice(0, whole.indexOf(stop ?? -1) + 1),
+        sampled,
+      ]);
+      expect(texts.map(({ finishReason }) => finishReason)).toEqual(["length", "stop", "length"]);
+      expect(texts.reduce((sum, { numAccepted }) => sum + numAccepted, 0)).toBeGreaterThan(5);
+      expect(numPreemptions, drafter).toBeGreaterThan(0);
+      expect(device.numLanes().length).toBeGreaterThan(8);
+      expect(Math.max(...device.numLanes())).toBeGreaterThan(1);
+      device.clear();
+    }
+  });
 });

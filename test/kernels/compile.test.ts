@@ -10,6 +10,7 @@ import {
   commitFeatures,
   commitKv,
   createGpuContext,
+  type DraftRules,
   draftCatchUp,
   draftGrow,
   draftPoolBytes,
@@ -30,6 +31,8 @@ import {
   logProbs,
   matmul,
   medusaBlock,
+  medusaRows,
+  medusaTree,
   processLogits,
   ropeKv,
   sample,
@@ -92,7 +95,11 @@ async function everyOp(context: GpuContext, sizes: { headDim: number; size: numb
     lanes,
     drawn: buffer(),
     logShares: buffer(),
-    pools: context.pool.storage(draftPoolBytes(shape, topK), "pools"),
+    pools: context.pool.storage(draftPoolBytes(shape, { topK, numExpanded: topK }), "pools"),
+  };
+  const medusa = {
+    ...{ lanes, numHeads: 4, headsPerGroup: 4, tables: buffer(), tableWords: 8, blockSize: 16, slots: buffer() },
+    ...{ samplingRows: buffer(), samplingStride: 64, results: buffer(), resultStride: 64, topK },
   };
   const walk = { lanes, drawn: buffer(), tables: buffer(), moves: buffer(), tableWords: 8, blockSize: 16 };
   await Promise.all([
@@ -107,9 +114,13 @@ async function everyOp(context: GpuContext, sizes: { headDim: number; size: numb
     }),
     commitKv(context, { slotSize: size, numSlots: 16, numLayers: 2, moves: buffer(), ...cache() }),
     embedding(context, { hiddenSize: size, table: buffer(), tokenIds: buffer(), hidden: buffer() }),
-    draftCatchUp(context, shape, lanes, batch),
-    draftGrow(context, shape, topK, draft, batch),
-    draftTree(context, shape, topK, draft),
+    ...everyDraftRules(buffer, topK).flatMap((rules) => [
+      draftCatchUp(context, shape, rules, lanes, batch),
+      draftGrow(context, shape, rules, draft, batch),
+      draftTree(context, shape, rules, draft),
+    ]),
+    medusaRows(context, shape, medusa),
+    medusaTree(context, shape, medusa),
     laneRows(context, shape, lanes, batch),
     laneWalk(context, shape, walk),
     laneHistory(context, shape, { vocabSize: size, maxHistory: 64 }, { lanes, processors: buffer() }),
@@ -149,6 +160,18 @@ async function everyOp(context: GpuContext, sizes: { headDim: number; size: numb
     ...everyDrafterOp(context, size),
     siluMul(context, { gateUp: product(2 * size), out: x }),
   ]);
+}
+
+/** Of a draft model, EAGLE and GLIDE. */
+function everyDraftRules(buffer: () => GPUBuffer, topK: number): DraftRules[] {
+  const [sources, tables, tableWords] = [buffer(), buffer(), 8];
+  const widths = { buffer: buffer(), count: 2 };
+  const common = { topK, numExpanded: topK, shift: 0 };
+  return [
+    { ...common, reads: { kind: "text" } },
+    { ...common, shift: 1, reads: { kind: "features", sources, tables, tableWords } },
+    { ...common, reads: { kind: "keys", rowInfo: sources, tableWords }, widths },
+  ];
 }
 
 /** Ops that only drafters have. */

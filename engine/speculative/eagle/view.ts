@@ -11,6 +11,7 @@ export function eagleView(sources: FeatureSources, numExpanded: number): DraftVi
     numReady: ({ target }) => target.numComputedTokens,
     canDraft: hasComputedAllButRoot,
     writeSources: (batch) => sources.write(batch),
+    inputs: { kind: "features", sources: sources.buffer },
     narrow: (candidates) => candidates,
   };
 }

@@ -25,12 +25,20 @@ export function mostCandidates(steps: readonly CapeStep[]): number {
 }
 
 /**
+ * f32 [steps, 2] of (ln upTo, candidates): what both the host and the kernels (wgsl/draft_width_cape.wgsl) compare log shares with,
+ * so that both grow the same tree.
+ */
+export function capeWidths(steps: readonly CapeStep[]): Float32Array<ArrayBuffer> {
+  return Float32Array.from(steps.flatMap(({ upTo, numCandidates }) => [Math.log(upTo), numCandidates]));
+}
+
+/**
  * Confidence-aware proposal expansion (CaPE): the surer the drafter is of its best candidate, the fewer others it takes along.
  * @param candidates of one position, best first
  * @param steps in ascending order
  */
 export function widenByConfidence(candidates: readonly Candidate[], steps: readonly CapeStep[]): readonly Candidate[] {
-  const confidence = Math.exp(candidates[0]?.logSurvival ?? -Infinity);
-  const step = steps.find(({ upTo }) => confidence <= upTo) ?? steps.at(-1);
+  const best = candidates[0]?.logSurvival ?? -Infinity;
+  const step = steps.find(({ upTo }) => best <= Math.fround(Math.log(upTo))) ?? steps.at(-1);
   return candidates.slice(0, step?.numCandidates ?? candidates.length);
 }

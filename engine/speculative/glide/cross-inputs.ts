@@ -9,7 +9,7 @@ import type { ViewedRows } from "../draft-view.ts";
 export class CrossInputs {
   /** u32 [maxRows, 4] and the tables that it points into, as of any attention (wgsl/attention_rows.wgsl). */
   readonly rowInfo: Binding;
-  readonly tables: Binding;
+  readonly tables: Exclude<Binding, GPUBuffer>;
   readonly #device: GPUDevice;
   readonly #buffer: GPUBuffer;
   readonly #words: Uint32Array<ArrayBuffer>;

@@ -28,7 +28,9 @@ export function cartesianTree(
   const push = (parent: number, depth: number, rank: number, parentScore: number): void => {
     const candidate = depth > maxDepth ? undefined : heads[depth - 1]?.[rank];
     if (candidate === undefined || !(candidate.logSurvival > -Infinity)) return;
-    leaves.push({ parent, depth, rank, score: parentScore + Math.min(0, candidate.logSurvival) });
+    // Rounded as on the device (wgsl/medusa_tree.wgsl), so that both build the same tree.
+    const score = Math.fround(parentScore + Math.min(0, candidate.logSurvival));
+    leaves.push({ parent, depth, rank, score });
   };
   const scores = [0];
   push(0, 1, 0, 0);

@@ -11,15 +11,19 @@ import type { MedusaRunner } from "./runner.ts";
  */
 export class MedusaProposer implements Proposer {
   readonly name = "medusa";
-  readonly #runner: MedusaRunner;
+  readonly runner: MedusaRunner;
   readonly #ids = new Set<string>();
 
   constructor(runner: MedusaRunner) {
-    this.#runner = runner;
+    this.runner = runner;
   }
 
   begin(id: string): void {
     this.#ids.add(id);
+  }
+
+  has(id: string): boolean {
+    return this.#ids.has(id);
   }
 
   observe(): void {}
@@ -39,7 +43,7 @@ export class MedusaProposer implements Proposer {
     );
     const roots = requests.map(({ tokenIds }) => tokenIds.at(-1) ?? 0);
     if (drafting.length === 0) return roots.map(rootOnly);
-    const candidates = await this.#runner.run(
+    const candidates = await this.runner.run(
       drafting.map(({ tokenIds: { length }, params, choice, target }) => ({
         ...{ params, choice, position: length, slot: slotAt(target.blockTable, length - 2) },
       })),

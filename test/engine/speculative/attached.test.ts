@@ -7,6 +7,7 @@ import { resolveModel } from "../../../engine/model/bundled.ts";
 import { type DrafterFiles, openDrafter } from "../../../engine/model/drafter-files.ts";
 import { openModel } from "../../../engine/model/open.ts";
 import type { LlamaConfig } from "../../../engine/model/types.ts";
+import { draftsOnDevice } from "../../../engine/resident/create-drafter.ts";
 import { ModelRunner } from "../../../engine/runner/model-runner.ts";
 import { uploadLlama } from "../../../engine/runner/weights.ts";
 import { GREEDY, type SamplingParams } from "../../../engine/sampling-params.ts";
@@ -21,6 +22,8 @@ import { regularShape } from "../../../engine/speculative/tree-shape.ts";
 import { UnionProposer } from "../../../engine/speculative/union.ts";
 import { createGpuContext, type Gpu, type GpuContext, openGpu } from "../../../kernels/index.ts";
 import { BlockManager } from "../../../kvcache/block-manager.ts";
+import { numBlocksFor } from "../../../kvcache/ids.ts";
+import { OnBothSides } from "./device-drafts.ts";
 import { randomEagle3Folder } from "./eagle3/random-drafter.ts";
 import { proposerContract } from "./proposer-contract.ts";
 
@@ -77,11 +80,18 @@ afterAll(() => {
 
 /** Goes back to the idle ones when it is closed: uploading a drafter takes longer than most tests. */
 class Reused extends WithTarget {
+  readonly #proposer: Proposer;
   readonly #back: () => void;
 
   constructor(proposer: Proposer, runner: ModelRunner, back: () => void) {
     super(device.device, proposer, runner);
+    this.#proposer = proposer;
     this.#back = back;
+  }
+
+  /** Trees that the device drafted. */
+  get numOnDevice(): number {
+    return this.#proposer instanceof OnBothSides ? this.#proposer.numOnDevice : 0;
   }
 
   override close(): void {
@@ -122,12 +132,22 @@ async function openDraftModel(): Promise<Proposer> {
   return new DraftModelProposer(runner, new BlockManager(OPTIONS.numBlocks));
 }
 
-/** What looks texts up remembers them, so that it is made anew each time. */
-async function makeProposer(name: Name): Promise<Proposer> {
+/** Drafts on the host and on the device, and compares. */
+async function openOnBothSides(member: string, target: AttachableTarget): Promise<Proposer> {
+  const [host, there] = [await openMember(member, target), await openMember(member, target)];
+  const tree = { treeNodes: SIZES.treeNodes, treeDepth: SIZES.treeDepth };
+  if (!draftsOnDevice(there, tree)) throw new Error(`${member} does not draft on the device`);
+  const sizes = { ...tree, maxLanes: SIZES.maxNumSeqs, tableWords: numBlocksFor(MAX_MODEL_LEN + SIZES.treeNodes) };
+  return OnBothSides.create(gpu, host, there, { ...sizes, maxModelLen: MAX_MODEL_LEN });
+}
+
+/** What looks texts up remembers them, so that it is made anew each time. Several drafters together are driven by the host. */
+async function makeProposer(name: Name): Promise<Reused> {
   const { target, idle } = placeOf(name);
   const members = membersOf(name);
   const onDevice = members.filter((member) => member !== "suffix");
-  const ready = idle.pop() ?? (await Promise.all(onDevice.map((member) => openMember(member, target))));
+  const open = members.length === 1 ? openOnBothSides : openMember;
+  const ready = idle.pop() ?? (await Promise.all(onDevice.map((member) => open(member, target))));
   const all = [...ready, ...(members.includes("suffix") ? [new SuffixProposer()] : [])];
   const [only] = all;
   const proposer = only !== undefined && all.length === 1 ? only : new UnionProposer(all);
@@ -153,6 +173,7 @@ describe.each(ATTACHED)("%s", (kind) => {
     ["sampling", WARM],
   ])("%s: whatever was accepted, the trees are those of a drafter that begins there", async (_, params) => {
     const proposer = await makeProposer(kind);
+    const { numOnDevice } = proposer;
     proposer.begin("a", text.slice(0, 20));
     for (const numTokens of [20, 21, 23, 27, 28]) {
       const tokenIds = text.slice(0, numTokens);
@@ -163,6 +184,7 @@ describe.each(ATTACHED)("%s", (kind) => {
       expect(tree?.tokenIds.length).toBeGreaterThan(1);
       fresh.close();
     }
+    expect(proposer.numOnDevice - numOnDevice).toBeGreaterThanOrEqual(4);
     proposer.close();
   });
 

@@ -8,6 +8,7 @@ import { DraftModelProposer } from "../../../engine/speculative/draft-model.ts";
 import { pathOf } from "../../../engine/speculative/draft-tree.ts";
 import { createGpuContext, type Gpu, type GpuContext, openGpu } from "../../../kernels/index.ts";
 import { BlockManager } from "../../../kvcache/block-manager.ts";
+import { OnBothSides } from "./device-drafts.ts";
 import { NOTHING_COMPUTED } from "./nothing-computed.ts";
 import { proposerContract } from "./proposer-contract.ts";
 
@@ -18,7 +19,7 @@ const WARM: SamplingParams = { ...GREEDY, temperature: 1, seed: [7, 8] };
 
 let device: Gpu;
 let gpu: GpuContext;
-/** A test may have two proposers alive, one after the other: each has a runner, and so a cache, of its own. */
+/** A test may have four proposers alive: each has a runner, and so a cache, of its own. */
 let runners: readonly ModelRunner[];
 let numMade = 0;
 let blocks: BlockManager;
@@ -28,7 +29,7 @@ beforeAll(async () => {
   gpu = createGpuContext(device);
   const model = openModel(resolveModel("sapling-2m-draft"));
   const limits = { maxRows: MAX_ROWS, maxLogits: 12, maxModelLen: 256, numBlocks: NUM_BLOCKS, maxTableWords: 512 };
-  runners = await Promise.all([0, 1].map(() => ModelRunner.create(gpu, model, { ...limits, topK: TOP_K })));
+  runners = await Promise.all([0, 1, 2, 3].map(() => ModelRunner.create(gpu, model, { ...limits, topK: TOP_K })));
   model.weights.close();
 });
 afterAll(() => {
@@ -43,7 +44,14 @@ function makeProposer(prefixSecret?: Uint8Array): DraftModelProposer {
   return new DraftModelProposer(runner, blocks);
 }
 
-proposerContract("draft model", () => makeProposer(Uint8Array.of(1)), { vocabSize: 4096, maxDepth: 3 });
+/** Drafts on the host and on the device, and compares. */
+function makeOnBothSides(): Promise<OnBothSides> {
+  const [host, there] = [makeProposer(Uint8Array.of(1)), makeProposer(Uint8Array.of(1))];
+  const sizes = { maxLanes: 4, treeNodes: 8, treeDepth: 3, tableWords: 1, maxModelLen: 256 };
+  return OnBothSides.create(gpu, host, there, sizes);
+}
+
+proposerContract("draft model", makeOnBothSides, { vocabSize: 4096, maxDepth: 3 });
 
 describe("the draft model's cache", () => {
   const [{ promptTokens, greedyTokens } = { promptTokens: [], greedyTokens: [] }] = referencePrompts();

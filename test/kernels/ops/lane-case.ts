@@ -1,4 +1,4 @@
-import { type BatchLayout, batchLayout } from "../../../engine/runner/batch.ts";
+import { BatchBuilder, type BatchLayout, batchLayout } from "../../../engine/runner/batch.ts";
 import { GREEDY, type SamplingParams } from "../../../engine/sampling-params.ts";
 import type { DraftTree } from "../../../engine/speculative/draft-tree.ts";
 import { type GpuContext, SAMPLING_ROW_BYTES } from "../../../kernels/index.ts";
@@ -21,16 +21,17 @@ export interface HostLane {
   readonly tree: DraftTree;
 }
 
-/** Sequences of random lengths in blocks that lie in no order. */
+/** Sequences of random lengths in blocks that lie in no order. @param shift tokens at the start that a drafter never sees */
 export function randomLanes(
   random: Random,
   numLanes: number,
   trees: readonly DraftTree[],
   maxRecent: number,
+  shift = 0,
 ): HostLane[] {
   const blocks = random.shuffle(Array.from({ length: numLanes * TABLE_WORDS }, (_, i) => i + 1));
   return Array.from({ length: numLanes }, (_, lane) => {
-    const numTokens = random.int(1, 40);
+    const numTokens = random.int(1 + shift, 40);
     const tree = trees[lane] ?? { tokenIds: [0], parents: [-1], probs: [1], depths: [0] };
     const known = Array.from({ length: numTokens - 1 }, () => random.int(0, 99));
     const tokenIds = [...known, tree.tokenIds[0] ?? 0];
@@ -39,7 +40,7 @@ export function randomLanes(
       ...{ tokenIds, tree, choice: random.int(0, 3) },
       blockTable: blocks.slice(lane * TABLE_WORDS, (lane + 1) * TABLE_WORDS),
       params: { ...GREEDY, seed, temperature: random.int(0, 2) / 2, topP: 0.75, topK: lane, minP: 0.125 },
-      numRecent: Math.min(numTokens, random.int(1, maxRecent)),
+      numRecent: Math.min(numTokens - shift, random.int(1, maxRecent)),
     };
   });
 }
@@ -79,6 +80,24 @@ export function uploadBatch(
   for (const [i, { blockTable }] of lanes.entries()) words.set(blockTable, layout.tables / 4 + i * TABLE_WORDS);
   const buffer = gpu.pool.upload(words, "batch");
   return { batch: { ...layout, buffer, tableWords: TABLE_WORDS, paths, maxPath, blockSize: BLOCK_SIZE }, layout };
+}
+
+/** The lanes' rows as the host writes them: what the tests compare with. */
+export function hostBatch(lanes: readonly HostLane[], numKnown: (lane: HostLane) => number, shift = 0) {
+  const layout = batchLayout(256, 256, 4096);
+  const builder = new BatchBuilder(layout);
+  for (const lane of lanes) {
+    const { tokenIds, blockTable, params, choice, tree } = lane;
+    const numTokens = numKnown(lane);
+    const end = tokenIds.length - shift;
+    builder.add({
+      ...{ tokenIds, shift, startPosition: end - numTokens, numTokens, blockTable, rootPosition: end - 1 },
+      ...{ sampling: { params, choice }, tree: { ...tree, firstNode: 1 } },
+    });
+  }
+  const bytes = new ArrayBuffer(layout.numBytes);
+  new Uint8Array(bytes).set(builder.bytes);
+  return { bytes, layout };
 }
 
 /** What kernels see of one row, however its tables are laid out. */

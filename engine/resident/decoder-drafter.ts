@@ -1,0 +1,172 @@
+import {
+  type DraftRules,
+  draftCatchUp,
+  draftGrow,
+  draftPoolBytes,
+  draftTree,
+  type GpuContext,
+  type LaneOp,
+  type TargetReads,
+} from "../../kernels/index.ts";
+import { numBlocksFor } from "../../kvcache/ids.ts";
+import type { ModelRunner } from "../runner/model-runner.ts";
+import { numLookahead } from "../speculative/draft-limits.ts";
+import type { DraftTables } from "../speculative/draft-tables.ts";
+import type { ViewInputs } from "../speculative/draft-view.ts";
+import type { ModelProposer } from "../speculative/model-proposer.ts";
+import { LaneTables, laneBatch } from "./lane-tables.ts";
+import type { DraftedLanes, DraftedSequence, ResidentDrafter, StepSize } from "./resident-drafter.ts";
+
+interface DraftOps {
+  readonly catchUp: LaneOp;
+  readonly grow: LaneOp;
+  readonly tree: LaneOp;
+}
+
+/**
+ * Drafts of a decoder with K and V of its own: a draft model, EAGLE, GLIDE. A pass over what the last step emitted, then one a
+ * level, as `ModelProposer` has them.
+ */
+export class DecoderDrafter implements ResidentDrafter {
+  readonly #runner: ModelRunner;
+  readonly #tables: DraftTables;
+  readonly #rules: DraftRules;
+  readonly #maxRecent: number;
+  readonly #ops: DraftOps;
+  readonly #ownTables: LaneTables;
+  /** The target's, where rows look into them at a place of their own. */
+  readonly #targetTables: LaneTables | undefined;
+  /** Names of the lanes' block tables. */
+  #lanes: readonly string[] = [];
+
+  private constructor(
+    { runner, tables }: ModelProposer,
+    rules: DraftRules,
+    maxRecent: number,
+    ops: DraftOps,
+    laneTables: { readonly own: LaneTables; readonly target: LaneTables | undefined },
+  ) {
+    this.#runner = runner;
+    this.#tables = tables;
+    this.#rules = rules;
+    this.#maxRecent = maxRecent;
+    this.#ops = ops;
+    this.#ownTables = laneTables.own;
+    this.#targetTables = laneTables.target;
+  }
+
+  /** @throws GpuError, RangeError where the proposer's inputs do not hold so many lanes */
+  static async create(gpu: GpuContext, proposer: ModelProposer, lanes: DraftedLanes): Promise<DecoderDrafter> {
+    const { shape, maxLanes, buffer } = lanes;
+    const { options, inputs, drawn } = proposer.runner;
+    const { numExpanded, shift, widths, inputs: viewInputs } = proposer.view;
+    const rules: DraftRules = {
+      ...{ topK: options.topK, numExpanded, shift, reads: readsOf(viewInputs, lanes) },
+      ...(widths ? { widths } : {}),
+    };
+    const maxPath = shape.maxRecent - 1;
+    const most = numBlocksFor(options.maxModelLen + numLookahead(numExpanded, maxPath));
+    const tableWords = Math.min(options.numBlocks, most);
+    const own = laneBatch(inputs, { maxLanes, tableWords, maxRows: maxLanes * numExpanded, maxPath });
+    const pools = gpu.pool.storage(maxLanes * draftPoolBytes(shape, rules), "pools");
+    const buffers = { lanes: buffer, drawn: drawn.tokens, logShares: drawn.logShares, pools };
+    const [catchUp, grow, tree] = await Promise.all([
+      draftCatchUp(gpu, shape, rules, buffer, own),
+      draftGrow(gpu, shape, rules, buffers, own),
+      draftTree(gpu, shape, rules, buffers),
+    ]);
+    return new DecoderDrafter(
+      proposer,
+      rules,
+      shape.maxRecent,
+      { catchUp, grow, tree },
+      { own: new LaneTables(gpu.device, own), target: tablesOf(gpu.device, viewInputs, lanes) },
+    );
+  }
+
+  fits(numLanes: number): boolean {
+    const { maxRows, maxLogits } = this.#runner.options;
+    const { numExpanded } = this.#rules;
+    return numLanes * Math.max(this.#maxRecent, numExpanded) <= maxRows && numLanes * numExpanded <= maxLogits;
+  }
+
+  numRecent(id: string, numTokens: number): number | undefined {
+    const table = this.#tables.tableOf(id);
+    if (table === undefined || (this.#rules.reads.kind !== "text" && numTokens < 2)) return undefined;
+    const numPending = numTokens - this.#rules.shift - this.#tables.blocks.numComputedTokens(table);
+    return numPending >= 1 && numPending <= this.#maxRecent ? numPending : undefined;
+  }
+
+  reserve(id: string, numTokens: number, depth: number): boolean {
+    const table = this.#tables.tableOf(id);
+    const { numExpanded, shift } = this.#rules;
+    const numSlots = numTokens - shift + numLookahead(numExpanded, depth);
+    return table !== undefined && this.#tables.blocks.ensure(table, numSlots);
+  }
+
+  start(sequences: readonly DraftedSequence[]): void {
+    this.#lanes = sequences.map(({ id }) => this.#tables.tableOf(id) ?? "");
+    this.#ownTables.start(this.#lanes.map((table) => this.#tables.blocks.blockTable(table)));
+    this.#targetTables?.start(sequences.map(({ blockTable }) => blockTable));
+  }
+
+  hold(): void {
+    this.#tables.hold();
+  }
+
+  release(): void {
+    this.#tables.release();
+  }
+
+  sendTables(): void {
+    this.#ownTables.send();
+    this.#targetTables?.send();
+  }
+
+  encode(pass: GPUComputePassEncoder, { numLanes, numNodes, depth, maxPosition }: StepSize): void {
+    const numExpanded = numLanes * this.#rules.numExpanded;
+    const params = (level: number) => ({ numLanes, numNodes, level });
+    this.#ops.catchUp(pass, params(0));
+    this.#forward(pass, numLanes * this.#maxRecent, numLanes, maxPosition);
+    for (let level = 1; level < depth; level++) {
+      this.#ops.grow(pass, params(level));
+      this.#forward(pass, numExpanded, numExpanded, maxPosition);
+    }
+    this.#ops.tree(pass, params(depth));
+  }
+
+  commit(lane: number, numTokens: number): void {
+    this.#tables.blocks.commit(this.#lanes[lane] ?? "", numTokens - this.#rules.shift);
+  }
+
+  end(): void {
+    const { blocks } = this.#tables;
+    for (const table of this.#lanes) if (blocks.has(table)) blocks.trim(table, blocks.numComputedTokens(table));
+    this.#lanes = [];
+  }
+
+  #forward(pass: GPUComputePassEncoder, numRows: number, numLogits: number, maxPosition: number): void {
+    const size = this.#runner.sizeOf(numRows, numLogits, maxPosition);
+    this.#runner.encodeForward(pass, size);
+    this.#runner.encodeSample(pass, size);
+  }
+}
+
+function readsOf(inputs: ViewInputs, { tables, tableWords }: DraftedLanes): TargetReads {
+  if (inputs.kind === "text") return inputs;
+  if (inputs.kind === "keys") return { kind: "keys", rowInfo: inputs.rowInfo, tableWords };
+  return { ...inputs, tables, tableWords };
+}
+
+/** @throws RangeError where the place for them is too small */
+function tablesOf(
+  device: GPUDevice,
+  inputs: ViewInputs,
+  { maxLanes, tableWords }: DraftedLanes,
+): LaneTables | undefined {
+  if (inputs.kind !== "keys") return undefined;
+  const { buffer, offset, size } = inputs.tables;
+  const [needed, had] = [maxLanes * tableWords, size / 4];
+  if (needed > had) throw new RangeError(`lanes need ${needed} words for the target's tables, the drafter has ${had}`);
+  return new LaneTables(device, { buffer, tables: offset, tableWords });
+}

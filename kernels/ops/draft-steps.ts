@@ -1,0 +1,120 @@
+import type { Binding } from "../kernel.ts";
+import type { OpContext } from "../op.ts";
+import { batchConstants, type LaneBatch, type LaneOp, laneOp } from "./lane-steps.ts";
+import type { LaneShape } from "./lanes.ts";
+
+/** What a draft pass's rows read of the target beside the text, and where kernels write which row reads what. */
+export type TargetReads =
+  | { readonly kind: "text" }
+  /** Features: `sources` u32 [numRows] (ops/eagle.ts). `tables`: the target's block tables of the lanes. */
+  | { readonly kind: "features"; readonly sources: Binding; readonly tables: Binding; readonly tableWords: number }
+  /** Keys and values: `rowInfo` u32 [numRows, 4], as of any attention, with the target's tables of the lanes. */
+  | { readonly kind: "keys"; readonly rowInfo: Binding; readonly tableWords: number };
+
+/** Fewer candidates of a node where the best one's log share is high: f32 [count, 2] of (highest log share, candidates). */
+export interface DraftWidthSteps {
+  readonly buffer: GPUBuffer;
+  readonly count: number;
+}
+
+/** How a drafter grows its trees, level by level. */
+export interface DraftRules {
+  /** Candidates of a node. */
+  readonly topK: number;
+  /** Nodes that a level expands. */
+  readonly numExpanded: number;
+  /** The row at position p holds token p + shift. */
+  readonly shift: number;
+  readonly reads: TargetReads;
+  /** Absent: all candidates may become children. */
+  readonly widths?: DraftWidthSteps;
+}
+
+/** Draws of a runner, and the pool that a tree's candidates go to. */
+export interface DraftBuffers {
+  readonly lanes: GPUBuffer;
+  /** u32 and f32 [numRows, topK] */
+  readonly drawn: Binding;
+  readonly logShares: Binding;
+  /** `draftPoolBytes` for each lane. */
+  readonly pools: GPUBuffer;
+}
+
+/** Rows of a drafter's pass over the tokens that the last step emitted: row = lane · maxRecent + i. */
+export function draftCatchUp(
+  context: OpContext,
+  shape: LaneShape,
+  { reads, shift }: Pick<DraftRules, "reads" | "shift">,
+  lanes: GPUBuffer,
+  batch: LaneBatch,
+): Promise<LaneOp> {
+  const constants = { ...batchConstants(batch), ...readConstants(reads, 2), SHIFT: shift };
+  const spec = { shader: ["lane_batch", `draft_reads_${reads.kind}`, "draft_catch_up"], constants };
+  const sources = reads.kind === "features" ? [reads.sources, reads.tables] : readBindings(reads);
+  return laneOp(context, shape, spec, [lanes, batch.buffer, ...sources], () => shape.maxRecent);
+}
+
+/** Takes in the draws at `level` and writes the rows of the next draft pass: row = lane · numExpanded + rank. */
+export function draftGrow(
+  context: OpContext,
+  shape: LaneShape,
+  rules: DraftRules,
+  { lanes, drawn, logShares, pools }: DraftBuffers,
+  batch: LaneBatch,
+): Promise<LaneOp> {
+  const { reads, shift, numExpanded } = rules;
+  const buffers = [lanes, batch.buffer, drawn, logShares, pools, ...readBindings(reads)];
+  const width = widthsOf(rules, buffers.length);
+  const constants = {
+    ...{ ...poolConstants(shape, rules), ...batchConstants(batch), SHIFT: shift },
+    ...{ ...readConstants(reads, 5), ...width.constants },
+  };
+  const shader = ["lane_batch", `draft_reads_${reads.kind}`, width.shader, "draft_pool", "draft_grow"];
+  return laneOp(context, shape, { shader, constants }, [...buffers, ...width.bindings], () => numExpanded);
+}
+
+/** Takes in the draws at the deepest level and makes each lane's tree of the best candidates. */
+export function draftTree(
+  context: OpContext,
+  shape: LaneShape,
+  rules: DraftRules,
+  { lanes, drawn, logShares, pools }: DraftBuffers,
+): Promise<LaneOp> {
+  const buffers = [lanes, drawn, logShares, pools];
+  const width = widthsOf(rules, buffers.length);
+  const constants = { ...poolConstants(shape, rules), ...width.constants };
+  const spec = { shader: [width.shader, "draft_pool", "draft_tree"], constants };
+  return laneOp(context, shape, spec, [...buffers, ...width.bindings], () => 1);
+}
+
+/** Bytes of one lane's pool. */
+export function draftPoolBytes(shape: LaneShape, rules: Pick<DraftRules, "topK" | "numExpanded">): number {
+  const { POOL_SIZE, NUM_EXPANDED } = poolConstants(shape, rules);
+  return 4 * (4 * POOL_SIZE + 2 * NUM_EXPANDED);
+}
+
+function poolConstants({ maxRecent }: LaneShape, { topK, numExpanded }: Pick<DraftRules, "topK" | "numExpanded">) {
+  const numLevels = Math.max(0, maxRecent - 2);
+  return {
+    ...{ TOP_K: topK, MAX_FRONTIER: numExpanded },
+    ...{ POOL_SIZE: topK + topK * numExpanded * numLevels, NUM_EXPANDED: 1 + numExpanded * numLevels },
+  };
+}
+
+/** Of rows below the root, which do not look into the target's tables. */
+function readBindings(reads: TargetReads): readonly Binding[] {
+  if (reads.kind === "text") return [];
+  return [reads.kind === "features" ? reads.sources : reads.rowInfo];
+}
+
+function readConstants(reads: TargetReads, firstBinding: number): Readonly<Record<string, number>> {
+  return reads.kind === "text" ? {} : { READS: firstBinding, TARGET_TABLE_WORDS: reads.tableWords };
+}
+
+function widthsOf({ widths }: DraftRules, binding: number) {
+  if (widths === undefined) return { shader: "draft_width_all", constants: {}, bindings: [] };
+  return {
+    ...{ shader: "draft_width_cape", bindings: [widths.buffer] },
+    constants: { WIDTHS: binding, NUM_WIDTHS: widths.count },
+  };
+}

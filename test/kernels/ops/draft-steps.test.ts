@@ -1,0 +1,269 @@
+import { describe, expect, it } from "vitest";
+import { slotAt } from "../../../engine/runner/batch.ts";
+import { type CapeStep, capeWidths, widenByConfidence } from "../../../engine/speculative/glide/cape.ts";
+import { type Candidate, DynamicTreeBuilder } from "../../../engine/speculative/tree-builder.ts";
+import {
+  type DraftRules,
+  draftCatchUp,
+  draftGrow,
+  draftPoolBytes,
+  draftTree,
+  type GpuContext,
+  NO_TOKEN,
+  OWN_FEATURE,
+  readLane,
+  type TargetReads,
+} from "../../../kernels/index.ts";
+import { laneBytes, packLanes } from "../../../kernels/ops/lanes.ts";
+import { FAMILIES, readU32, submit, useGpu } from "../../support/gpu.ts";
+import { Random } from "../../support/random.ts";
+import {
+  type HostLane,
+  hostBatch,
+  idleRow,
+  randomLanes,
+  seenRow,
+  seenSample,
+  TABLE_WORDS,
+  uploadBatch,
+  uploadLanes,
+} from "./lane-case.ts";
+
+const test = useGpu();
+const context = () => test.context(FAMILIES[0]);
+
+const CAPE: readonly CapeStep[] = [
+  { upTo: 0.3, numCandidates: 4 },
+  { upTo: 0.7, numCandidates: 3 },
+  { upTo: 0.9, numCandidates: 1 },
+];
+
+/** What rows read of a target whose tables have nothing to do with the drafter's own. */
+class Target {
+  readonly reads: TargetReads;
+  readonly #gpu: GpuContext;
+  readonly #tables: readonly (readonly number[])[];
+  readonly #buffer: GPUBuffer;
+
+  constructor(gpu: GpuContext, kind: TargetReads["kind"], random: Random, numLanes: number, numRows: number) {
+    this.#gpu = gpu;
+    this.#tables = Array.from({ length: numLanes }, () =>
+      Array.from({ length: TABLE_WORDS }, () => random.int(1, 200)),
+    );
+    const tableWords = TABLE_WORDS;
+    const tables = gpu.pool.upload(Uint32Array.from(this.#tables.flat()), "tables");
+    this.#buffer = gpu.pool.upload(new Uint32Array(4 * numRows).fill(0xdeadbeef), "reads");
+    if (kind === "text") this.reads = { kind };
+    else if (kind === "features") this.reads = { kind, sources: this.#buffer, tables, tableWords };
+    else this.reads = { kind, rowInfo: this.#buffer, tableWords };
+  }
+
+  /** Compares with what the rows are to read. */
+  async expect(rows: readonly (ExpectedRead | undefined)[]): Promise<void> {
+    if (this.reads.kind === "text") return;
+    const words = await readU32(this.#gpu, this.#buffer, 4 * rows.length);
+    for (const [row, read] of rows.entries()) {
+      if (read === undefined) continue;
+      const { lane, numTokens, position, parentSlot } = read;
+      if (this.reads.kind === "keys") {
+        const numKeys = numTokens === undefined ? 1 : numTokens - 1;
+        expect([...words.subarray(4 * row, 4 * row + 4)]).toEqual([lane * TABLE_WORDS, numKeys - 1, numKeys, 0]);
+      } else if (parentSlot !== undefined) {
+        expect(words[row]).toBe((parentSlot | OWN_FEATURE) >>> 0);
+      } else {
+        expect(words[row]).toBe(position === undefined ? 0 : slotAt(this.#tables[lane] ?? [], position));
+      }
+    }
+  }
+}
+
+/** An idle row has its lane alone, a known token its position, a node its parent's slot. */
+interface ExpectedRead {
+  readonly lane: number;
+  readonly numTokens?: number;
+  readonly position?: number;
+  readonly parentSlot?: number;
+}
+
+/** A drafter's candidates after a path: as many as topK or fewer, with equal scores among them. */
+function candidatesOf(seed: number, path: readonly number[], topK: number): Candidate[] {
+  const random = new Random(path.reduce((hash, token) => Math.imul(hash ^ token, 0x01000193), seed));
+  const tokens = random.shuffle([1, 2, 3, 4, 5, 6, 7, 8]).slice(0, random.next() < 0.2 ? random.int(0, topK) : topK);
+  return tokens.map((tokenId) => ({
+    tokenId,
+    logSurvival: Math.fround(random.next() < 0.5 ? -random.int(0, 4) / 2 : -3 * random.next()),
+  }));
+}
+
+describe.each([
+  { kind: "text", shift: 0 },
+  { kind: "features", shift: 1 },
+  { kind: "keys", shift: 0 },
+] as const)("draft_catch_up, reading $kind", ({ kind, shift }) => {
+  it("computes the tokens that the drafter lacks, and samples after the last", async () => {
+    const gpu = context();
+    const random = new Random(3);
+    const shape = { maxNodes: 8, maxRecent: 5 };
+    for (let round = 0; round < 8; round++) {
+      const numLanes = random.int(1, 6);
+      const lanes = randomLanes(random, numLanes, [], shape.maxRecent, kind === "text" ? 0 : 1);
+      const dead = random.int(0, 2 * numLanes);
+      const numRows = numLanes * shape.maxRecent;
+      const { batch, layout } = uploadBatch(gpu, lanes, numRows, 3);
+      const target = new Target(gpu, kind, random, numLanes, numRows);
+      const buffer = uploadLanes(gpu, shape, lanes, dead);
+      const op = await draftCatchUp(gpu, shape, { reads: target.reads, shift }, buffer, batch);
+      await submit(gpu, [(pass) => op(pass, { numLanes, numNodes: 8, level: 0 })]);
+      const bytes = await gpu.pool.read(batch.buffer, 0, layout.numBytes);
+      const host = hostBatch(lanes, ({ numRecent }) => numRecent, shift);
+      const reads: ExpectedRead[] = [];
+      let at = 0;
+      for (const [i, lane] of lanes.entries()) {
+        const numTokens = lane.tokenIds.length;
+        for (let j = 0; j < shape.maxRecent; j++) {
+          const isThere = j < lane.numRecent;
+          const got = seenRow(bytes, layout, i * shape.maxRecent + j);
+          expect(got).toEqual(isThere && i !== dead ? seenRow(host.bytes, host.layout, at) : idleRow(lane));
+          const position = numTokens - shift - lane.numRecent + j;
+          reads.push(isThere && i !== dead ? { lane: i, numTokens, position } : { lane: i });
+          if (isThere) at++;
+        }
+        const sample = seenSample(bytes, layout, i);
+        expect(sample.parameters).toEqual(seenSample(host.bytes, host.layout, i).parameters);
+        expect(sample.row).toBe(i * shape.maxRecent + (i === dead ? 0 : lane.numRecent - 1));
+      }
+      await target.expect(reads);
+    }
+  });
+});
+
+describe("draft_grow and draft_tree", () => {
+  it.each([
+    { kind: "text", shift: 0, topK: 3, numExpanded: 3, maxNodes: 8, maxRecent: 7 },
+    { kind: "text", shift: 0, topK: 1, numExpanded: 1, maxNodes: 5, maxRecent: 5 },
+    { kind: "text", shift: 0, topK: 4, numExpanded: 4, maxNodes: 16, maxRecent: 4 },
+    { kind: "text", shift: 0, topK: 2, numExpanded: 2, maxNodes: 2, maxRecent: 2 },
+    { kind: "text", shift: 0, topK: 5, numExpanded: 2, maxNodes: 16, maxRecent: 5 },
+    { kind: "features", shift: 1, topK: 3, numExpanded: 3, maxNodes: 8, maxRecent: 5 },
+    { kind: "keys", shift: 0, topK: 4, numExpanded: 2, maxNodes: 10, maxRecent: 5, cape: CAPE },
+    { kind: "keys", shift: 0, topK: 4, numExpanded: 3, maxNodes: 16, maxRecent: 4, cape: CAPE.slice(1, 2) },
+  ] as const)(
+    "$kind, top $topK, $numExpanded a level, $maxNodes nodes: the host's frontiers and the host's trees",
+    async ({ kind, shift, topK, numExpanded, maxNodes, maxRecent, ...rest }) => {
+      const cape = "cape" in rest ? rest.cape : undefined;
+      const gpu = context();
+      const shape = { maxNodes, maxRecent };
+      const random = new Random(topK);
+      const narrow = (row: readonly Candidate[]) => (cape ? widenByConfidence(row, cape) : row);
+      let [numIdle, numNarrowed] = [0, 0];
+      for (let round = 0; round < 7; round++) {
+        const numLanes = random.int(1, 4);
+        const numNodes = random.int(2, maxNodes);
+        const maxDepth = random.int(1, maxRecent - 1);
+        const lanes = randomLanes(random, numLanes, [], maxRecent, kind === "text" ? 0 : 1);
+        const { batch, layout } = uploadBatch(gpu, lanes, numLanes * numExpanded, maxRecent - 1);
+        const target = new Target(gpu, kind, random, numLanes, numLanes * numExpanded);
+        const widths = cape && { buffer: gpu.pool.upload(capeWidths(cape), "cape"), count: cape.length };
+        const rules: DraftRules = { topK, numExpanded, shift, reads: target.reads, ...(widths ? { widths } : {}) };
+        const buffers = uploadDraft(gpu, lanes, shape, rules);
+        const grow = await draftGrow(gpu, shape, rules, buffers, batch);
+        const finish = await draftTree(gpu, shape, rules, buffers);
+        const builders = lanes.map(({ tokenIds }) => {
+          const limits = { rootTokenId: tokenIds.at(-1) ?? 0, maxNodes: numNodes, maxDepth };
+          return new DynamicTreeBuilder({ ...limits, topK, numExpanded });
+        });
+        const draw = (rows: readonly (readonly Candidate[])[]) => {
+          const padded = rows.flatMap((row) => Array.from({ length: topK }, (_, i) => row[i]));
+          const tokens = Uint32Array.from(padded, (candidate) => candidate?.tokenId ?? NO_TOKEN);
+          const shares = Float32Array.from(padded, (candidate) => candidate?.logSurvival ?? NaN);
+          gpu.device.queue.writeBuffer(buffers.drawn, 0, tokens);
+          gpu.device.queue.writeBuffer(buffers.logShares, 0, shares);
+          for (const row of rows) numNarrowed += row.length - narrow(row).length;
+        };
+        const first = lanes.map((_, i) => candidatesOf(round + i, [], topK));
+        draw(first);
+        for (const [i, builder] of builders.entries()) builder.expand([narrow(first[i] ?? [])]);
+        const rootOf = ({ tokenIds }: HostLane) => tokenIds.length - shift - 1;
+        /** Of each lane, slots by the path that ends there. */
+        const slots = lanes.map((lane) => new Map([["", slotAt(lane.blockTable, rootOf(lane))]]));
+        for (let level = 1; level < maxDepth; level++) {
+          await submit(gpu, [(pass) => grow(pass, { numLanes, numNodes, level })]);
+          const bytes = await gpu.pool.read(batch.buffer, 0, layout.numBytes);
+          const reads: ExpectedRead[] = [];
+          const rows = lanes.flatMap((lane, i) => {
+            const builder = builders[i];
+            const frontier = builder?.frontier() ?? [];
+            const expanded = builder?.expanded() ?? [];
+            const pathOf = (id: number): number[] => {
+              const node = expanded[id];
+              return node === undefined || node.parent < 0 ? [] : [...pathOf(node.parent), node.tokenId];
+            };
+            return Array.from({ length: numExpanded }, (_, rank) => {
+              const got = seenRow(bytes, layout, i * numExpanded + rank);
+              const node = frontier[rank];
+              const sample = seenSample(bytes, layout, i * numExpanded + rank);
+              expect(sample.row).toBe(i * numExpanded + rank);
+              if (node === undefined) {
+                expect(got).toEqual(idleRow(lane));
+                reads.push({ lane: i });
+                numIdle++;
+                return [{ tokenId: 8, logSurvival: 0 }];
+              }
+              const root = rootOf(lane);
+              const path = pathOf(node.id);
+              expect(got).toMatchObject({ tokenId: node.tokenId, position: root + level });
+              expect(got.keys).toHaveLength(root + level + 1);
+              expect(got.keys.at(-1)).toBe(got.slot);
+              expect([...(slots[i]?.values() ?? [])]).not.toContain(got.slot);
+              slots[i]?.set(String(path), got.slot);
+              expect(sample.parameters[3]).toBe(lane.tokenIds.length + level);
+              const parentSlot = slots[i]?.get(String(path.slice(0, -1))) ?? NaN;
+              reads.push({ lane: i, numTokens: lane.tokenIds.length, parentSlot });
+              return candidatesOf(round + i, path, topK);
+            });
+          });
+          await target.expect(reads);
+          draw(rows);
+          for (const [i, builder] of builders.entries()) {
+            builder.expand(builder.frontier().map((_, rank) => narrow(rows[i * numExpanded + rank] ?? [])));
+          }
+        }
+        await submit(gpu, [(pass) => finish(pass, { numLanes, numNodes, level: maxDepth })]);
+        const bytes = await gpu.pool.read(buffers.lanes, 0, numLanes * laneBytes(shape));
+        for (const [i, builder] of builders.entries()) {
+          const { tree } = readLane(shape, bytes, i);
+          const wanted = builder.build();
+          expect(tree.tokenIds).toEqual(wanted.tokenIds);
+          expect([-1, ...tree.parents.slice(1)]).toEqual(wanted.parents);
+          expect(tree.depths).toEqual(wanted.depths);
+          expect(tree.logSurvivals.map(Math.exp)).toEqual(wanted.probs);
+        }
+      }
+      if (maxRecent > 2) expect(numIdle).toBeGreaterThan(0);
+      if (cape) expect(numNarrowed).toBeGreaterThan(0);
+    },
+  );
+});
+
+function uploadDraft(
+  gpu: GpuContext,
+  lanes: readonly HostLane[],
+  shape: { readonly maxNodes: number; readonly maxRecent: number },
+  rules: DraftRules,
+) {
+  const words = packLanes(
+    shape,
+    lanes.map(({ params, choice, tokenIds }) => ({
+      sampling: { ...params, choice, position: 0 },
+      ...{ numTokens: tokenIds.length, recent: tokenIds.slice(-1) },
+    })),
+  );
+  const numDraws = lanes.length * rules.topK * rules.numExpanded;
+  return {
+    lanes: gpu.pool.upload(words, "lanes"),
+    drawn: gpu.pool.storage(4 * numDraws, "drawn"),
+    logShares: gpu.pool.storage(4 * numDraws, "logShares"),
+    // What an earlier step left there must not matter.
+    pools: gpu.pool.upload(new Uint32Array((lanes.length * draftPoolBytes(shape, rules)) / 4).fill(1), "pools"),
+  };
+}
