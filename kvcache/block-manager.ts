@@ -77,10 +77,15 @@ export class BlockManager {
     const cached = this.#findCached(chain, 0, numTokens - 1);
     const numRevived = cached.filter((block) => this.#pool.refCount(block) === 0).length;
     const numTaken = numBlocksFor(numTokens) - cached.length + numRevived;
-    if (numTaken + numSpareBlocks > this.numFreeBlocks || this.#isUnderWay(chain, cached.length)) return false;
+    if (numTaken + numSpareBlocks > this.numFreeBlocks || this.#isComputedSoon(chain, cached.length)) return false;
     this.open(seqId, chain);
     this.adopt(seqId, numTokens - 1);
     return this.ensure(seqId, numTokens);
+  }
+
+  /** Whether `admit` refuses these tokens because another table is about to compute what they begin with. */
+  isUnderWay(chain: HashChain | undefined, numTokens: number): boolean {
+    return this.#isComputedSoon(chain, this.#findCached(chain, 0, numTokens - 1).length);
   }
 
   /** Makes an empty table whose blocks others may find, by the names of `chain`. */
@@ -244,7 +249,7 @@ export class BlockManager {
   }
 
   /** Whether a table has slots, but no final K/V yet, for the content that block `index` is to have. */
-  #isUnderWay(chain: HashChain | undefined, index: number): boolean {
+  #isComputedSoon(chain: HashChain | undefined, index: number): boolean {
     const hash = chain?.at(index);
     if (hash === undefined) return false;
     return [...this.#tables.values()].some(

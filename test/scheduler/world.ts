@@ -7,6 +7,7 @@ import type { Sequence } from "../../scheduler/sequence.ts";
 import { Random } from "../support/random.ts";
 import { CacheLedger } from "./cache-ledger.ts";
 import { decodePlainly, FakeModel, VOCAB_SIZE } from "./fake-model.ts";
+import { RankCheck } from "./rank-check.ts";
 
 export interface WorldConfig {
   readonly numBlocks: number;
@@ -30,6 +31,10 @@ export interface NewSequence {
   readonly stopTokenIds: readonly number[];
   /** Share of the output that was generated before, as in a replay, 0…1. */
   readonly replayed: number;
+  readonly priority: number;
+  readonly caller: string;
+  /** Planned steps after which it is aborted, whatever became of it: its deadline. */
+  readonly numStepsLeft: number;
 }
 
 /** A planned step. Its rows run when it ends: as late as can be, when blocks that were given up too early are gone. */
@@ -75,6 +80,9 @@ export interface Coverage {
   /** Sequences that found a part of their prompt in the cache, and those that found their own blocks after a preemption. */
   prefixHits: number;
   resumed: number;
+  /** Preemptions in favour of a more important sequence; sequences whose deadline passed. */
+  displaced: number;
+  expired: number;
 }
 
 export const noCoverage = (): Coverage => ({
@@ -91,6 +99,8 @@ export const noCoverage = (): Coverage => ({
   chunkedPrefills: 0,
   prefixHits: 0,
   resumed: 0,
+  displaced: 0,
+  expired: 0,
 });
 
 /** What must come out of a sequence, and what came so far. */
@@ -98,6 +108,10 @@ interface Expectation {
   readonly sequence: Sequence;
   readonly outputTokenIds: readonly number[];
   readonly finishReason: "stop" | "length";
+  readonly priority: number;
+  readonly arrival: number;
+  /** Of the world's steps. */
+  readonly deadline: number;
   numEmitted: number;
 }
 
@@ -125,7 +139,10 @@ export class World {
   #lastText: readonly number[] = [];
   #lastPrompt: readonly number[] = [];
   readonly #cacheLedger: CacheLedger;
+  readonly #rankCheck = new RankCheck();
   #numAdded = 0;
+  /** The clock of deadlines. */
+  #numSteps = 0;
 
   constructor(config: WorldConfig, coverage: Coverage, { createBlocks, createScheduler }: Parts = ORIGINAL_PARTS) {
     this.#config = config;
@@ -142,8 +159,10 @@ export class World {
     this.#cacheLedger = new CacheLedger(config.prefixCache);
   }
 
-  add({ beginning, cacheSalt, prompt: ownPrompt, maxTokens, stopTokenIds, replayed }: NewSequence): void {
-    const id = `seq-${this.#numAdded++}`;
+  add({ beginning, prompt: ownPrompt, replayed, numStepsLeft, ...request }: NewSequence): void {
+    const arrival = this.#numAdded++;
+    const id = `seq-${arrival}`;
+    const { maxTokens, stopTokenIds, cacheSalt, priority } = request;
     const { maxSequenceLen } = this.scheduler;
     const prompt =
       beginning === "again" ? this.#lastBlocks(ownPrompt) : [...this.#beginningOf(beginning), ...ownPrompt];
@@ -152,13 +171,12 @@ export class World {
     const numReplayed = Math.floor(replayed * (plain?.outputTokenIds.length ?? 0) * 0.999);
     const outputTokenIds = plain?.outputTokenIds.slice(0, numReplayed) ?? [];
     try {
-      const sequence = this.scheduler.add({
-        ...{ id, promptTokenIds: prompt, outputTokenIds, maxTokens, stopTokenIds, cacheSalt },
-      });
+      const sequence = this.scheduler.add({ ...request, id, promptTokenIds: prompt, outputTokenIds });
       expect(plain !== undefined, () => `${id}: ${prompt.length} tokens were let in, ${maxSequenceLen} fit`);
       if (plain !== undefined) {
         this.#cacheLedger.add(id, cacheSalt);
-        this.#live.set(id, { sequence, ...plain, numEmitted: numReplayed });
+        const deadline = this.#numSteps + numStepsLeft;
+        this.#live.set(id, { sequence, ...plain, priority, arrival, deadline, numEmitted: numReplayed });
         this.#lastPrompt = prompt;
         this.#lastText = [...prompt, ...plain.outputTokenIds];
       }
@@ -183,10 +201,23 @@ export class World {
   /** Aborts a live sequence, chosen by `pick` in 0…1. */
   abort(pick: number): void {
     const id = [...this.#live.keys()][Math.floor(pick * this.#live.size * 0.999)];
-    if (id === undefined) return;
+    if (id !== undefined) this.#abort(id);
+  }
+
+  #abort(id: string): void {
     this.#live.delete(id);
     expect(this.scheduler.abort(id), () => `${id} could not be aborted`);
     expect(!this.scheduler.abort(id), () => `${id} was aborted twice`);
+  }
+
+  /** A step has been planned: time passes, and whose deadline it is ends, with the step in flight. */
+  #tick(): void {
+    this.#numSteps++;
+    for (const [id, { deadline }] of this.#live) {
+      if (deadline > this.#numSteps) continue;
+      this.#abort(id);
+      this.#coverage.expired++;
+    }
   }
 
   /** Plans a step: from what is known where none is in flight, else one more ahead, if the scheduler has it. */
@@ -194,6 +225,7 @@ export class World {
     const [first] = this.#inFlight;
     if (first === undefined) this.#submitFirst(seed);
     else this.#submitAhead(seed, first.plan);
+    this.#tick();
     this.scheduler.checkIntegrity();
   }
 
@@ -221,7 +253,7 @@ export class World {
     this.settle(fails);
   }
 
-  /** Steps until nothing is left. Every step serves the oldest sequence, so this ends. */
+  /** Steps until nothing is left. Who ranks first in the batch never leaves it, so this ends. */
   drain(seed: number): void {
     while (this.#inFlight.length > 0) this.settle(false);
     for (let i = 0; this.scheduler.hasWork(); i++) this.step(seed + i);
@@ -249,6 +281,7 @@ export class World {
   #submitFirst(seed: number): void {
     const numPreemptionsBefore = this.scheduler.numPreemptions;
     this.#cacheLedger.beforePlan([...this.#live.values()]);
+    this.#rankCheck.beforePlan([...this.#live.values()]);
     const limits = this.#limitsOf(seed);
     const plan = this.scheduler.schedule(limits && (() => limits));
     this.#checkPlan(plan);
@@ -256,6 +289,7 @@ export class World {
       const { numLookaheadNodes: most, maxDraftDepth: deepest } = plan.limits;
       expect(numLookaheadNodes <= most && maxDraftDepth <= deepest, () => `${sequence.id}: more drafts than allowed`);
     }
+    this.#coverage.displaced += this.#rankCheck.checkPlan(plan, [...this.#live.values()]);
     const { numHits, numResumed } = this.#cacheLedger.checkPlan(plan);
     this.#coverage.prefixHits += numHits;
     this.#coverage.resumed += numResumed;
@@ -349,22 +383,25 @@ export class World {
   }
 
   #checkPlan(plan: SchedulerOutput): void {
-    const [oldest] = this.#live.values();
     const scheduledIds = new Set(plan.sequences.map(({ sequence }) => sequence.id));
     expect(scheduledIds.size === plan.sequences.length, () => "a sequence is scheduled twice");
-    expect(
-      oldest === undefined || scheduledIds.has(oldest.sequence.id),
-      () => `the oldest, ${oldest?.sequence.id}, starves`,
-    );
+    expect(this.#live.size === 0 || scheduledIds.size > 0, () => "there is work, and no one is served");
     const numRows = plan.sequences.reduce(
       (sum, { numTokens, numLookaheadNodes }) => sum + numTokens + numLookaheadNodes,
       0,
     );
     expect(numRows === plan.numTokens + plan.numLookaheadNodes, () => "the plan's sums are wrong");
     expect(numRows <= this.#tokenBudget, () => `${numRows} rows, budget ${this.#tokenBudget}`);
-    for (const { sequence } of this.#live.values())
-      if (sequence.status === "running" && sequence.numComputedTokens === sequence.numTokens - 1)
-        expect(scheduledIds.has(sequence.id), () => `decode ${sequence.id} starves`);
+    const decodes = [...this.#live.values()].filter(
+      ({ sequence: { status, numComputedTokens, numTokens } }) =>
+        status === "running" && numComputedTokens === numTokens - 1,
+    );
+    for (const { sequence } of decodes) expect(scheduledIds.has(sequence.id), () => `decode ${sequence.id} starves`);
+    const numPromptRows = plan.numTokens - decodes.length;
+    expect(
+      decodes.length === 0 || numPromptRows <= Math.ceil(this.#tokenBudget / 2),
+      () => `${numPromptRows} rows of prompts beside ${decodes.length} decodes, budget ${this.#tokenBudget}`,
+    );
     for (const {
       sequence,
       startPosition,
