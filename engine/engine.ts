@@ -254,10 +254,9 @@ export class Engine implements EngineClient {
 
   #enqueue(request: EngineRequest): Sequence {
     checkRequest(request, this.info);
-    const { id, promptTokenIds, outputTokenIds = [], cacheSalt = "", params } = request;
-    const { maxTokens, stopTokenIds } = params;
+    const { maxTokens, stopTokenIds } = request.params;
     try {
-      return this.#scheduler.add({ id, promptTokenIds, outputTokenIds, maxTokens, stopTokenIds, cacheSalt });
+      return this.#scheduler.add({ ...request, maxTokens, stopTokenIds });
     } catch (error) {
       if (error instanceof SchedulerError) throw new EngineRequestError(error.code, error.message);
       throw error;

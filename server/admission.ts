@@ -57,9 +57,15 @@ export class Admission {
     // A request larger than the whole queue is let into an empty server, or it could never be served.
     if (this.#numSequences > 0 && this.#numSequences + numSequences > maxNumSeqs + maxQueue) {
       const message = `the queue is full: ${this.#numSequences} sequences in progress, at most ${maxNumSeqs} run and ${maxQueue} wait; try again shortly`;
-      throw new ApiError("queue_full", message, { headers: { "retry-after": String(this.#retryAfterSeconds()) } });
+      throw new ApiError("queue_full", message, { headers: { "retry-after": String(this.retryAfterSeconds) } });
     }
     return this.#add({ numSequences, abort });
+  }
+
+  /** About when the queue has moved on: as many rounds as it is batches deep, 1 to 60 s. */
+  get retryAfterSeconds(): number {
+    const rounds = this.#numSequences / Math.max(1, this.#limits.maxNumSeqs);
+    return Math.min(60, Math.max(1, Math.ceil(rounds * this.#averageSeconds)));
   }
 
   /** From now on nothing enters. */
@@ -90,11 +96,5 @@ export class Admission {
         if (this.#entries.size === 0) for (const resolve of this.#idleWaiters.splice(0)) resolve();
       },
     };
-  }
-
-  /** About when the queue has moved on: as many rounds as it is batches deep, 1 to 60 s. */
-  #retryAfterSeconds(): number {
-    const rounds = this.#numSequences / Math.max(1, this.#limits.maxNumSeqs);
-    return Math.min(60, Math.max(1, Math.ceil(rounds * this.#averageSeconds)));
   }
 }

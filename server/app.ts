@@ -27,6 +27,8 @@ export interface AppOptions {
   readonly doors: DoorSettings;
   /** Sequences that may wait beyond those that run. */
   readonly maxQueue: number;
+  /** Requests are ended after so many seconds. */
+  readonly requestTimeout?: number;
   readonly sse?: SseLimits;
   readonly logger?: FastifyBaseLogger;
 }
@@ -66,6 +68,10 @@ export async function buildApp(options: AppOptions): Promise<App> {
     health: new EngineHealth(client),
     admission: new Admission({ maxNumSeqs: client.info.maxNumSeqs, maxQueue: options.maxQueue }),
     metrics: new Metrics(client, model.names[0]),
+    limits: {
+      minPriority: options.apiKeys.length > 1 ? 0 : Number.NEGATIVE_INFINITY,
+      timeoutSeconds: options.requestTimeout,
+    },
   };
   useErrors(server);
   useLog(server);

@@ -172,6 +172,12 @@ export const configSchema = z.strictObject({
     placeholder: "N",
     description: "Sequences that may wait for a place; beyond them the answer is 429",
   }),
+  requestTimeout: wholeNumber(1, 86_400).optional().register(settingInfos, {
+    group: "Memory and batching",
+    placeholder: "SECONDS",
+    description: "A request that has not ended by then is, with 503; requests may ask for less",
+    defaultText: "no limit",
+  }),
   drafter: z
     .array(drafterName)
     .min(1)

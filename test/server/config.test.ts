@@ -89,6 +89,7 @@ const CASES: readonly Case[] = [
   ["maxNumSeqs", "--max-num-seqs", "CANOPY_MAX_NUM_SEQS", "16", 16, "1", 1, "-3"],
   ["tokenBudget", "--token-budget", "CANOPY_TOKEN_BUDGET", "256", 256, "1", 1, "1e3"],
   ["maxQueue", "--max-queue", "CANOPY_MAX_QUEUE", "0", 0, "9", 9, "1.5"],
+  ["requestTimeout", "--request-timeout", "CANOPY_REQUEST_TIMEOUT", "600", 600, "1", 1, "0"],
   ["drafter", "--drafter", "CANOPY_DRAFTER", "eagle,./x", ["eagle", "./x"], "none", ["none"], "draft,x"],
   ["treeBudget", "--tree-budget", "CANOPY_TREE_BUDGET", "adaptive", "adaptive", "fixed", "fixed", "none"],
   ["tree", "--tree", "CANOPY_TREE", "4,2,1", [4, 2, 1], "sequoia", "sequoia", "64,64"],
