@@ -1,7 +1,7 @@
 import { BlockPool } from "./block-pool.ts";
 import { HashChain } from "./hash-chain.ts";
 import { BLOCK_SIZE, type BlockId, numBlocksFor, type SlotId, slotOf } from "./ids.ts";
-import { invariant } from "./invariant.ts";
+import { InvariantError, invariant } from "./invariant.ts";
 
 /** One sequence's share of the cache: slot i of the sequence is offset i mod 16 of block i div 16 of its table. */
 interface Table {
@@ -198,19 +198,20 @@ export class BlockManager {
    */
   checkIntegrity(): void {
     this.#pool.checkIntegrity();
-    const numHolders = new Map<BlockId, number>();
+    const numHolders = new Uint32Array(this.#pool.numBlocks);
     for (const [seqId, { blocks, numComputedTokens }] of this.#tables) {
       invariant(
         numComputedTokens <= blocks.length * BLOCK_SIZE,
         () => `${seqId}: ${numComputedTokens} computed tokens in ${blocks.length} blocks`,
       );
       invariant(new Set(blocks).size === blocks.length, () => `${seqId}: a block is twice in its table`);
-      for (const block of blocks) numHolders.set(block, (numHolders.get(block) ?? 0) + 1);
+      for (const block of blocks) numHolders[block] = (numHolders[block] ?? 0) + 1;
     }
     for (let id = 1; id < this.#pool.numBlocks; id++) {
-      const block = id as BlockId;
-      const [counted, held] = [this.#pool.refCount(block), numHolders.get(block) ?? 0];
-      invariant(counted === held, () => `block ${block}: reference count ${counted}, but ${held} tables hold it`);
+      const counted = this.#pool.refCount(id as BlockId);
+      const held = numHolders[id];
+      if (counted !== held)
+        throw new InvariantError(`block ${id}: reference count ${counted}, but ${held} tables hold it`);
     }
     this.#checkShared();
   }

@@ -223,6 +223,11 @@ export const configSchema = z.strictObject({
     placeholder: "N",
     description: "Children of a node, and nodes that a level expands",
   }),
+  checkInvariants: oneOf(["on", "off"]).default("off").register(settingInfos, {
+    group: "Logging",
+    description:
+      "Check after every step what must hold of queues and KV cache; where it does not, the engine is started again",
+  }),
   logLevel: oneOf(LOG_LEVELS).default("info").register(settingInfos, {
     group: "Logging",
     description: "Least severe messages to write",
@@ -242,6 +247,7 @@ export function toEngineOptions(config: Config): EngineOptions {
     gpuMemoryUtilization: config.gpuMemoryUtilization,
     ...(config.gpuMemory === undefined ? {} : { gpuMemory: config.gpuMemory }),
     prefixCache: config.prefixCache === "on",
+    checkInvariants: config.checkInvariants === "on",
     ...(maxModelLen === undefined ? {} : { maxModelLen }),
     ...(kvBlocks === undefined ? {} : { numKvBlocks: kvBlocks }),
   };

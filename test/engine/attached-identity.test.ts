@@ -29,7 +29,13 @@ function pairsOf(drafter: IdentityPair["drafter"]): IdentityPair[] {
 
 test("drafters that read the target's features or cache give plain decoding's tokens, several streams at once", async () => {
   const prompts = referencePrompts().map(({ promptTokens }) => promptTokens);
-  const options = { model: "sapling-14m", adapter: ADAPTER, maxModelLen: 256, maxNumSeqs: 3 } as const;
+  const options = {
+    model: "sapling-14m",
+    adapter: ADAPTER,
+    maxModelLen: 256,
+    maxNumSeqs: 3,
+    checkInvariants: true,
+  } as const;
   for await (const result of runPairs(options, DRAFTERS.flatMap(pairsOf), prompts, MAX_TOKENS)) {
     const { pair, numTokens, numDifferent, numAccepted, numRejected } = result;
     expect([pair.drafter, pair.sampling.name, numDifferent]).toEqual([pair.drafter, pair.sampling.name, 0]);
@@ -42,7 +48,14 @@ test("drafters that read the target's features or cache give plain decoding's to
 test("a preempted sequence drafts again, and its text stays the same", async () => {
   const prompts = referencePrompts().map(({ promptTokens }) => promptTokens);
   // Three streams do not fit: one is computed again from its prompt while others go on.
-  const options = { model: "sapling-14m", adapter: ADAPTER, maxModelLen: 128, maxNumSeqs: 3, numKvBlocks: 11 } as const;
+  const options = {
+    model: "sapling-14m",
+    adapter: ADAPTER,
+    maxModelLen: 128,
+    maxNumSeqs: 3,
+    numKvBlocks: 11,
+    checkInvariants: true,
+  } as const;
   const [greedy] = SAMPLING_CASES;
   if (greedy === undefined) throw new Error("no such case");
   const trees = dynamic(8);

@@ -19,6 +19,7 @@ const OPTIONS = {
   model: "sapling-2m-draft",
   drafter: "suffix",
   adapter: "software",
+  checkInvariants: true,
   maxModelLen: 256,
 } as const satisfies EngineOptions;
 

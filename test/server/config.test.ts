@@ -46,6 +46,7 @@ const DEFAULTS = {
   treeNodes: 8,
   treeDepth: 4,
   treeTopk: 3,
+  checkInvariants: "off",
   logLevel: "info",
 };
 
@@ -96,6 +97,7 @@ const CASES: readonly Case[] = [
   ["treeNodes", "--tree-nodes", "CANOPY_TREE_NODES", "16", 16, "1", 1, "0x10"],
   ["treeDepth", "--tree-depth", "CANOPY_TREE_DEPTH", "3", 3, "1", 1, "65"],
   ["treeTopk", "--tree-topk", "CANOPY_TREE_TOPK", "5", 5, "1", 1, "many"],
+  ["checkInvariants", "--check-invariants", "CANOPY_CHECK_INVARIANTS", "on", "on", "off", "off", "1"],
   ["logLevel", "--log-level", "CANOPY_LOG_LEVEL", "debug", "debug", "silent", "silent", "loud"],
 ];
 
@@ -164,6 +166,13 @@ describe("command line", () => {
 
   it("has no idea what --temperature was meant to be", () => {
     expect(usageError(["--temperature", "1"])).toBe("unknown option --temperature; see canopy serve --help");
+  });
+
+  it("takes a switch without a value for on", () => {
+    expect(load(["--check-invariants"]).checkInvariants).toBe("on");
+    expect(load(["--check-invariants", "--port", "1"])).toMatchObject({ checkInvariants: "on", port: 1 });
+    expect(load(["--check-invariants", "off", "m"])).toMatchObject({ checkInvariants: "off", model: "m" });
+    expect(usageError(["--check-invariants", "m"])).toContain("--check-invariants must be one of on, off");
   });
 
   it("says which value is missing", () => {

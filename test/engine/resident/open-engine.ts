@@ -20,6 +20,7 @@ export interface OpenOptions {
   /** By default trees of full size. */
   readonly policy?: TreePolicy;
   readonly prefixCache?: boolean;
+  readonly checkInvariants?: boolean;
 }
 
 /** An engine whose parts a test can look at and disturb. */
@@ -82,6 +83,7 @@ export async function openEngine(gpu: GpuContext, options: OpenOptions): Promise
     ...(residentPlain ? { residentPlain } : {}),
     ...(resident ? { [drafts ? "residentDrafting" : "residentPlain"]: resident } : {}),
     stepsInFlight: Math.max(1, stepsInFlight),
+    checkInvariants: options.checkInvariants ?? true,
   });
   return { engine, runner, blocks, draftBlocks, resident, numLayers: model.config.numLayers };
 }

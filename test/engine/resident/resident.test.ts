@@ -209,6 +209,34 @@ describe("a policy that changes its mind at any step", () => {
   });
 });
 
+describe("a broken invariant", () => {
+  /** Takes a block from under the engine's feet in its sixth step. */
+  async function disturb(checkInvariants: boolean) {
+    const { engine, blocks } = await open({ drafts: false, checkInvariants });
+    let numSteps = 0;
+    engine.onStep(() => {
+      if (++numSteps === 6) blocks.ensure("no one", 1);
+    });
+    const outputs: EngineOutput[] = [];
+    const request = { id: "disturbed", choice: 0, promptTokenIds: promptOf(0), params: paramsOf(0) };
+    for await (const output of engine.generate(request)) outputs.push(output);
+    return { engine, outputs, tokenIds: outputs.flatMap(({ tokenIds }) => tokenIds) };
+  }
+
+  it("ends the engine before a token of that step is out, and names rule and numbers", async () => {
+    const { engine, outputs, tokenIds } = await disturb(true);
+    const error = "an invariant is broken: 2 block tables for 1 running and 0 ended sequences";
+    expect(outputs.at(-1)).toMatchObject({ finishReason: "error", error });
+    expect(tokenIds).toEqual(plain[0]?.tokenIds.slice(0, 6));
+    expect(() => engine.load()).toThrow(error);
+  });
+
+  it("is not looked for where that was not asked for", async () => {
+    const { tokenIds } = await disturb(false);
+    expect(tokenIds).toEqual(plain[0]?.tokenIds);
+  });
+});
+
 describe("a device that fails with steps in flight", () => {
   /** How a device of its own comes to grief. */
   const failures: readonly (readonly [string, (gpu: GpuContext) => void])[] = [
