@@ -68,7 +68,9 @@ describe.each([
     }
     expect(client.supervision?.numDeviceLosses).toBe(1);
     const broken = /^an invariant is broken: \d+ block tables for \d+ running/;
-    expect(reasons.filter((reason) => broken.test(reason))).toHaveLength(faults.some((fault) => fault === "corrupt") ? 1 : 0);
+    expect(reasons.filter((reason) => broken.test(reason))).toHaveLength(
+      faults.some((fault) => fault === "corrupt") ? 1 : 0,
+    );
     // Each of the three sequences in each of the faults, unless it had ended.
     expect(client.supervision?.numReplays).toBeGreaterThan(faults.length);
   });
