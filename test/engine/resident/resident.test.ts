@@ -129,6 +129,28 @@ describe.each([{ drafts: false }, { drafts: true }])("on the device, drafts: $dr
     await expectIdle(parts);
   });
 
+  it("a more important sequence takes a place: who gives it up gets the same tokens", async () => {
+    const parts = await open({ drafts, maxNumSeqs: 2, prefixCache: true });
+    const { engine } = parts;
+    const late: Promise<void>[] = [];
+    let numPreemptions = 0;
+    const stop = engine.onStep((stats) => {
+      numPreemptions += stats.numPreemptions;
+      if (late.length === 0 && stats.numRunning === 2) late.push(important());
+    });
+    const important = async () => {
+      const request = { id: "important", choice: 0, promptTokenIds: promptOf(2), params: paramsOf(2), priority: -1 };
+      const tokenIds: number[] = [];
+      for await (const output of engine.generate(request)) tokenIds.push(...output.tokenIds);
+      expect(tokenIds).toEqual(plain[2]?.tokenIds);
+    };
+    await Promise.all([0, 1].map((i) => expectPlain(engine, i)));
+    await Promise.all(late);
+    stop();
+    expect(numPreemptions).toBe(1);
+    await expectIdle(parts);
+  });
+
   it("the end of the context: as many tokens as fit, the same ones", async () => {
     const numPrompt = promptOf(0).length;
     const { engine } = await open({ drafts, maxModelLen: numPrompt + 17 });
