@@ -129,8 +129,8 @@ class Level {
     removeFrom(account.waiting, sequence);
     account.numRunning++;
     if (account.waiting.length === 0) this.#lastLetIn = account;
-    this.charge(sequence, Math.max(0, sequence.numTokens - Math.max(sequence.numCharged, sequence.numComputedTokens)));
-    sequence.numCharged = sequence.numTokens;
+    account.numServed += Math.max(0, sequence.numTokens - Math.max(sequence.numSettled, sequence.numComputedTokens));
+    sequence.numSettled = sequence.numTokens;
   }
 
   putBack(sequence: SequenceState): void {
@@ -148,7 +148,7 @@ class Level {
 
   charge(sequence: SequenceState, numTokens: number): void {
     this.#account(sequence).numServed += numTokens;
-    sequence.numCharged += numTokens;
+    sequence.numSettled += numTokens;
   }
 
   compare(a: SequenceState, b: SequenceState): number {

@@ -64,8 +64,8 @@ export class SequenceState implements Sequence {
   readonly caller: string;
   readonly arrival: number;
   numComputedTokens = 0;
-  /** Known tokens that its caller's account has been charged with. */
-  numCharged = 0;
+  /** Known tokens that its caller's account is not to be charged with any more. */
+  numSettled = 0;
   numCachedTokens: number | undefined = undefined;
   status: SequenceStatus = "waiting";
   finishReason: SequenceFinishReason | undefined = undefined;

@@ -78,13 +78,14 @@ export async function buildApp(options: AppOptions): Promise<App> {
       sendRefusal(error, reply as unknown as FastifyReply);
     },
   });
+  const isShared = options.apiKeys.length > 1;
   const context: AppContext = {
     ...{ client, model, text, sse: options.sse ?? SSE_LIMITS },
     health: new EngineHealth(client),
-    admission: new Admission({ maxNumSeqs: client.info.maxNumSeqs, maxQueue: options.maxQueue }),
+    admission: new Admission({ maxNumSeqs: client.info.maxNumSeqs, maxQueue: options.maxQueue, isShared }),
     metrics: new Metrics(client, model.names[0]),
     limits: {
-      minPriority: options.apiKeys.length > 1 ? 0 : Number.NEGATIVE_INFINITY,
+      minPriority: isShared ? 0 : Number.NEGATIVE_INFINITY,
       timeoutSeconds: options.requestTimeout,
     },
   };

@@ -48,11 +48,12 @@ export async function answer(
     onClose();
     throw controller.signal.reason;
   }
-  const ticket = context.admission.enter(plan.choices.length, (reason) => controller.abort(reason));
+  const caller = callerOf(request);
+  const ticket = context.admission.enter(plan.choices.length, caller, (reason) => controller.abort(reason));
   const deadline = setDeadline(context, plan, controller);
   const stream = new SseStream(reply.raw, context.sse);
   try {
-    const made = begin(context, plan, format, { signal: controller.signal, caller: callerOf(request) });
+    const made = begin(context, plan, format, { signal: controller.signal, caller });
     if (!plan.stream) return await answerWhole(made);
     const open = () => {
       if (stream.isOpen) return;

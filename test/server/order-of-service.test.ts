@@ -30,7 +30,7 @@ describe("a request's deadline", () => {
 
   it("that passes later is an event at the end of the stream, and the sequence ends with it", async () => {
     const app = await start(slow);
-    const { status, text } = await post(app, PATH, { ...body, n: 2, stream: true, timeout: 1 });
+    const { status, text } = await post(app, PATH, { ...body, n: 2, stream: true, timeout: 3 });
     expect(status).toBe(200);
     const events = text.trimEnd().split("\n\n");
     expect(events.at(-1)).toBe("data: [DONE]");
@@ -60,6 +60,32 @@ describe("a request's deadline", () => {
       const { status, text } = await post(app, PATH, { ...body, timeout });
       expect([status, text]).toEqual([503, expect.stringContaining("within 0.05 s")]);
     }
+  });
+});
+
+describe("a queue that several keys share", () => {
+  it("is never full for one of them because of another", async () => {
+    // Four run and four wait.
+    const app = await start(never, { apiKeys: ["flood", "other"], maxQueue: 4 });
+    const leave = new AbortController();
+    const ask = async (key: string) => {
+      const { signal } = leave;
+      const headers = { "content-type": "application/json", authorization: `Bearer ${key}` };
+      return fetch(app.url + PATH, {
+        method: "POST",
+        headers,
+        body: JSON.stringify({ ...body, stream: true }),
+        signal,
+      });
+    };
+    const answers = async (key: string) => {
+      const all = [];
+      for (let i = 0; i < 6; i++) all.push((await ask(key)).status);
+      return all;
+    };
+    expect(await answers("flood")).toEqual([200, 200, 200, 200, 429, 429]);
+    expect(await answers("other")).toEqual([200, 200, 429, 429, 429, 429]);
+    leave.abort();
   });
 });
 
