@@ -31,7 +31,7 @@ export function assignRows<S extends Pick<SequenceState, "numPendingTokens">>(
 }
 
 /** Rows that prompts may have in a step beside so many decodes; at least one where the budget has one left. */
-export function numPromptRows(numDecodes: number, tokenBudget: number): number {
+function numPromptRows(numDecodes: number, tokenBudget: number): number {
   const numLeft = tokenBudget - numDecodes;
   return numDecodes === 0 ? numLeft : Math.min(numLeft, Math.ceil(tokenBudget * PROMPT_SHARE));
 }

@@ -7,8 +7,9 @@ import { BLOCK_SIZE, type BlockId, type SlotId } from "../../kvcache/ids.ts";
 import type { ChooseLimits, CommitResult, SchedulerOutput, StepResult, TreeLimits } from "../../scheduler/output.ts";
 import { Scheduler, type SchedulerOptions } from "../../scheduler/scheduler.ts";
 import type { Sequence, SequenceRequest } from "../../scheduler/sequence.ts";
+import { noCoverage } from "./coverage.ts";
 import { apply, operations, worldConfig } from "./operations.ts";
-import { noCoverage, ORIGINAL_PARTS, type Parts, World } from "./world.ts";
+import { ORIGINAL_PARTS, type Parts, World } from "./world.ts";
 
 class LeakingPool extends BlockPool {
   override free(block: BlockId): void {

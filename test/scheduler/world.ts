@@ -6,7 +6,9 @@ import { Scheduler, type SchedulerOptions } from "../../scheduler/scheduler.ts";
 import type { Sequence } from "../../scheduler/sequence.ts";
 import { Random } from "../support/random.ts";
 import { CacheLedger } from "./cache-ledger.ts";
+import type { Coverage } from "./coverage.ts";
 import { decodePlainly, FakeModel, VOCAB_SIZE } from "./fake-model.ts";
+import { checkPlan, checkPlanAhead, expect, type Planned } from "./plan-check.ts";
 import { RankCheck } from "./rank-check.ts";
 
 export interface WorldConfig {
@@ -64,45 +66,6 @@ export const ORIGINAL_PARTS: Parts = {
   createScheduler: (options) => new Scheduler(options),
 };
 
-/** How often what a run must have exercised happened. */
-export interface Coverage {
-  steps: number;
-  preemptions: number;
-  accepted: number;
-  stopped: number;
-  atLength: number;
-  abortedInFlight: number;
-  ahead: number;
-  endedBeforeLater: number;
-  refused: number;
-  replayed: number;
-  chunkedPrefills: number;
-  /** Sequences that found a part of their prompt in the cache, and those that found their own blocks after a preemption. */
-  prefixHits: number;
-  resumed: number;
-  /** Preemptions in favour of a more important sequence; sequences whose deadline passed. */
-  displaced: number;
-  expired: number;
-}
-
-export const noCoverage = (): Coverage => ({
-  steps: 0,
-  preemptions: 0,
-  accepted: 0,
-  stopped: 0,
-  atLength: 0,
-  abortedInFlight: 0,
-  ahead: 0,
-  endedBeforeLater: 0,
-  refused: 0,
-  replayed: 0,
-  chunkedPrefills: 0,
-  prefixHits: 0,
-  resumed: 0,
-  displaced: 0,
-  expired: 0,
-});
-
 /** What must come out of a sequence, and what came so far. */
 interface Expectation {
   readonly sequence: Sequence;
@@ -118,10 +81,6 @@ interface Expectation {
 const PREFIX_SECRET = Uint8Array.of(1, 2, 3);
 /** Ends inside a block. */
 const SYSTEM_PROMPT = Array.from({ length: 40 }, (_, i) => (7 * i) % VOCAB_SIZE);
-
-function expect(condition: boolean, message: () => string): void {
-  if (!condition) throw new Error(message());
-}
 
 /** A scheduler over a fake model, checked after every step against plain decoding and the rules of the plan. */
 export class World {
@@ -267,6 +226,13 @@ export class World {
     expect(numFreeBlocks === numAllocatableBlocks && usage === 0, () => `idle, but ${usage} of the blocks are held`);
   }
 
+  get #planned(): Planned {
+    const { blocks, scheduler } = this;
+    const { maxTreeNodes } = this.#config;
+    const live = [...this.#live.values()].map(({ sequence }) => sequence);
+    return { blocks, scheduler, live, maxTreeNodes, tokenBudget: this.#tokenBudget };
+  }
+
   get #tokenBudget(): number {
     return this.#config.maxNumSeqs + this.#config.numExtraRows;
   }
@@ -284,11 +250,7 @@ export class World {
     this.#rankCheck.beforePlan([...this.#live.values()]);
     const limits = this.#limitsOf(seed);
     const plan = this.scheduler.schedule(limits && (() => limits));
-    this.#checkPlan(plan);
-    for (const { sequence, numLookaheadNodes, maxDraftDepth } of plan.sequences) {
-      const { numLookaheadNodes: most, maxDraftDepth: deepest } = plan.limits;
-      expect(numLookaheadNodes <= most && maxDraftDepth <= deepest, () => `${sequence.id}: more drafts than allowed`);
-    }
+    checkPlan(plan, this.#planned);
     this.#coverage.displaced += this.#rankCheck.checkPlan(plan, [...this.#live.values()]);
     const { numHits, numResumed } = this.#cacheLedger.checkPlan(plan);
     this.#coverage.prefixHits += numHits;
@@ -305,7 +267,7 @@ export class World {
       maxDraftDepth: most(({ maxDraftDepth }) => maxDraftDepth),
     });
     if (plan === undefined) return;
-    this.#checkAhead(plan);
+    checkPlanAhead(plan, this.#planned);
     this.#inFlight.push({ plan, seed, ahead: true });
     this.#coverage.ahead++;
     this.#coverage.steps++;
@@ -323,19 +285,6 @@ export class World {
       this.#lanes.set(id, [...known, ...(result?.tokenIds ?? [])]);
       return result ?? [];
     });
-  }
-
-  #checkAhead(plan: SchedulerOutput): void {
-    const numRows = plan.sequences.length + plan.numLookaheadNodes;
-    expect(numRows <= this.#tokenBudget, () => `${numRows} rows, budget ${this.#tokenBudget}`);
-    expect(plan.sequences.length === this.scheduler.numRunning, () => "not all that run go on");
-    for (const { sequence } of plan.sequences) {
-      expect(sequence.status === "running", () => `${sequence.id} goes on, but is ${sequence.status}`);
-      expect(
-        this.blocks.blockTable(sequence.id).length <= this.scheduler.maxBlocksPerSequence,
-        () => `${sequence.id}: table too long`,
-      );
-    }
   }
 
   #commit(plan: SchedulerOutput, results: readonly StepResult[]): void {
@@ -380,48 +329,5 @@ export class World {
     if (this.#inFlight.length > 0) this.#coverage.endedBeforeLater++;
     if (finishReason === "stop") this.#coverage.stopped++;
     else this.#coverage.atLength++;
-  }
-
-  #checkPlan(plan: SchedulerOutput): void {
-    const scheduledIds = new Set(plan.sequences.map(({ sequence }) => sequence.id));
-    expect(scheduledIds.size === plan.sequences.length, () => "a sequence is scheduled twice");
-    expect(this.#live.size === 0 || scheduledIds.size > 0, () => "there is work, and no one is served");
-    const numRows = plan.sequences.reduce(
-      (sum, { numTokens, numLookaheadNodes }) => sum + numTokens + numLookaheadNodes,
-      0,
-    );
-    expect(numRows === plan.numTokens + plan.numLookaheadNodes, () => "the plan's sums are wrong");
-    expect(numRows <= this.#tokenBudget, () => `${numRows} rows, budget ${this.#tokenBudget}`);
-    const decodes = [...this.#live.values()].filter(
-      ({ sequence: { status, numComputedTokens, numTokens } }) =>
-        status === "running" && numComputedTokens === numTokens - 1,
-    );
-    for (const { sequence } of decodes) expect(scheduledIds.has(sequence.id), () => `decode ${sequence.id} starves`);
-    const numPromptRows = plan.numTokens - decodes.length;
-    expect(
-      decodes.length === 0 || numPromptRows <= Math.ceil(this.#tokenBudget / 2),
-      () => `${numPromptRows} rows of prompts beside ${decodes.length} decodes, budget ${this.#tokenBudget}`,
-    );
-    for (const {
-      sequence,
-      startPosition,
-      numTokens,
-      rootPosition,
-      numLookaheadNodes,
-      maxDraftDepth,
-    } of plan.sequences) {
-      const { id } = sequence;
-      expect(startPosition === sequence.numComputedTokens, () => `${id}: tokens are skipped or computed twice`);
-      expect(
-        this.blocks.numSlots(id) > rootPosition + numLookaheadNodes,
-        () => `${id}: lookahead slots lie beyond the table`,
-      );
-      expect(numTokens >= 1 && numLookaheadNodes < this.#config.maxTreeNodes, () => `${id}: rows out of range`);
-      expect(
-        sequence.numTokens + maxDraftDepth + 1 <= sequence.maxNumTokens && maxDraftDepth <= numLookaheadNodes,
-        () => `${id}: draft depth ${maxDraftDepth} passes the end`,
-      );
-      expect(this.blocks.blockTable(id).length <= this.scheduler.maxBlocksPerSequence, () => `${id}: table too long`);
-    }
   }
 }
