@@ -6,7 +6,7 @@ import { OutputStream } from "./output-stream.ts";
 import type { VerifiedSequence } from "./step.ts";
 
 /** A sequence that has not ended, and who reads it. */
-export interface Reader {
+interface Reader {
   readonly request: EngineRequest;
   readonly sequence: Sequence;
   readonly stream: OutputStream;
@@ -16,9 +16,6 @@ export interface Reader {
   /** Set by the sequence's first step. */
   queueMs?: number;
 }
-
-/** Of an output that ends a sequence without giving anything. */
-export const NOTHING = { tokenIds: [], numAccepted: 0, numDraft: 0 } as const;
 
 /** Who waits for what the engine generates: each gets every token of its sequence once, and one end. */
 export class Readers {
