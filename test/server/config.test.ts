@@ -295,6 +295,7 @@ describe("the result", () => {
         treeTopK: 1,
         gpuMemoryUtilization: 0.9,
         prefixCache: true,
+        checkInvariants: false,
       },
     });
   });
