@@ -16,6 +16,10 @@ export interface EngineRequest {
   readonly params: SamplingParams;
   /** Whose request it is: K/V and texts of one salt are never used for another. */
   readonly cacheSalt?: string;
+  /** Lower values come first and take the places of higher ones; 0 by default. */
+  readonly priority?: number;
+  /** Callers of one priority are served alike, whatever each of them asks for. */
+  readonly caller?: string;
   /** What the output may be for the most part, as token ids: drafters may use it. */
   readonly prediction?: readonly number[];
 }

@@ -127,6 +127,7 @@ export async function assembleEngine(
     ...{ info, runner, proposer, blocks: createBlocks(settings, numBlocks) },
     ...{ tokenBudget: settings.tokenBudget, treeNodes, policy, ...residents },
     stepsInFlight: Math.max(1, settings.stepsInFlight),
+    checkInvariants: settings.checkInvariants,
     dispose: () => {
       gpu.pool.destroyAll();
       device.close();

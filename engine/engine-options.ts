@@ -70,6 +70,11 @@ export interface EngineOptions {
    * measuring, once for each adapter, driver, build and model.
    */
   readonly kernels?: EngineKernels;
+  /**
+   * Check after every step that no block is lost or shared wrongly, queues and readers agree, and drafters hold nothing of others.
+   * Where that does not hold none of the step's tokens leaves, and the engine ends.
+   */
+  readonly checkInvariants?: boolean;
   /** Measure the parts of each verify pass on the device (`StepStats.pass`), for benchmarks. */
   readonly profile?: boolean;
 }
@@ -87,6 +92,7 @@ export const ENGINE_DEFAULTS = {
   treeBudget: "fixed",
   ...DRAFT_WIDTHS,
   stepsInFlight: 2,
+  checkInvariants: false,
   profile: false,
 } as const satisfies Partial<EngineOptions>;
 

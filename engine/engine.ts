@@ -1,4 +1,5 @@
 import type { BlockManager } from "../kvcache/block-manager.ts";
+import { InvariantError, invariant } from "../kvcache/invariant.ts";
 import { SchedulerError } from "../scheduler/errors.ts";
 import type { CommittedSequence, ScheduledSequence, SchedulerOutput } from "../scheduler/output.ts";
 import { Scheduler } from "../scheduler/scheduler.ts";
@@ -6,7 +7,8 @@ import type { Sequence } from "../scheduler/sequence.ts";
 import type { EngineClient, EngineInfo, EngineOutput, EngineRequest, StepStats } from "./client.ts";
 import { EngineDeadError, EngineRequestError } from "./errors.ts";
 import { decodeOnHost, type Verification } from "./host-step.ts";
-import { OutputStream } from "./output-stream.ts";
+import { NOTHING } from "./output-stream.ts";
+import { Readers } from "./readers.ts";
 import { checkRequest } from "./request-check.ts";
 import type { ResidentLoop } from "./resident/resident-loop.ts";
 import type { ModelRunner } from "./runner/model-runner.ts";
@@ -30,17 +32,10 @@ export interface EngineParts {
   readonly residentPlain?: ResidentLoop;
   /** Steps that may be submitted before the first one's tokens are read, where they run on the device. */
   readonly stepsInFlight: number;
+  /** Check after every step what must hold, before any of its tokens leaves; the engine ends where it does not. */
+  readonly checkInvariants: boolean;
   /** Frees the device and everything on it. */
   readonly dispose: () => void;
-}
-
-interface Entry {
-  readonly request: EngineRequest;
-  readonly sequence: Sequence;
-  readonly stream: OutputStream;
-  readonly arrivalMs: number;
-  /** Set by the sequence's first step. */
-  queueMs?: number;
 }
 
 /** A step whose results are not committed yet. */
@@ -59,7 +54,7 @@ export class Engine implements EngineClient {
   readonly info: EngineInfo;
   readonly #parts: EngineParts;
   readonly #scheduler: Scheduler;
-  readonly #entries = new Map<string, Entry>();
+  readonly #readers = new Readers();
   readonly #listeners = new Set<(stats: StepStats) => void>();
   /** In order. Several only where all of them run on the device. */
   readonly #inFlight: StepInFlight[] = [];
@@ -81,9 +76,8 @@ export class Engine implements EngineClient {
   generate(request: EngineRequest, signal?: AbortSignal): AsyncIterable<EngineOutput> {
     if (this.#death !== undefined) throw this.#death;
     const sequence = this.#enqueue(request);
-    const stream = new OutputStream(() => this.#abort(request.id));
+    const stream = this.#readers.add(request, sequence, () => this.#abort(request.id));
     const { cacheSalt, prediction } = request;
-    this.#entries.set(request.id, { request, sequence, stream, arrivalMs: performance.now() });
     this.#parts.proposer.begin(request.id, sequence.tokenIds, {
       ...(cacheSalt === undefined ? {} : { cacheSalt }),
       ...(prediction ? { prediction } : {}),
@@ -113,16 +107,25 @@ export class Engine implements EngineClient {
   async close(): Promise<void> {
     if (this.#death === undefined) {
       this.#death = new EngineDeadError("the engine is closed");
-      for (const id of [...this.#entries.keys()]) this.#abort(id);
+      for (const id of this.#readers.ids()) this.#abort(id);
     }
     await this.#loop;
     this.#parts.proposer.close();
     this.#parts.dispose();
   }
 
-  /** @throws InvariantError when queues, block tables or reference counts disagree. */
+  /** @throws InvariantError when queues, block tables, reference counts, the drafter's tables or the readers' sequences disagree. */
   checkIntegrity(): void {
+    this.#checkIntegrity(0);
+  }
+
+  /** @param numEnded sequences that the scheduler has ended, and whose readers do not know yet */
+  #checkIntegrity(numEnded: number): void {
     this.#scheduler.checkIntegrity();
+    const { numRunning, numWaiting } = this.#scheduler;
+    const [numReaders, numSequences] = [this.#readers.size, numRunning + numWaiting + numEnded];
+    invariant(numReaders === numSequences, () => `${numReaders} readers wait, for ${numSequences} sequences`);
+    this.#parts.proposer.checkIntegrity?.(this.#readers.sequences());
   }
 
   async #run(): Promise<void> {
@@ -150,6 +153,9 @@ export class Engine implements EngineClient {
       step.output,
       verified.map(({ result }) => result),
     );
+    if (this.#parts.checkInvariants) {
+      this.#checkIntegrity(sequences.filter(({ finishReason }) => finishReason !== undefined).length);
+    }
     for (const sequence of sequences) this.#emit(sequence, verified);
     if (this.#inFlight.length === 0) step.loop?.end();
     this.#report(step, verified, sequences, { ...parts, verifiedMs });
@@ -168,10 +174,11 @@ export class Engine implements EngineClient {
     const { policy, residentDrafting, residentPlain } = this.#parts;
     const output = this.#scheduler.schedule((numSequences) => policy.limits(numSequences));
     if (output.sequences.length === 0) return undefined;
-    for (const entry of output.sequences.map((scheduled) => this.#entryOf(scheduled))) {
-      entry.queueMs ??= startMs - entry.arrivalMs;
+    for (const { sequence } of output.sequences) {
+      const reader = this.#readers.get(sequence.id);
+      reader.queueMs ??= startMs - reader.arrivalMs;
     }
-    const sequences = output.sequences.map((scheduled) => this.#withEntry(scheduled));
+    const sequences = output.sequences.map((scheduled) => this.#withReader(scheduled));
     const loop = output.limits.numLookaheadNodes === 0 ? residentPlain : residentDrafting;
     if (loop?.start(output, sequences)) {
       return { ...{ output, startMs, numAhead: 0, loop }, verification: this.#decodeThere(loop, output) };
@@ -208,7 +215,7 @@ export class Engine implements EngineClient {
   /** Leaves out sequences that ended meanwhile; ends those whose logits were not numbers, and those alone. */
   #settle(verified: readonly VerifiedSequence[]): VerifiedSequence[] {
     return verified.filter(({ failed, result: { id } }) => {
-      if (!this.#entries.has(id)) return false;
+      if (!this.#readers.has(id)) return false;
       if (failed) {
         this.#scheduler.fail(id);
         this.#end(id, { ...NOTHING, finishReason: "error", error: "the model gave logits that are not numbers" });
@@ -218,61 +225,46 @@ export class Engine implements EngineClient {
   }
 
   #emit(committed: CommittedSequence, verified: readonly VerifiedSequence[]): void {
-    const { id, emittedTokenIds: tokenIds, numAccepted, finishReason } = committed;
-    const { tree, logprobs } = verified.find(({ result }) => result.id === id) ?? {};
-    const { queueMs, sequence } = this.#entries.get(id) ?? {};
-    const output = {
-      ...{ tokenIds, numAccepted, numDraft: (tree?.tokenIds.length ?? 1) - 1 },
-      ...(logprobs ? { logprobs: logprobs.slice(0, tokenIds.length) } : {}),
-      ...(queueMs === undefined ? {} : { queueMs }),
-      ...(sequence?.numCachedTokens === undefined ? {} : { numCachedTokens: sequence.numCachedTokens }),
-    };
-    this.#parts.proposer.observe(id, tokenIds);
-    if (finishReason !== undefined) this.#end(id, { ...output, finishReason });
-    else this.#entries.get(id)?.stream.push(output);
+    const { id, emittedTokenIds, finishReason } = committed;
+    const { proposer } = this.#parts;
+    proposer.observe(id, emittedTokenIds);
+    if (finishReason !== undefined) proposer.end(id);
+    this.#readers.emit(committed, verified.find(({ result }) => result.id === id) ?? {});
   }
 
   #abort(id: string): void {
-    if (!this.#entries.has(id)) return;
+    if (!this.#readers.has(id)) return;
     this.#scheduler.abort(id);
     this.#end(id, { ...NOTHING, finishReason: "abort" });
   }
 
   #end(id: string, output: EngineOutput): void {
-    const entry = this.#entries.get(id);
-    if (entry === undefined) return;
-    this.#entries.delete(id);
     this.#parts.proposer.end(id);
-    entry.stream.push(output);
+    this.#readers.end(id, output);
   }
 
+  /** Scheduler and drafter are left as they are: whatever is wrong may be wrong there. */
   #die(cause: unknown): void {
-    const reason = cause instanceof Error ? cause.message : String(cause);
+    const message = cause instanceof Error ? cause.message : String(cause);
+    const reason = cause instanceof InvariantError ? `an invariant is broken: ${message}` : message;
     this.#death = new EngineDeadError(reason, { cause });
-    for (const id of [...this.#entries.keys()]) this.#end(id, { ...NOTHING, finishReason: "error", error: reason });
+    for (const id of this.#readers.ids()) this.#readers.end(id, { ...NOTHING, finishReason: "error", error: reason });
   }
 
   #enqueue(request: EngineRequest): Sequence {
     checkRequest(request, this.info);
-    const { id, promptTokenIds, outputTokenIds = [], cacheSalt = "", params } = request;
-    const { maxTokens, stopTokenIds } = params;
+    const { maxTokens, stopTokenIds } = request.params;
     try {
-      return this.#scheduler.add({ id, promptTokenIds, outputTokenIds, maxTokens, stopTokenIds, cacheSalt });
+      return this.#scheduler.add({ ...request, maxTokens, stopTokenIds });
     } catch (error) {
       if (error instanceof SchedulerError) throw new EngineRequestError(error.code, error.message);
       throw error;
     }
   }
 
-  #entryOf({ sequence: { id } }: ScheduledSequence): Entry {
-    const entry = this.#entries.get(id);
-    if (entry === undefined) throw new Error(`invariant: scheduled sequence ${id} is unknown to the engine`);
-    return entry;
-  }
-
-  #withEntry(scheduled: ScheduledSequence): SequenceOfStep {
+  #withReader(scheduled: ScheduledSequence): SequenceOfStep {
     const { sequence } = scheduled;
-    const { params, choice } = this.#entryOf(scheduled).request;
+    const { params, choice } = this.#readers.get(sequence.id).request;
     return { scheduled, sequence, params, choice, blockTable: this.#parts.blocks.blockTable(sequence.id) };
   }
 
@@ -301,5 +293,3 @@ export class Engine implements EngineClient {
     for (const listener of this.#listeners) listener(stats);
   }
 }
-
-const NOTHING = { tokenIds: [], numAccepted: 0, numDraft: 0 } as const;

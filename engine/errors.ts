@@ -6,6 +6,7 @@ export class EngineRequestError extends Error {
       | "context_length_exceeded"
       | "invalid_token_id"
       | "invalid_sampling_params"
+      | "invalid_priority"
       | "empty_prompt"
       | "duplicate_id",
     message: string,

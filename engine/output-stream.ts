@@ -1,5 +1,8 @@
 import type { EngineOutput } from "./client.ts";
 
+/** Of an output that ends a sequence without giving anything. */
+export const NOTHING = { tokenIds: [], numAccepted: 0, numDraft: 0 } as const;
+
 /** One sequence's outputs on their way to its reader. The engine pushes, one reader iterates. */
 export class OutputStream implements AsyncIterable<EngineOutput> {
   readonly #queue: EngineOutput[] = [];

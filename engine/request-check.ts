@@ -6,13 +6,13 @@ import { refusalOf } from "./sampling-params.ts";
 
 /**
  * Whether the engine that `info` tells of could ever serve the request. It is known without asking the engine.
- * @throws EngineRequestError invalid_token_id, invalid_sampling_params, empty_prompt or context_length_exceeded
+ * @throws EngineRequestError invalid_token_id, invalid_sampling_params, invalid_priority, empty_prompt or context_length_exceeded
  */
 export function checkRequest(
   request: EngineRequest,
   { vocabSize, maxModelLen, numKvBlocks, blockSize }: EngineInfo,
 ): void {
-  const { promptTokenIds, outputTokenIds = [], params } = request;
+  const { promptTokenIds, outputTokenIds = [], params, priority = 0 } = request;
   const isForeign = (token: number) => !Number.isInteger(token) || token < 0 || token >= vocabSize;
   const foreign = promptTokenIds.find(isForeign) ?? outputTokenIds.find(isForeign);
   if (foreign !== undefined) {
@@ -21,6 +21,9 @@ export function checkRequest(
   }
   const refusal = refusalOf(params, vocabSize);
   if (refusal !== undefined) throw new EngineRequestError("invalid_sampling_params", refusal);
+  if (!Number.isSafeInteger(priority)) {
+    throw new EngineRequestError("invalid_priority", `the priority is ${priority}, it must be a whole number`);
+  }
   try {
     // One block is never allocated.
     checkAdmissible(request, Math.min(maxModelLen, (numKvBlocks - 1) * blockSize));

@@ -1,7 +1,7 @@
 import { BlockPool } from "./block-pool.ts";
 import { HashChain } from "./hash-chain.ts";
 import { BLOCK_SIZE, type BlockId, numBlocksFor, type SlotId, slotOf } from "./ids.ts";
-import { invariant } from "./invariant.ts";
+import { InvariantError, invariant } from "./invariant.ts";
 
 /** One sequence's share of the cache: slot i of the sequence is offset i mod 16 of block i div 16 of its table. */
 interface Table {
@@ -77,10 +77,15 @@ export class BlockManager {
     const cached = this.#findCached(chain, 0, numTokens - 1);
     const numRevived = cached.filter((block) => this.#pool.refCount(block) === 0).length;
     const numTaken = numBlocksFor(numTokens) - cached.length + numRevived;
-    if (numTaken + numSpareBlocks > this.numFreeBlocks || this.#isUnderWay(chain, cached.length)) return false;
+    if (numTaken + numSpareBlocks > this.numFreeBlocks || this.#isComputedSoon(chain, cached.length)) return false;
     this.open(seqId, chain);
     this.adopt(seqId, numTokens - 1);
     return this.ensure(seqId, numTokens);
+  }
+
+  /** Whether `admit` refuses these tokens because another table is about to compute what they begin with. */
+  isUnderWay(chain: HashChain | undefined, numTokens: number): boolean {
+    return this.#isComputedSoon(chain, this.#findCached(chain, 0, numTokens - 1).length);
   }
 
   /** Makes an empty table whose blocks others may find, by the names of `chain`. */
@@ -193,19 +198,20 @@ export class BlockManager {
    */
   checkIntegrity(): void {
     this.#pool.checkIntegrity();
-    const numHolders = new Map<BlockId, number>();
+    const numHolders = new Uint32Array(this.#pool.numBlocks);
     for (const [seqId, { blocks, numComputedTokens }] of this.#tables) {
       invariant(
         numComputedTokens <= blocks.length * BLOCK_SIZE,
         () => `${seqId}: ${numComputedTokens} computed tokens in ${blocks.length} blocks`,
       );
       invariant(new Set(blocks).size === blocks.length, () => `${seqId}: a block is twice in its table`);
-      for (const block of blocks) numHolders.set(block, (numHolders.get(block) ?? 0) + 1);
+      for (const block of blocks) numHolders[block] = (numHolders[block] ?? 0) + 1;
     }
     for (let id = 1; id < this.#pool.numBlocks; id++) {
-      const block = id as BlockId;
-      const [counted, held] = [this.#pool.refCount(block), numHolders.get(block) ?? 0];
-      invariant(counted === held, () => `block ${block}: reference count ${counted}, but ${held} tables hold it`);
+      const counted = this.#pool.refCount(id as BlockId);
+      const held = numHolders[id];
+      if (counted !== held)
+        throw new InvariantError(`block ${id}: reference count ${counted}, but ${held} tables hold it`);
     }
     this.#checkShared();
   }
@@ -244,7 +250,7 @@ export class BlockManager {
   }
 
   /** Whether a table has slots, but no final K/V yet, for the content that block `index` is to have. */
-  #isUnderWay(chain: HashChain | undefined, index: number): boolean {
+  #isComputedSoon(chain: HashChain | undefined, index: number): boolean {
     const hash = chain?.at(index);
     if (hash === undefined) return false;
     return [...this.#tables.values()].some(

@@ -1,7 +1,7 @@
 import { CachedBlocks } from "./cached-blocks.ts";
 import type { BlockHash } from "./hash-chain.ts";
 import type { BlockId } from "./ids.ts";
-import { invariant } from "./invariant.ts";
+import { InvariantError, invariant } from "./invariant.ts";
 
 /**
  * The blocks of the K/V storage: which are free, and how often each of the others is referenced. Blocks without
@@ -77,7 +77,7 @@ export class BlockPool {
   refCount(block: BlockId): number {
     invariant(block !== 0, "block 0 is reserved");
     const count = this.#refCounts[block];
-    invariant(count !== undefined, () => `block ${block} is outside the pool of ${this.numBlocks}`);
+    if (count === undefined) throw new InvariantError(`block ${block} is outside the pool of ${this.numBlocks}`);
     return count;
   }
 
@@ -88,19 +88,21 @@ export class BlockPool {
   checkIntegrity(): void {
     invariant(this.#refCounts[0] === 0, "block 0 is referenced");
     this.#cached.checkIntegrity((block) => this.refCount(block));
-    const free = new Set<BlockId>();
+    // Plain loops: a large pool is checked after every step where that is asked for.
+    const isFree = new Uint8Array(this.numBlocks);
     for (const block of this.#freeList) {
-      invariant(!free.has(block), () => `block ${block} is twice in the free list`);
-      invariant(this.refCount(block) === 0, () => `free block ${block} is referenced`);
-      invariant(!this.#cached.has(block), () => `free block ${block} is cached`);
-      free.add(block);
+      if (isFree[block] === 1) throw new InvariantError(`block ${block} is twice in the free list`);
+      if (this.#refCounts[block] !== 0) throw new InvariantError(`free block ${block} is referenced`);
+      if (this.#cached.has(block)) throw new InvariantError(`free block ${block} is cached`);
+      isFree[block] = 1;
     }
-    const numReferenced = this.#refCounts.reduce((sum, count) => sum + (count > 0 ? 1 : 0), 0);
-    const numCached = this.#cached.numEvictable;
+    let numReferenced = 0;
+    for (const count of this.#refCounts) if (count > 0) numReferenced++;
+    const [numFree, numCached] = [this.#freeList.length, this.#cached.numEvictable];
     invariant(
-      free.size + numCached + numReferenced === this.numAllocatableBlocks,
+      numFree + numCached + numReferenced === this.numAllocatableBlocks,
       () =>
-        `free ${free.size} + cached ${numCached} + referenced ${numReferenced} ≠ total − 1 = ${this.numAllocatableBlocks}`,
+        `free ${numFree} + cached ${numCached} + referenced ${numReferenced} ≠ total − 1 = ${this.numAllocatableBlocks}`,
     );
   }
 }

@@ -10,30 +10,16 @@ interface SchedulerState {
   readonly known: readonly Sequence[];
   /** In order. */
   readonly inFlight: readonly SchedulerOutput[];
-  readonly maxNumSeqs: number;
 }
 
-/** @throws InvariantError naming the rule that the queues, or their part of the cache, break. */
+/** @throws InvariantError naming the rule that sequences, or their part of the cache, break. */
 export function checkSchedulerIntegrity(state: SchedulerState): void {
-  checkQueues(state);
   for (const sequence of state.running) checkRunning(sequence, state.blocks);
   for (const { id, numComputedTokens } of state.waiting) {
     invariant(!state.blocks.has(id) && numComputedTokens === 0, `${id} waits, but holds blocks or computed tokens`);
   }
   checkHolders(state);
   for (const [numAhead, plan] of state.inFlight.entries()) checkReserved(plan, numAhead, state.blocks);
-}
-
-function checkQueues({ running, waiting, maxNumSeqs }: SchedulerState): void {
-  invariant(running.length <= maxNumSeqs, `${running.length} sequences run, at most ${maxNumSeqs} may`);
-  for (const { id, status } of running) invariant(status === "running", `${id} is ${status}, but in the batch`);
-  for (const { id, status } of waiting)
-    invariant(status === "waiting" || status === "preempted", `${id} is ${status}, but in the queue`);
-  let latest = -1;
-  for (const { id, arrival } of [...running, ...waiting]) {
-    invariant(arrival > latest, `${id} is out of order of arrival`);
-    latest = arrival;
-  }
 }
 
 function checkRunning({ id, numComputedTokens, numTokens, maxNumTokens }: Sequence, blocks: BlockManager): void {

@@ -37,7 +37,7 @@ export interface ScheduledSequence {
 /** A step's plan: immutable, to be given back to `commit`, in the order of planning, or to `discard`. */
 export interface SchedulerOutput {
   readonly stepId: number;
-  /** In order of arrival. Empty when there is nothing to do. */
+  /** In order of joining the batch. Empty when there is nothing to do. */
   readonly sequences: readonly ScheduledSequence[];
   /** Known tokens in all: the rows of the step before draft nodes. */
   readonly numTokens: number;

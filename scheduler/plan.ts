@@ -5,21 +5,35 @@ import type { ScheduledSequence, TreeLimits } from "./output.ts";
 import type { Sequence, SequenceState } from "./sequence.ts";
 
 /**
- * Divides a step's rows: first one for every decode (one pending token), so that prompts never hold up running
- * streams, then prefill chunks in order of arrival. Returns the rows of each sequence, in the order given.
+ * Most of a step's rows that prompts may take while streams decode: the rest is left to the streams' drafts, and a stream's next
+ * tokens never wait for more of a prompt than this.
  */
-export function assignRows(
-  sequences: readonly Pick<SequenceState, "numPendingTokens">[],
+const PROMPT_SHARE = 0.5;
+
+/**
+ * Divides a step's rows: first one for every decode (one pending token), so that prompts never hold up running streams,
+ * then prefill chunks, in the order given. Not in the answer: who gets none.
+ */
+export function assignRows<S extends Pick<SequenceState, "numPendingTokens">>(
+  inTurn: readonly S[],
   tokenBudget: number,
-): number[] {
-  const numDecodes = sequences.filter(({ numPendingTokens }) => numPendingTokens === 1).length;
-  let numLeft = tokenBudget - numDecodes;
-  return sequences.map(({ numPendingTokens }) => {
-    if (numPendingTokens === 1) return 1;
-    const chunk = Math.min(numPendingTokens, numLeft);
+): ReadonlyMap<S, number> {
+  const decodes = inTurn.filter(({ numPendingTokens }) => numPendingTokens === 1);
+  const rows = new Map(decodes.map((sequence) => [sequence, 1]));
+  let numLeft = numPromptRows(decodes.length, tokenBudget);
+  for (const sequence of inTurn) {
+    if (rows.has(sequence) || numLeft === 0) continue;
+    const chunk = Math.min(sequence.numPendingTokens, numLeft);
+    rows.set(sequence, chunk);
     numLeft -= chunk;
-    return chunk;
-  });
+  }
+  return rows;
+}
+
+/** Rows that prompts may have in a step beside so many decodes; at least one where the budget has one left. */
+function numPromptRows(numDecodes: number, tokenBudget: number): number {
+  const numLeft = tokenBudget - numDecodes;
+  return numDecodes === 0 ? numLeft : Math.min(numLeft, Math.ceil(tokenBudget * PROMPT_SHARE));
 }
 
 /** A sequence's next `numTokens` known tokens, without draft nodes so far; maxDraftDepth is the sequence's own bound. */

@@ -2,6 +2,7 @@ import type { BlockManager } from "../kvcache/block-manager.ts";
 import { BLOCK_SIZE, numBlocksFor } from "../kvcache/ids.ts";
 import { invariant } from "../kvcache/invariant.ts";
 import { checkAdmissible } from "./admissible.ts";
+import { Batch, type BatchChanges } from "./batch.ts";
 import { SchedulerError } from "./errors.ts";
 import { checkSchedulerIntegrity } from "./integrity.ts";
 import type {
@@ -22,6 +23,7 @@ import {
   reserveAhead,
   reserveLookahead,
 } from "./plan.ts";
+import { PlansInFlight } from "./plans-in-flight.ts";
 import { type Sequence, type SequenceRequest, SequenceState } from "./sequence.ts";
 import { appendRun } from "./verified-run.ts";
 
@@ -39,9 +41,9 @@ export interface SchedulerOptions {
 
 /**
  * Decides what each step computes. There are no prefill and decode phases: a sequence's computed tokens catch up with
- * its known ones, and the step that reaches the last of them samples the next. First come, first served: running
- * sequences all arrived before waiting ones, and who loses its blocks is the latest to have arrived, so the oldest
- * sequence advances in every step and each is served in the end.
+ * its known ones, and the step that reaches the last of them samples the next. Every step serves each stream that decodes;
+ * prompts are read beside them in chunks. Who joins the batch, whose prompt is read first and who gives way goes by
+ * priority, fairness between callers, and arrival (`FairQueue`, `Batch`).
  */
 export class Scheduler {
   /** Tokens of prompt + output that one sequence may hold: bounded by the model and by the cache. */
@@ -50,14 +52,9 @@ export class Scheduler {
   readonly #blocks: BlockManager;
   /** Known sequences; an ended one stays until the steps that it is part of have ended. */
   readonly #sequences = new Map<string, SequenceState>();
-  /** Both in order of arrival, and every running sequence arrived before every waiting one. */
-  readonly #running: SequenceState[] = [];
-  readonly #waiting: SequenceState[] = [];
-  /** Plans whose steps have not ended, in order; blocks of their sequences may still be written. */
-  readonly #inFlight: SchedulerOutput[] = [];
+  readonly #batch: Batch;
+  readonly #inFlight = new PlansInFlight();
   #numArrivals = 0;
-  #numSteps = 0;
-  #numPreemptions = 0;
 
   constructor(options: SchedulerOptions) {
     const { blockManager, maxNumSeqs, tokenBudget, maxModelLen, maxTreeNodes } = options;
@@ -68,6 +65,7 @@ export class Scheduler {
     );
     this.#options = options;
     this.#blocks = blockManager;
+    this.#batch = new Batch(blockManager, maxNumSeqs);
     this.maxSequenceLen = Math.min(maxModelLen, blockManager.numAllocatableBlocks * BLOCK_SIZE);
   }
 
@@ -79,20 +77,20 @@ export class Scheduler {
 
   /** Sequences without a place in the batch, preempted ones included. */
   get numWaiting(): number {
-    return this.#waiting.length;
+    return this.#batch.numWaiting;
   }
 
   get numRunning(): number {
-    return this.#running.length;
+    return this.#batch.running.length;
   }
 
   /** Preemptions so far. */
   get numPreemptions(): number {
-    return this.#numPreemptions;
+    return this.#batch.numPreemptions;
   }
 
   hasWork(): boolean {
-    return this.#running.length + this.#waiting.length > 0;
+    return this.numRunning + this.numWaiting > 0;
   }
 
   /**
@@ -113,7 +111,7 @@ export class Scheduler {
     invariant(sequence.maxDraftDepth >= 0, () => `${id}: nothing to generate, maxTokens is ${request.maxTokens}`);
     this.#numArrivals++;
     this.#sequences.set(id, sequence);
-    this.#waiting.push(sequence);
+    this.#batch.add(sequence);
     return sequence;
   }
 
@@ -124,9 +122,7 @@ export class Scheduler {
   abort(id: string): boolean {
     const sequence = this.#sequences.get(id);
     if (sequence === undefined || sequence.status === "finished") return false;
-    remove(sequence.status === "running" ? this.#running : this.#waiting, sequence);
-    sequence.finish("abort");
-    this.#release(sequence);
+    this.#finish(sequence, "abort");
     return true;
   }
 
@@ -143,18 +139,16 @@ export class Scheduler {
    */
   schedule(choose: ChooseLimits = () => largestTrees(this.#options.maxTreeNodes)): SchedulerOutput {
     invariant(this.#inFlight.length === 0, "the step before has not been committed");
-    const preemptedIds = this.#reserveKnownTokens();
-    const admitted = preemptedIds.length === 0 ? this.#admit() : [];
     const { tokenBudget, maxTreeNodes } = this.#options;
-    const rows = assignRows(this.#running, tokenBudget);
-    const numTokens = sum(rows);
-    const plans = this.#running
-      .map((sequence, i) => planKnownTokens(sequence, rows[i] ?? 0))
+    const changes = this.#batch.update(tokenBudget);
+    const rows = assignRows(this.#batch.inTurn(), tokenBudget);
+    const plans = this.#batch.running
+      .map((sequence) => planKnownTokens(sequence, rows.get(sequence) ?? 0))
       .filter((plan) => plan.numTokens > 0);
     const limits = choose(plans.filter(({ needsSample }) => needsSample).length);
     invariant(limits.numLookaheadNodes < maxTreeNodes, "trees are larger than block tables may be");
-    const sequences = reserveLookahead(plans, this.#blocks, { numRows: tokenBudget - numTokens, limits });
-    return this.#begin(sequences, limits, admitted, preemptedIds);
+    const numRows = tokenBudget - sum(plans.map(({ numTokens }) => numTokens));
+    return this.#begin(reserveLookahead(plans, this.#blocks, { numRows, limits }), limits, changes);
   }
 
   /**
@@ -164,19 +158,17 @@ export class Scheduler {
    * flight have to end first. What was reserved goes back with them.
    */
   scheduleAhead(limits: TreeLimits): SchedulerOutput | undefined {
-    const { tokenBudget, maxNumSeqs } = this.#options;
-    const running = this.#running;
+    const { running, isAboutToGrow } = this.#batch;
     const numAhead = this.#inFlight.length;
-    const latest = this.#inFlight.at(-1)?.sequences ?? [];
-    const someoneMayJoin = this.#waiting.length > 0 && running.length < maxNumSeqs;
-    if (someoneMayJoin || latest.length !== running.length || !latest.every((one) => goesOn(one, numAhead))) {
+    const latest = this.#inFlight.latest?.sequences ?? [];
+    if (isAboutToGrow || latest.length !== running.length || !latest.every((one) => goesOn(one, numAhead))) {
       return undefined;
     }
     const plans = running.map((sequence) => planAhead(sequence, numAhead, limits));
     const hasRoom =
-      plans.length * (1 + limits.numLookaheadNodes) <= tokenBudget &&
+      plans.length * (1 + limits.numLookaheadNodes) <= this.#options.tokenBudget &&
       plans.every(({ sequence }) => reserveAhead(sequence, numAhead, limits, this.#blocks, this.maxSequenceLen));
-    return hasRoom ? this.#begin(plans, limits, [], []) : undefined;
+    return hasRoom ? this.#begin(plans, limits, { admitted: [], preemptedIds: [] }) : undefined;
   }
 
   /**
@@ -185,8 +177,7 @@ export class Scheduler {
    * that has not ended; others are ignored.
    */
   commit(output: SchedulerOutput, results: readonly StepResult[]): CommitResult {
-    invariant(output === this.#inFlight[0], () => `step ${output.stepId} is not the oldest in flight`);
-    this.#inFlight.shift();
+    this.#inFlight.end(output);
     const runs = new Map(results.map((run) => [run.id, run]));
     const sequences: CommittedSequence[] = [];
     for (const scheduled of output.sequences) {
@@ -198,6 +189,7 @@ export class Scheduler {
         invariant(run !== undefined, () => `no result for ${sequence.id}`);
         const committed = appendRun(sequence, scheduled, run);
         sequences.push(committed);
+        this.#batch.charge(sequence, committed.emittedTokenIds.length);
         this.#advance(sequence, sequence.numTokens - 1);
         if (committed.finishReason !== undefined) this.#finish(sequence, committed.finishReason);
       } else {
@@ -212,8 +204,7 @@ export class Scheduler {
    * aborts meanwhile. The next one computes the same.
    */
   discard(output: SchedulerOutput): void {
-    invariant(output === this.#inFlight[0], () => `step ${output.stepId} is not the oldest in flight`);
-    this.#inFlight.length = 0;
+    this.#inFlight.endAll(output);
     for (const scheduled of output.sequences) {
       const sequence = this.#known(scheduled);
       if (sequence.status === "finished") this.#release(sequence);
@@ -224,80 +215,20 @@ export class Scheduler {
   /** @throws InvariantError naming what is broken, in the queues or in the cache. */
   checkIntegrity(): void {
     this.#blocks.checkIntegrity();
+    this.#batch.checkIntegrity();
     checkSchedulerIntegrity({
       blocks: this.#blocks,
-      running: this.#running,
-      waiting: this.#waiting,
+      running: this.#batch.running,
+      waiting: this.#batch.waiting(),
       known: [...this.#sequences.values()],
-      inFlight: this.#inFlight,
-      maxNumSeqs: this.#options.maxNumSeqs,
+      inFlight: this.#inFlight.all(),
     });
   }
 
-  /** Blocks for all known tokens of running sequences; while they do not suffice, the latest arrival is preempted. */
-  #reserveKnownTokens(): string[] {
-    const preemptedIds: string[] = [];
-    for (const sequence of [...this.#running]) {
-      while (sequence.status === "running" && !this.#blocks.ensure(sequence.id, sequence.numTokens))
-        preemptedIds.push(this.#preemptLatest());
-    }
-    return preemptedIds;
-  }
-
-  /** Preemption by recompute: blocks are given up, tokens are kept. What the prefix cache keeps until then is not computed again. */
-  #preemptLatest(): string {
-    const victim = this.#running.pop();
-    invariant(victim !== undefined && this.#running.length > 0, "the oldest sequence alone does not fit in the cache");
-    this.#blocks.free(victim.id);
-    victim.numComputedTokens = 0;
-    victim.status = "preempted";
-    this.#waiting.unshift(victim);
-    this.#numPreemptions++;
-    return victim.id;
-  }
-
-  /**
-   * Lets waiting sequences in, in order, while there are places, rows, and blocks for all their known tokens: new ones, and
-   * those that the prefix cache has. One block stays spare for every running sequence, lest a newcomer is preempted as soon as
-   * one of them grows. Returns those that had no place before.
-   */
-  #admit(): readonly Sequence[] {
-    const { tokenBudget, maxNumSeqs } = this.#options;
-    const admitted: Sequence[] = [];
-    let numRowsLeft = tokenBudget - sum(this.#running.map((sequence) => sequence.numPendingTokens));
-    while (numRowsLeft > 0 && this.#running.length < maxNumSeqs) {
-      const [next] = this.#waiting;
-      if (!next || !this.#blocks.admit(next.id, next.hashChain, next.numTokens, this.#running.length)) break;
-      this.#waiting.shift();
-      next.numComputedTokens = this.#blocks.numComputedTokens(next.id);
-      next.status = "running";
-      this.#running.push(next);
-      numRowsLeft -= next.numPendingTokens;
-      if (next.numCachedTokens !== undefined) continue;
-      next.numCachedTokens = Math.min(next.numComputedTokens, next.numPromptTokens);
-      admitted.push(next);
-    }
-    return admitted;
-  }
-
-  #begin(
-    sequences: readonly ScheduledSequence[],
-    limits: TreeLimits,
-    admitted: readonly Sequence[],
-    preemptedIds: readonly string[],
-  ): SchedulerOutput {
+  #begin(sequences: readonly ScheduledSequence[], limits: TreeLimits, changes: BatchChanges): SchedulerOutput {
     const numTokens = sum(sequences.map((scheduled) => scheduled.numTokens));
     const numLookaheadNodes = sum(sequences.map((scheduled) => scheduled.numLookaheadNodes));
-    const output = {
-      ...{ stepId: this.#numSteps++, sequences, numTokens, limits },
-      ...{ numLookaheadNodes, admitted, preemptedIds },
-    };
-    this.#inFlight.push(output);
-    return output;
-  }
-
-  #isInFlight(sequence: Sequence): boolean {
-    return this.#inFlight.some(({ sequences }) => sequences.some((scheduled) => scheduled.sequence === sequence));
+    return this.#inFlight.begin({ sequences, numTokens, limits, numLookaheadNodes, ...changes });
   }
 
   #known({ sequence: { id } }: ScheduledSequence): SequenceState {
@@ -309,11 +240,11 @@ export class Scheduler {
   #advance(sequence: SequenceState, numComputedTokens: number): void {
     sequence.numComputedTokens = numComputedTokens;
     this.#blocks.commit(sequence.id, numComputedTokens);
-    if (!this.#isInFlight(sequence)) this.#blocks.trim(sequence.id, sequence.numTokens);
+    if (!this.#inFlight.hold(sequence)) this.#blocks.trim(sequence.id, sequence.numTokens);
   }
 
-  #finish(sequence: SequenceState, reason: "stop" | "length"): void {
-    remove(this.#running, sequence);
+  #finish(sequence: SequenceState, reason: "stop" | "length" | "abort"): void {
+    this.#batch.remove(sequence);
     sequence.finish(reason);
     this.#release(sequence);
   }
@@ -321,16 +252,10 @@ export class Scheduler {
   /** Gives up an ended sequence, unless steps in flight may still write its blocks: then the last of them does. */
   #release(sequence: SequenceState): void {
     const { id } = sequence;
-    if (this.#isInFlight(sequence)) return;
+    if (this.#inFlight.hold(sequence)) return;
     if (this.#blocks.has(id)) this.#blocks.free(id);
     this.#sequences.delete(id);
   }
-}
-
-function remove(queue: SequenceState[], sequence: SequenceState): void {
-  const index = queue.indexOf(sequence);
-  invariant(index >= 0, () => `${sequence.id} is ${sequence.status}, but not in that queue`);
-  queue.splice(index, 1);
 }
 
 function sum(numbers: readonly number[]): number {

@@ -13,6 +13,10 @@ export interface SequenceRequest {
   readonly stopTokenIds: readonly number[];
   /** Sequences share cached K/V only with those of the same salt. */
   readonly cacheSalt?: string;
+  /** Lower comes first; 0 by default. */
+  readonly priority?: number;
+  /** Whose it is: callers of one priority are served alike. */
+  readonly caller?: string;
 }
 
 /** waiting: never ran; preempted: ran, lost its blocks, waits to be computed again. */
@@ -43,6 +47,8 @@ export interface Sequence {
   readonly stopTokenIds: ReadonlySet<number>;
   readonly status: SequenceStatus;
   readonly finishReason: SequenceFinishReason | undefined;
+  readonly priority: number;
+  readonly caller: string;
   /** Order of arrival; lower came first. */
   readonly arrival: number;
 }
@@ -54,8 +60,12 @@ export class SequenceState implements Sequence {
   readonly maxTokens: number;
   readonly stopTokenIds: ReadonlySet<number>;
   readonly maxNumTokens: number;
+  readonly priority: number;
+  readonly caller: string;
   readonly arrival: number;
   numComputedTokens = 0;
+  /** Known tokens that its caller's account is not to be charged with any more. */
+  numSettled = 0;
   numCachedTokens: number | undefined = undefined;
   status: SequenceStatus = "waiting";
   finishReason: SequenceFinishReason | undefined = undefined;
@@ -78,6 +88,8 @@ export class SequenceState implements Sequence {
     this.maxTokens = request.maxTokens;
     this.stopTokenIds = new Set(request.stopTokenIds);
     this.maxNumTokens = Math.min(this.numPromptTokens + request.maxTokens, maxSequenceLen);
+    this.priority = request.priority ?? 0;
+    this.caller = request.caller ?? "";
     this.arrival = arrival;
     this.#tokenIds = [...request.promptTokenIds, ...(request.outputTokenIds ?? [])];
     this.hashChain = chainOf(this.#tokenIds);

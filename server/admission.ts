@@ -5,6 +5,8 @@ export interface AdmissionLimits {
   readonly maxNumSeqs: number;
   /** Sequences that may wait beyond those. */
   readonly maxQueue: number;
+  /** No caller may take what would leave the others nothing. */
+  readonly isShared: boolean;
 }
 
 /** A request's place in the server; given back exactly once. */
@@ -14,6 +16,7 @@ export interface Ticket {
 
 interface Entry {
   readonly numSequences: number;
+  readonly caller: string;
   readonly abort: (reason: ApiError) => void;
 }
 
@@ -44,10 +47,10 @@ export class Admission {
   }
 
   /**
-   * Takes places for `numSequences`. `abort` is called if the server ends before the request does.
+   * Takes places for `numSequences` of a caller. `abort` is called if the server ends before the request does.
    * @throws ApiError draining | queue_full
    */
-  enter(numSequences: number, abort: (reason: ApiError) => void): Ticket {
+  enter(numSequences: number, caller: string, abort: (reason: ApiError) => void): Ticket {
     if (this.#draining) {
       throw new ApiError("draining", "the server is shutting down; send the request to another or try again shortly", {
         headers: { "retry-after": "10" },
@@ -56,10 +59,30 @@ export class Admission {
     const { maxNumSeqs, maxQueue } = this.#limits;
     // A request larger than the whole queue is let into an empty server, or it could never be served.
     if (this.#numSequences > 0 && this.#numSequences + numSequences > maxNumSeqs + maxQueue) {
-      const message = `the queue is full: ${this.#numSequences} sequences in progress, at most ${maxNumSeqs} run and ${maxQueue} wait; try again shortly`;
-      throw new ApiError("queue_full", message, { headers: { "retry-after": String(this.#retryAfterSeconds()) } });
+      throw this.#full(`${this.#numSequences} sequences in progress, at most ${maxNumSeqs} run and ${maxQueue} wait`);
     }
-    return this.#add({ numSequences, abort });
+    const numLeft = maxNumSeqs + maxQueue - this.#numSequences;
+    const numOwn = this.#numOf(caller);
+    if (this.#limits.isShared && numOwn > 0 && numOwn + numSequences > numLeft) {
+      const message = `${numOwn} sequences of this API key in progress, no more than the ${numLeft} places that are left to all keys may be`;
+      throw this.#full(message);
+    }
+    return this.#add({ numSequences, caller, abort });
+  }
+
+  #full(why: string): ApiError {
+    const headers = { "retry-after": String(this.retryAfterSeconds) };
+    return new ApiError("queue_full", `the queue is full: ${why}; try again shortly`, { headers });
+  }
+
+  #numOf(caller: string): number {
+    return [...this.#entries].reduce((sum, entry) => sum + (entry.caller === caller ? entry.numSequences : 0), 0);
+  }
+
+  /** About when the queue has moved on: as many rounds as it is batches deep, 1 to 60 s. */
+  get retryAfterSeconds(): number {
+    const rounds = this.#numSequences / Math.max(1, this.#limits.maxNumSeqs);
+    return Math.min(60, Math.max(1, Math.ceil(rounds * this.#averageSeconds)));
   }
 
   /** From now on nothing enters. */
@@ -90,11 +113,5 @@ export class Admission {
         if (this.#entries.size === 0) for (const resolve of this.#idleWaiters.splice(0)) resolve();
       },
     };
-  }
-
-  /** About when the queue has moved on: as many rounds as it is batches deep, 1 to 60 s. */
-  #retryAfterSeconds(): number {
-    const rounds = this.#numSequences / Math.max(1, this.#limits.maxNumSeqs);
-    return Math.min(60, Math.max(1, Math.ceil(rounds * this.#averageSeconds)));
   }
 }

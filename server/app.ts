@@ -27,7 +27,10 @@ export interface AppOptions {
   readonly doors: DoorSettings;
   /** Sequences that may wait beyond those that run. */
   readonly maxQueue: number;
+  /** Requests are ended after so many seconds. */
+  readonly requestTimeout?: number;
   readonly sse?: SseLimits;
+  readonly connections?: ConnectionTimes;
   readonly logger?: FastifyBaseLogger;
 }
 
@@ -38,22 +41,36 @@ export interface App {
   readonly metrics: Metrics;
 }
 
-const CONNECTION_TIMEOUTS = { requestTimeout: 30_000, keepAliveTimeout: 72_000, connectionTimeout: 0 } as const;
+export interface ConnectionTimes {
+  /** Headers and body of a request have this long to arrive, and up to a check more. */
+  readonly requestMs: number;
+  /** Between two checks of that. */
+  readonly checkMs: number;
+  /** A connection without a request is closed after this long. */
+  readonly idleMs: number;
+}
+
+const CONNECTION_TIMES: ConnectionTimes = { requestMs: 30_000, checkMs: 5_000, idleMs: 72_000 };
 const MAX_HEADER_BYTES = 16 * 1024;
 /** Of the routes here. */
 const METHODS = ["GET", "HEAD", "POST"] as const;
 
 export async function buildApp(options: AppOptions): Promise<App> {
-  const { client, model, text } = options;
+  const { client, model, text, connections = CONNECTION_TIMES } = options;
   const server: FastifyInstance = fastify({
     ...(options.logger ? { loggerInstance: options.logger } : {}),
-    ...CONNECTION_TIMEOUTS,
+    ...{ requestTimeout: connections.requestMs, keepAliveTimeout: connections.idleMs, connectionTimeout: 0 },
     bodyLimit: MAX_BODY_BYTES,
     logController: new LogController({ disableRequestLogging: true }),
     genReqId: () => randomUUID(),
     routerOptions: { ignoreDuplicateSlashes: true },
     // A request without Host is refused with the other bad ones (doors.ts), in their shape.
-    http: { maxHeaderSize: MAX_HEADER_BYTES, requireHostHeader: false },
+    http: {
+      ...{ maxHeaderSize: MAX_HEADER_BYTES, requireHostHeader: false },
+      connectionsCheckingInterval: connections.checkMs,
+      // Node swaps the two where the headers' time is the longer: bodies would have its default, a minute.
+      headersTimeout: connections.requestMs,
+    },
     clientErrorHandler: answerClientError,
     frameworkErrors: (error, request, reply) => {
       // Hooks do not run for a URL that no router can read.
@@ -61,11 +78,16 @@ export async function buildApp(options: AppOptions): Promise<App> {
       sendRefusal(error, reply as unknown as FastifyReply);
     },
   });
+  const isShared = options.apiKeys.length > 1;
   const context: AppContext = {
     ...{ client, model, text, sse: options.sse ?? SSE_LIMITS },
     health: new EngineHealth(client),
-    admission: new Admission({ maxNumSeqs: client.info.maxNumSeqs, maxQueue: options.maxQueue }),
+    admission: new Admission({ maxNumSeqs: client.info.maxNumSeqs, maxQueue: options.maxQueue, isShared }),
     metrics: new Metrics(client, model.names[0]),
+    limits: {
+      minPriority: isShared ? 0 : Number.NEGATIVE_INFINITY,
+      timeoutSeconds: options.requestTimeout,
+    },
   };
   useErrors(server);
   useLog(server);

@@ -45,13 +45,25 @@ export function loadConfig(args: readonly string[], env: Environment = process.e
 
 function parseArguments(args: readonly string[]): Parsed {
   const options = Object.fromEntries(SETTINGS.map(({ flag }) => [flag.slice(2), { type: "string" as const }]));
-  const { tokens } = parseArgs({ args: [...args], options, tokens: true, strict: false, allowPositionals: true });
+  const { tokens } = parseArgs({
+    args: args.map(completeSwitch),
+    options,
+    tokens: true,
+    strict: false,
+    allowPositionals: true,
+  });
   const parsed: Parsed = new Map();
   for (const token of tokens) {
     if (token.kind === "positional") addPositional(parsed, token.value);
     if (token.kind === "option") addFlag(parsed, token.rawName, token.value, token.inlineValue ?? false);
   }
   return parsed;
+}
+
+/** What is on or off may stand alone: then it is on. */
+function completeSwitch(arg: string, at: number, args: readonly string[]): string {
+  const isSwitch = SETTINGS.some(({ flag, valueText }) => flag === arg && valueText === "on|off");
+  return isSwitch && (args[at + 1]?.startsWith("-") ?? true) ? `${arg}=on` : arg;
 }
 
 function addPositional(parsed: Parsed, value: string): void {

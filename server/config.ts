@@ -172,6 +172,12 @@ export const configSchema = z.strictObject({
     placeholder: "N",
     description: "Sequences that may wait for a place; beyond them the answer is 429",
   }),
+  requestTimeout: wholeNumber(1, 86_400).optional().register(settingInfos, {
+    group: "Memory and batching",
+    placeholder: "SECONDS",
+    description: "A request that has not ended by then is, with 503; requests may ask for less",
+    defaultText: "no limit",
+  }),
   drafter: z
     .array(drafterName)
     .min(1)
@@ -217,6 +223,11 @@ export const configSchema = z.strictObject({
     placeholder: "N",
     description: "Children of a node, and nodes that a level expands",
   }),
+  checkInvariants: oneOf(["on", "off"]).default("off").register(settingInfos, {
+    group: "Logging",
+    description:
+      "Check after every step what must hold of queues and KV cache; where it does not, the engine is started again",
+  }),
   logLevel: oneOf(LOG_LEVELS).default("info").register(settingInfos, {
     group: "Logging",
     description: "Least severe messages to write",
@@ -236,6 +247,7 @@ export function toEngineOptions(config: Config): EngineOptions {
     gpuMemoryUtilization: config.gpuMemoryUtilization,
     ...(config.gpuMemory === undefined ? {} : { gpuMemory: config.gpuMemory }),
     prefixCache: config.prefixCache === "on",
+    checkInvariants: config.checkInvariants === "on",
     ...(maxModelLen === undefined ? {} : { maxModelLen }),
     ...(kvBlocks === undefined ? {} : { numKvBlocks: kvBlocks }),
   };

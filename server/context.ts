@@ -15,6 +15,14 @@ export interface ServedModel {
   readonly created: number;
 }
 
+/** What one request may ask for. */
+export interface RequestLimits {
+  /** Lowest priority value: with several keys no caller may put itself before the others. */
+  readonly minPriority: number;
+  /** A request is ended after so long, unless it asks for less. */
+  readonly timeoutSeconds: number | undefined;
+}
+
 /** All that a route needs; made once by `buildApp` and handed down. */
 export interface AppContext {
   readonly client: EngineClient;
@@ -24,4 +32,5 @@ export interface AppContext {
   readonly admission: Admission;
   readonly metrics: Metrics;
   readonly sse: SseLimits;
+  readonly limits: RequestLimits;
 }

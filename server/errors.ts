@@ -29,7 +29,8 @@ type ServerErrorCode =
   | "internal_error"
   | "engine_failed"
   | "loading"
-  | "draining";
+  | "draining"
+  | "deadline_exceeded";
 
 export type ErrorCode = ServerErrorCode | EngineRequestError["code"] | EngineDeadError["code"];
 
@@ -43,6 +44,7 @@ const TABLE = {
   context_length_exceeded: { status: 400, type: "invalid_request_error" },
   invalid_token_id: { status: 400, type: "invalid_request_error" },
   invalid_sampling_params: { status: 400, type: "invalid_request_error" },
+  invalid_priority: { status: 400, type: "invalid_request_error" },
   empty_prompt: { status: 400, type: "invalid_request_error" },
   invalid_api_key: { status: 401, type: "invalid_request_error" },
   forbidden_host: { status: 403, type: "permission_error" },
@@ -62,6 +64,7 @@ const TABLE = {
   engine_dead: { status: 503, type: "service_unavailable_error" },
   loading: { status: 503, type: "service_unavailable_error" },
   draining: { status: 503, type: "service_unavailable_error" },
+  deadline_exceeded: { status: 503, type: "service_unavailable_error" },
 } as const satisfies Record<ErrorCode, { readonly status: number; readonly type: ErrorType }>;
 
 /** What a client reads, in OpenAI's shape. */

@@ -44,6 +44,7 @@ export async function serve(config: Config, deps: ServeDeps): Promise<RunningSer
     const model = servedModel(config, engine);
     app = await buildApp({
       ...{ client: engine.client, model, logger, maxQueue: config.maxQueue, apiKeys: config.apiKey },
+      ...(config.requestTimeout === undefined ? {} : { requestTimeout: config.requestTimeout }),
       text: new LocalTextService(new ModelText(engine.model.text)),
       doors: { host: config.host, allowedHosts: config.allowedHosts, allowedOrigins: config.allowedOrigins },
     });

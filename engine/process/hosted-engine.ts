@@ -1,6 +1,7 @@
 import { GpuError } from "../../kernels/index.ts";
 import type { EngineClient, EngineRequest, StepStats } from "../client.ts";
 import { EngineDeadError } from "../errors.ts";
+import { NOTHING } from "../output-stream.ts";
 import type { Report, SequenceOutput } from "./protocol.ts";
 
 /** An engine in this process whose outputs are sent on: one report for all that comes about in a turn of the event loop. */
@@ -66,5 +67,3 @@ export class HostedEngine {
     }
   }
 }
-
-const NOTHING = { tokenIds: [], numAccepted: 0, numDraft: 0 } as const;

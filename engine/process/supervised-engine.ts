@@ -1,7 +1,7 @@
 import type { EngineClient, EngineInfo, EngineOutput, EngineRequest, StepStats, Supervision } from "../client.ts";
 import type { CreatedEngine, EngineOptions } from "../engine-options.ts";
 import { EngineDeadError, EngineRequestError } from "../errors.ts";
-import { OutputStream } from "../output-stream.ts";
+import { NOTHING, OutputStream } from "../output-stream.ts";
 import { checkRequest } from "../request-check.ts";
 import { BREAKER_LIMITS, Breaker, type BreakerLimits } from "./breaker.ts";
 import {
@@ -244,5 +244,3 @@ class SupervisedEngine implements EngineClient {
     }
   }
 }
-
-const NOTHING = { tokenIds: [], numAccepted: 0, numDraft: 0 } as const;

@@ -1,4 +1,6 @@
 import type { BlockManager } from "../../kvcache/block-manager.ts";
+import { invariant } from "../../kvcache/invariant.ts";
+import type { KnownSequence } from "./proposer.ts";
 
 /**
  * Block tables of a drafter's own paged cache. Sequences come and go at any time; the blocks of one that ended are kept as
@@ -43,6 +45,30 @@ export class DraftTables {
 
   tableOf(id: string): string | undefined {
     return this.#tables.get(id);
+  }
+
+  /**
+   * @throws InvariantError where blocks are lost or shared wrongly, a table is of no one who is known, or, while no pass is under
+   *   way, is kept for one or holds K/V of more tokens than are known
+   */
+  checkIntegrity(sequences: readonly KnownSequence[]): void {
+    this.blocks.checkIntegrity();
+    const numTokens = new Map(sequences.map((sequence) => [sequence.id, sequence.numTokens]));
+    for (const [id, table] of this.#tables) {
+      const numComputed = this.blocks.numComputedTokens(table);
+      invariant(numTokens.has(id), () => `the drafter has a table of ${id}, which is not in flight`);
+      invariant(
+        this.#numHolders > 0 || numComputed <= (numTokens.get(id) ?? 0),
+        () => `${id}: the drafter has K/V of ${numComputed} tokens, ${numTokens.get(id)} are known`,
+      );
+    }
+    const numFenced = this.#fenced.length;
+    invariant(
+      this.#numHolders > 0 || numFenced === 0,
+      () => `the drafter keeps ${numFenced} ended tables, but no pass is under way`,
+    );
+    const [numFound, numOwned] = [this.blocks.numTables, this.#tables.size + numFenced];
+    invariant(numFound === numOwned, () => `the drafter has ${numFound} tables, ${numOwned} of them are someone's`);
   }
 
   /** A pass is under way. To be followed by one `release`. */

@@ -5,7 +5,7 @@ import { numLookahead } from "./draft-limits.ts";
 import { DraftTables } from "./draft-tables.ts";
 import { type DraftTree, rootOnly } from "./draft-tree.ts";
 import type { DraftView, ViewedRows } from "./draft-view.ts";
-import type { Hints, ProposeRequest, Proposer } from "./proposer.ts";
+import type { Hints, KnownSequence, ProposeRequest, Proposer } from "./proposer.ts";
 import { type Candidate, DynamicTreeBuilder, drawnCandidates } from "./tree-builder.ts";
 import { StaticTreeBuilder } from "./tree-shape.ts";
 
@@ -52,6 +52,10 @@ export class ModelProposer implements Proposer {
 
   close(): void {
     this.tables.endAll();
+  }
+
+  checkIntegrity(sequences: readonly KnownSequence[]): void {
+    this.tables.checkIntegrity(sequences);
   }
 
   async propose(requests: readonly ProposeRequest[]): Promise<readonly DraftTree[]> {

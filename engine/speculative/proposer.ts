@@ -36,6 +36,12 @@ export interface ProposeRequest {
   readonly shape?: TreeShape;
 }
 
+export interface KnownSequence {
+  readonly id: string;
+  /** Prompt and output so far. */
+  readonly numTokens: number;
+}
+
 /**
  * Guesses how sequences go on. What it says never changes the text, only how many tokens a step emits, so a proposer
  * may guess in any way, and may always give the root alone.
@@ -58,4 +64,10 @@ export interface Proposer {
   observe(id: string, tokenIds: readonly number[]): void;
   end(id: string): void;
   close(): void;
+  /**
+   * Of proposers with a cache of their own.
+   * @param sequences those that have begun and not ended
+   * @throws InvariantError where the cache is not sound, or holds something of others or more of them than they have
+   */
+  checkIntegrity?(sequences: readonly KnownSequence[]): void;
 }

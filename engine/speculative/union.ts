@@ -1,5 +1,5 @@
 import { type DraftTree, rootOnly } from "./draft-tree.ts";
-import type { Hints, ProposeRequest, Proposer } from "./proposer.ts";
+import type { Hints, KnownSequence, ProposeRequest, Proposer } from "./proposer.ts";
 
 /** Asks several drafters and lets the target verify one tree of all that they propose. */
 export class UnionProposer implements Proposer {
@@ -37,6 +37,10 @@ export class UnionProposer implements Proposer {
 
   close(): void {
     for (const member of this.members) member.close();
+  }
+
+  checkIntegrity(sequences: readonly KnownSequence[]): void {
+    for (const member of this.members) member.checkIntegrity?.(sequences);
   }
 }
 

@@ -3,7 +3,7 @@ import type { FastifyReply, FastifyRequest } from "fastify";
 import { callerOf } from "../auth.ts";
 import type { AppContext } from "../context.ts";
 import { toApiError } from "../error-mapping.ts";
-import { ClientClosedError } from "../errors.ts";
+import { ApiError, ClientClosedError } from "../errors.ts";
 import { SseStream } from "../sse.ts";
 import type { TextService } from "../text-service.ts";
 import { Choice } from "./choice.ts";
@@ -48,27 +48,48 @@ export async function answer(
     onClose();
     throw controller.signal.reason;
   }
-  const ticket = context.admission.enter(plan.choices.length, (reason) => controller.abort(reason));
-  let stream: SseStream | undefined;
+  const caller = callerOf(request);
+  const ticket = context.admission.enter(plan.choices.length, caller, (reason) => controller.abort(reason));
+  const deadline = setDeadline(context, plan, controller);
+  const stream = new SseStream(reply.raw, context.sse);
   try {
-    const made = begin(context, plan, format, { signal: controller.signal, cacheSalt: callerOf(request) });
+    const made = begin(context, plan, format, { signal: controller.signal, caller });
     if (!plan.stream) return await answerWhole(made);
-    reply.hijack();
-    stream = new SseStream(reply.raw, context.sse);
-    stream.open(reply.getHeaders());
-    await answerStream(made, stream);
+    const open = () => {
+      if (stream.isOpen) return;
+      reply.hijack();
+      stream.open(reply.getHeaders());
+    };
+    if (deadline === undefined) open();
+    await answerStream(made, stream, open);
     return undefined;
   } catch (error) {
     context.health.observe(error);
     // A sequence of a request that failed must not go on.
     controller.abort(error);
-    if (stream === undefined) throw error;
+    if (!stream.isOpen) throw error;
     if (!(error instanceof ClientClosedError)) request.log.warn({ err: error }, "a stream failed");
     stream.fail(toApiError(error).toBody());
     return undefined;
   } finally {
+    clearTimeout(deadline);
     ticket.release();
   }
+}
+
+/** Ends the request when its time is over, if it has a deadline. */
+function setDeadline(
+  { admission }: AppContext,
+  { timeoutSeconds }: GenerationPlan,
+  controller: AbortController,
+): NodeJS.Timeout | undefined {
+  if (timeoutSeconds === undefined) return undefined;
+  const end = () => {
+    const message = `the request was not finished within ${timeoutSeconds} s; allow more time, or ask for fewer tokens`;
+    const headers = { "retry-after": String(admission.retryAfterSeconds) };
+    controller.abort(new ApiError("deadline_exceeded", message, { headers }));
+  };
+  return setTimeout(end, 1000 * timeoutSeconds);
 }
 
 /** Queues every choice. When one is refused the others are taken back by the caller's abort. */
@@ -76,7 +97,7 @@ function begin(
   context: AppContext,
   plan: GenerationPlan,
   format: AnswerFormat,
-  caller: { readonly signal: AbortSignal; readonly cacheSalt: string },
+  from: { readonly signal: AbortSignal; readonly caller: string },
 ): Answer {
   const id = `${format.idPrefix}${randomUUID().replaceAll("-", "")}`;
   const startMs = performance.now();
@@ -84,7 +105,7 @@ function begin(
   const choices = plan.choices.map((choice) => {
     const { minTokens } = choice.params;
     const text = context.text.createOutput(plan.stop, { continuation, minTokens });
-    return new Choice(context, choice, { id, startMs, text, ...caller });
+    return new Choice(context, choice, { id, startMs, text, priority: plan.priority, ...from });
   });
   const { fingerprint } = context.client.info;
   const created = Math.floor(Date.now() / 1000);
@@ -110,8 +131,11 @@ async function answerWhole(made: Answer): Promise<object> {
   return { ...head, object: format.object, choices, ...figures(made) };
 }
 
-/** Chunks in OpenAI's order: opening, deltas, closing; then usage if asked for, and [DONE]. */
-async function answerStream(made: Answer, stream: SseStream): Promise<void> {
+/**
+ * Chunks in OpenAI's order: opening, deltas, closing; then usage if asked for, and [DONE]. A stream that is not open yet is
+ * opened by the first text: until then a deadline that passes is a plain status.
+ */
+async function answerStream(made: Answer, stream: SseStream, open: () => void): Promise<void> {
   const { format, head, plan } = made;
   const chunk = (choice: object, more: object = {}) =>
     stream.send({ ...head, object: format.chunkObject, choices: [choice], ...more });
@@ -119,9 +143,13 @@ async function answerStream(made: Answer, stream: SseStream): Promise<void> {
   await Promise.all(
     made.choices.map(async (choice) => {
       const { index } = choice.plan;
+      const events = choice.events();
+      const first = stream.isOpen ? undefined : await events.next();
+      open();
       const opening = format.opening(index);
       if (opening) await chunk(opening);
-      for await (const { text, pieces, tokens, finishReason } of choice.events()) {
+      for (let next = first ?? (await events.next()); !next.done; next = await events.next()) {
+        const { text, pieces, tokens, finishReason } = next.value;
         const delta = format.delta(index, text, logprobsOf(made, choice, tokens));
         if (text !== "" || tokens.length > 0) await chunk(plan.withPieces ? withPieces(delta, pieces) : delta);
         if (finishReason === undefined) continue;

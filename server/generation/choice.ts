@@ -47,7 +47,8 @@ export class Choice {
       readonly startMs: number;
       readonly signal: AbortSignal;
       readonly text: TextOutput;
-      readonly cacheSalt: string;
+      readonly caller: string;
+      readonly priority: number;
     },
   ) {
     this.plan = plan;
@@ -56,9 +57,12 @@ export class Choice {
     this.#signal = request.signal;
     this.#startMs = request.startMs;
     const { choice, promptTokenIds, params, prediction } = plan;
-    const id = `${request.id}/${plan.index}`;
+    const { caller, priority } = request;
     this.#outputs = context.client.generate(
-      { id, choice, promptTokenIds, params, cacheSalt: request.cacheSalt, ...(prediction ? { prediction } : {}) },
+      {
+        ...{ id: `${request.id}/${plan.index}`, choice, promptTokenIds, params, priority, caller, cacheSalt: caller },
+        ...(prediction ? { prediction } : {}),
+      },
       request.signal,
     );
   }

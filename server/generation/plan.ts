@@ -1,5 +1,5 @@
 import type { SamplingParams } from "../../engine/sampling-params.ts";
-import type { AppContext } from "../context.ts";
+import type { AppContext, RequestLimits } from "../context.ts";
 import { ApiError } from "../errors.ts";
 import type { CommonBody } from "../schemas/fields.ts";
 import type { Sampling } from "./sampling.ts";
@@ -25,6 +25,9 @@ export interface GenerationPlan {
   readonly withPieces: boolean;
   readonly hasPrediction: boolean;
   readonly numPromptTokens: number;
+  readonly priority: number;
+  /** It is ended after so long. */
+  readonly timeoutSeconds?: number;
 }
 
 /** Prompts times n. */
@@ -32,10 +35,10 @@ const MAX_CHOICES = 128;
 
 /**
  * @param maxTokens asked for, or undefined for the rest of the context
- * @throws ApiError context_length_exceeded naming the numbers, invalid_value where prompts × n are too many
+ * @throws ApiError context_length_exceeded naming the numbers, invalid_value where prompts × n are too many, or the priority too low
  */
 export function planGeneration(
-  { client }: AppContext,
+  { client, limits }: AppContext,
   body: CommonBody,
   prompts: readonly (readonly number[])[],
   sampling: Sampling,
@@ -70,7 +73,21 @@ export function planGeneration(
     withPieces: body.canopy?.pieces ?? false,
     hasPrediction: prediction !== undefined,
     numPromptTokens: prompts.reduce((sum, { length }) => sum + length, 0),
+    priority: priorityOf(body, limits),
+    ...timeoutOf(body, limits),
   };
+}
+
+function priorityOf({ priority }: CommonBody, { minPriority }: RequestLimits): number {
+  const wanted = priority ?? 0;
+  if (wanted >= minPriority) return wanted;
+  const message = `priority is ${wanted}, but the server has several API keys: it must be ${minPriority} or more, to come after others`;
+  throw new ApiError("invalid_value", message, { param: "priority" });
+}
+
+function timeoutOf({ timeout }: CommonBody, { timeoutSeconds }: RequestLimits): Pick<GenerationPlan, "timeoutSeconds"> {
+  const seconds = Math.min(timeout ?? Number.POSITIVE_INFINITY, timeoutSeconds ?? Number.POSITIVE_INFINITY);
+  return Number.isFinite(seconds) ? { timeoutSeconds: seconds } : {};
 }
 
 /** A text that would be cut by the context's end is refused, never cut silently. */

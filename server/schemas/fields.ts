@@ -2,6 +2,9 @@ import { z } from "zod";
 import { MAX_LOGPROBS, samplingFields } from "./sampling.ts";
 
 export const MAX_CHOICES = 16;
+const MAX_PRIORITY = 2 ** 31 - 1;
+/** A day. */
+const MAX_TIMEOUT_SECONDS = 86_400;
 
 const textPart = z.looseObject({ type: z.literal("text"), text: z.string() });
 /** A text, whole or in parts. */
@@ -15,6 +18,10 @@ export const commonFields = {
   ...samplingFields,
   max_tokens: z.int().min(1).nullish(),
   n: z.int().min(1).max(MAX_CHOICES).nullish(),
+  /** As vLLM has it: lower comes first. */
+  priority: z.int().min(-MAX_PRIORITY).max(MAX_PRIORITY).nullish(),
+  /** Seconds. */
+  timeout: z.number().gt(0).max(MAX_TIMEOUT_SECONDS).nullish(),
   /** What the answer may be for the most part: drafted from, never trusted. */
   prediction: z.looseObject({ type: z.literal("content"), content }).nullish(),
   /** Our own extensions. pieces: each streamed choice says which of its text was drafted and accepted. */

@@ -19,6 +19,7 @@ const OPTIONS = {
   model: "sapling-2m-draft",
   drafter: "suffix",
   adapter: "software",
+  checkInvariants: true,
   maxModelLen: 256,
 } as const satisfies EngineOptions;
 
@@ -50,6 +51,8 @@ export function describeClientContract(
       expect(code(() => client.generate(request("a", [1, -1])))).toMatch(/^invalid_token_id: .*-1/);
       const foreign = { ...request("a", [1]), outputTokenIds: [4097] };
       expect(code(() => client.generate(foreign))).toMatch(/^invalid_token_id: .*4097/);
+      const half = { ...request("a", [1]), priority: 0.5 };
+      expect(code(() => client.generate(half))).toMatch(/^invalid_priority: .*0\.5/);
       const loud = { ...request("a", [1]), params: { ...GREEDY, logprobs: 21 } };
       expect(code(() => client.generate(loud))).toMatch(/^invalid_sampling_params: .*21.* 20/);
       const long = new Array(256).fill(1);

@@ -16,6 +16,7 @@ async function openEngine(): Promise<Engine> {
     model: "sapling-2m-draft",
     drafter: "suffix",
     adapter: "software",
+    checkInvariants: true,
     maxModelLen: MAX_MODEL_LEN,
     treeBudget: "fixed",
   } as const;

@@ -30,7 +30,7 @@ it("the pairs cover every value, each drafter with every tree, batch and way to 
 describe("the same tokens with speculation and without", () => {
   it("in a set of pairs that covers every sampling, seed, batch, tree and drafter", async () => {
     const prompts = referencePrompts().map(({ promptTokens }) => promptTokens);
-    const options = { model: "sapling-14m", adapter: ADAPTER } as const;
+    const options = { model: "sapling-14m", adapter: ADAPTER, checkInvariants: true } as const;
     const results: PairResult[] = [];
     for await (const result of runPairs(options, coveringPairs(DRAFTERS), prompts, MAX_TOKENS)) results.push(result);
     const total = (pick: (result: PairResult) => number) => results.reduce((sum, result) => sum + pick(result), 0);

@@ -16,12 +16,16 @@ interface Served {
 
 /** Sequences of different lengths in one batch, every other one sampled. */
 async function serve(options: EngineOptions, numSequences: number, maxTokens: number): Promise<Served> {
-  const limits = { adapter: "software", maxModelLen: MAX_MODEL_LEN, treeBudget: "fixed" } as const;
+  const limits = {
+    adapter: "software",
+    maxModelLen: MAX_MODEL_LEN,
+    treeBudget: "fixed",
+    checkInvariants: true,
+  } as const;
   const engine = (await createEngine({ ...limits, ...options })).client as Engine;
   let numPreemptions = 0;
   engine.onStep((stats) => {
     numPreemptions += stats.numPreemptions;
-    engine.checkIntegrity();
   });
   const prompts = referencePrompts().slice(0, numSequences);
   const texts = await Promise.all(

@@ -16,7 +16,13 @@ describe.each(["none", "suffix", "draft"] as const)("drafter %s, greedy", (draft
   let texts: readonly Generated[];
 
   beforeAll(async () => {
-    ({ client } = await createEngine({ model: "sapling-14m", adapter: ADAPTER, drafter, treeBudget: "fixed" }));
+    ({ client } = await createEngine({
+      model: "sapling-14m",
+      adapter: ADAPTER,
+      drafter,
+      treeBudget: "fixed",
+      checkInvariants: true,
+    }));
     const params = { ...GREEDY, stopTokenIds: [END_OF_TURN] };
     texts = await Promise.all(
       prompts.map(({ promptTokens, greedyTokens }) =>

@@ -11,7 +11,7 @@ import { ADAPTER } from "../support/gpu.ts";
 const prompts = referencePrompts()
   .slice(0, 3)
   .map(({ promptTokens }) => promptTokens);
-const MODEL = { model: "sapling-14m", adapter: ADAPTER, maxModelLen: 256 } as const;
+const MODEL = { model: "sapling-14m", adapter: ADAPTER, maxModelLen: 256, checkInvariants: true } as const;
 
 /** Three sequences in one batch, one of them sampled. */
 async function run(options: Partial<EngineOptions>): Promise<{ texts: Generated[]; steps: StepStats[] }> {

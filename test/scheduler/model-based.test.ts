@@ -1,7 +1,8 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
+import { noCoverage } from "./coverage.ts";
 import { apply, operations, worldConfig } from "./operations.ts";
-import { noCoverage, World } from "./world.ts";
+import { World } from "./world.ts";
 
 const NUM_RUNS = Number(process.env.CANOPY_FUZZ_RUNS ?? 2000);
 

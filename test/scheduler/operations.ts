@@ -27,6 +27,9 @@ const newSequence: fc.Arbitrary<NewSequence> = fc.record({
   ),
   stopTokenIds: fc.oneof({ weight: 4, arbitrary: fc.constant([]) }, fc.array(token, { minLength: 1, maxLength: 2 })),
   replayed: fc.oneof({ weight: 4, arbitrary: fc.constant(0) }, share),
+  priority: fc.constantFrom(0, 0, 0, 1, -1),
+  caller: fc.constantFrom("a", "a", "b", "c"),
+  numStepsLeft: fc.oneof({ weight: 9, arbitrary: fc.constant(10_000) }, fc.integer({ min: 1, max: 30 })),
 });
 
 /** Small pools and budgets, so that blocks run out, prompts are chunked and drafts are cut. */

@@ -7,8 +7,9 @@ import { BLOCK_SIZE, type BlockId, type SlotId } from "../../kvcache/ids.ts";
 import type { ChooseLimits, CommitResult, SchedulerOutput, StepResult, TreeLimits } from "../../scheduler/output.ts";
 import { Scheduler, type SchedulerOptions } from "../../scheduler/scheduler.ts";
 import type { Sequence, SequenceRequest } from "../../scheduler/sequence.ts";
+import { noCoverage } from "./coverage.ts";
 import { apply, operations, worldConfig } from "./operations.ts";
-import { noCoverage, ORIGINAL_PARTS, type Parts, World } from "./world.ts";
+import { ORIGINAL_PARTS, type Parts, World } from "./world.ts";
 
 class LeakingPool extends BlockPool {
   override free(block: BlockId): void {
@@ -235,6 +236,21 @@ class OptimisticScheduler extends Scheduler {
   }
 }
 
+/** The most important one gives way, and comes in last. */
+class InvertedScheduler extends Scheduler {
+  override add(request: SequenceRequest): Sequence {
+    return super.add({ ...request, priority: -(request.priority ?? 0) });
+  }
+}
+
+/** Of one priority, who came first gives way. */
+class RudeScheduler extends Scheduler {
+  override add(request: SequenceRequest): Sequence {
+    const sequence = super.add(request);
+    return Object.assign(sequence, { arrival: 1e6 - sequence.arrival });
+  }
+}
+
 class OverspendingScheduler extends Scheduler {
   constructor(options: SchedulerOptions) {
     super({ ...options, tokenBudget: options.tokenBudget + 1 });
@@ -288,6 +304,8 @@ const BUGS: Readonly<Record<string, Partial<Parts>>> = {
   "blocks are freed before the step ends": { createScheduler: (options) => new UnfencedScheduler(options) },
   "tokens are emitted after the end": { createScheduler: (options) => new OverrunningScheduler(options) },
   "sampled tokens are lost": { createScheduler: (options) => new ForgetfulScheduler(options) },
+  "important sequences give way": { createScheduler: (options) => new InvertedScheduler(options) },
+  "who came first gives way": { createScheduler: (options) => new RudeScheduler(options) },
   "a failed step counts": { createScheduler: (options) => new CredulousScheduler(options) },
 };
 

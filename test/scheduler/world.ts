@@ -6,7 +6,10 @@ import { Scheduler, type SchedulerOptions } from "../../scheduler/scheduler.ts";
 import type { Sequence } from "../../scheduler/sequence.ts";
 import { Random } from "../support/random.ts";
 import { CacheLedger } from "./cache-ledger.ts";
+import type { Coverage } from "./coverage.ts";
 import { decodePlainly, FakeModel, VOCAB_SIZE } from "./fake-model.ts";
+import { checkPlan, checkPlanAhead, expect, type Planned } from "./plan-check.ts";
+import { RankCheck } from "./rank-check.ts";
 
 export interface WorldConfig {
   readonly numBlocks: number;
@@ -30,6 +33,10 @@ export interface NewSequence {
   readonly stopTokenIds: readonly number[];
   /** Share of the output that was generated before, as in a replay, 0…1. */
   readonly replayed: number;
+  readonly priority: number;
+  readonly caller: string;
+  /** Planned steps after which it is aborted, whatever became of it: its deadline. */
+  readonly numStepsLeft: number;
 }
 
 /** A planned step. Its rows run when it ends: as late as can be, when blocks that were given up too early are gone. */
@@ -59,55 +66,21 @@ export const ORIGINAL_PARTS: Parts = {
   createScheduler: (options) => new Scheduler(options),
 };
 
-/** How often what a run must have exercised happened. */
-export interface Coverage {
-  steps: number;
-  preemptions: number;
-  accepted: number;
-  stopped: number;
-  atLength: number;
-  abortedInFlight: number;
-  ahead: number;
-  endedBeforeLater: number;
-  refused: number;
-  replayed: number;
-  chunkedPrefills: number;
-  /** Sequences that found a part of their prompt in the cache, and those that found their own blocks after a preemption. */
-  prefixHits: number;
-  resumed: number;
-}
-
-export const noCoverage = (): Coverage => ({
-  steps: 0,
-  preemptions: 0,
-  accepted: 0,
-  stopped: 0,
-  atLength: 0,
-  abortedInFlight: 0,
-  ahead: 0,
-  endedBeforeLater: 0,
-  refused: 0,
-  replayed: 0,
-  chunkedPrefills: 0,
-  prefixHits: 0,
-  resumed: 0,
-});
-
 /** What must come out of a sequence, and what came so far. */
 interface Expectation {
   readonly sequence: Sequence;
   readonly outputTokenIds: readonly number[];
   readonly finishReason: "stop" | "length";
+  readonly priority: number;
+  readonly arrival: number;
+  /** Of the world's steps. */
+  readonly deadline: number;
   numEmitted: number;
 }
 
 const PREFIX_SECRET = Uint8Array.of(1, 2, 3);
 /** Ends inside a block. */
 const SYSTEM_PROMPT = Array.from({ length: 40 }, (_, i) => (7 * i) % VOCAB_SIZE);
-
-function expect(condition: boolean, message: () => string): void {
-  if (!condition) throw new Error(message());
-}
 
 /** A scheduler over a fake model, checked after every step against plain decoding and the rules of the plan. */
 export class World {
@@ -125,7 +98,10 @@ export class World {
   #lastText: readonly number[] = [];
   #lastPrompt: readonly number[] = [];
   readonly #cacheLedger: CacheLedger;
+  readonly #rankCheck = new RankCheck();
   #numAdded = 0;
+  /** The clock of deadlines. */
+  #numSteps = 0;
 
   constructor(config: WorldConfig, coverage: Coverage, { createBlocks, createScheduler }: Parts = ORIGINAL_PARTS) {
     this.#config = config;
@@ -142,8 +118,10 @@ export class World {
     this.#cacheLedger = new CacheLedger(config.prefixCache);
   }
 
-  add({ beginning, cacheSalt, prompt: ownPrompt, maxTokens, stopTokenIds, replayed }: NewSequence): void {
-    const id = `seq-${this.#numAdded++}`;
+  add({ beginning, prompt: ownPrompt, replayed, numStepsLeft, ...request }: NewSequence): void {
+    const arrival = this.#numAdded++;
+    const id = `seq-${arrival}`;
+    const { maxTokens, stopTokenIds, cacheSalt, priority } = request;
     const { maxSequenceLen } = this.scheduler;
     const prompt =
       beginning === "again" ? this.#lastBlocks(ownPrompt) : [...this.#beginningOf(beginning), ...ownPrompt];
@@ -152,13 +130,12 @@ export class World {
     const numReplayed = Math.floor(replayed * (plain?.outputTokenIds.length ?? 0) * 0.999);
     const outputTokenIds = plain?.outputTokenIds.slice(0, numReplayed) ?? [];
     try {
-      const sequence = this.scheduler.add({
-        ...{ id, promptTokenIds: prompt, outputTokenIds, maxTokens, stopTokenIds, cacheSalt },
-      });
+      const sequence = this.scheduler.add({ ...request, id, promptTokenIds: prompt, outputTokenIds });
       expect(plain !== undefined, () => `${id}: ${prompt.length} tokens were let in, ${maxSequenceLen} fit`);
       if (plain !== undefined) {
         this.#cacheLedger.add(id, cacheSalt);
-        this.#live.set(id, { sequence, ...plain, numEmitted: numReplayed });
+        const deadline = this.#numSteps + numStepsLeft;
+        this.#live.set(id, { sequence, ...plain, priority, arrival, deadline, numEmitted: numReplayed });
         this.#lastPrompt = prompt;
         this.#lastText = [...prompt, ...plain.outputTokenIds];
       }
@@ -183,10 +160,23 @@ export class World {
   /** Aborts a live sequence, chosen by `pick` in 0…1. */
   abort(pick: number): void {
     const id = [...this.#live.keys()][Math.floor(pick * this.#live.size * 0.999)];
-    if (id === undefined) return;
+    if (id !== undefined) this.#abort(id);
+  }
+
+  #abort(id: string): void {
     this.#live.delete(id);
     expect(this.scheduler.abort(id), () => `${id} could not be aborted`);
     expect(!this.scheduler.abort(id), () => `${id} was aborted twice`);
+  }
+
+  /** A step has been planned: time passes, and whose deadline it is ends, with the step in flight. */
+  #tick(): void {
+    this.#numSteps++;
+    for (const [id, { deadline }] of this.#live) {
+      if (deadline > this.#numSteps) continue;
+      this.#abort(id);
+      this.#coverage.expired++;
+    }
   }
 
   /** Plans a step: from what is known where none is in flight, else one more ahead, if the scheduler has it. */
@@ -194,6 +184,7 @@ export class World {
     const [first] = this.#inFlight;
     if (first === undefined) this.#submitFirst(seed);
     else this.#submitAhead(seed, first.plan);
+    this.#tick();
     this.scheduler.checkIntegrity();
   }
 
@@ -221,7 +212,7 @@ export class World {
     this.settle(fails);
   }
 
-  /** Steps until nothing is left. Every step serves the oldest sequence, so this ends. */
+  /** Steps until nothing is left. Who ranks first in the batch never leaves it, so this ends. */
   drain(seed: number): void {
     while (this.#inFlight.length > 0) this.settle(false);
     for (let i = 0; this.scheduler.hasWork(); i++) this.step(seed + i);
@@ -233,6 +224,13 @@ export class World {
     this.scheduler.checkIntegrity();
     const { numFreeBlocks, numAllocatableBlocks, usage } = this.blocks;
     expect(numFreeBlocks === numAllocatableBlocks && usage === 0, () => `idle, but ${usage} of the blocks are held`);
+  }
+
+  get #planned(): Planned {
+    const { blocks, scheduler } = this;
+    const { maxTreeNodes } = this.#config;
+    const live = [...this.#live.values()].map(({ sequence }) => sequence);
+    return { blocks, scheduler, live, maxTreeNodes, tokenBudget: this.#tokenBudget };
   }
 
   get #tokenBudget(): number {
@@ -249,13 +247,11 @@ export class World {
   #submitFirst(seed: number): void {
     const numPreemptionsBefore = this.scheduler.numPreemptions;
     this.#cacheLedger.beforePlan([...this.#live.values()]);
+    this.#rankCheck.beforePlan([...this.#live.values()]);
     const limits = this.#limitsOf(seed);
     const plan = this.scheduler.schedule(limits && (() => limits));
-    this.#checkPlan(plan);
-    for (const { sequence, numLookaheadNodes, maxDraftDepth } of plan.sequences) {
-      const { numLookaheadNodes: most, maxDraftDepth: deepest } = plan.limits;
-      expect(numLookaheadNodes <= most && maxDraftDepth <= deepest, () => `${sequence.id}: more drafts than allowed`);
-    }
+    checkPlan(plan, this.#planned);
+    this.#coverage.displaced += this.#rankCheck.checkPlan(plan, [...this.#live.values()]);
     const { numHits, numResumed } = this.#cacheLedger.checkPlan(plan);
     this.#coverage.prefixHits += numHits;
     this.#coverage.resumed += numResumed;
@@ -271,7 +267,7 @@ export class World {
       maxDraftDepth: most(({ maxDraftDepth }) => maxDraftDepth),
     });
     if (plan === undefined) return;
-    this.#checkAhead(plan);
+    checkPlanAhead(plan, this.#planned);
     this.#inFlight.push({ plan, seed, ahead: true });
     this.#coverage.ahead++;
     this.#coverage.steps++;
@@ -289,19 +285,6 @@ export class World {
       this.#lanes.set(id, [...known, ...(result?.tokenIds ?? [])]);
       return result ?? [];
     });
-  }
-
-  #checkAhead(plan: SchedulerOutput): void {
-    const numRows = plan.sequences.length + plan.numLookaheadNodes;
-    expect(numRows <= this.#tokenBudget, () => `${numRows} rows, budget ${this.#tokenBudget}`);
-    expect(plan.sequences.length === this.scheduler.numRunning, () => "not all that run go on");
-    for (const { sequence } of plan.sequences) {
-      expect(sequence.status === "running", () => `${sequence.id} goes on, but is ${sequence.status}`);
-      expect(
-        this.blocks.blockTable(sequence.id).length <= this.scheduler.maxBlocksPerSequence,
-        () => `${sequence.id}: table too long`,
-      );
-    }
   }
 
   #commit(plan: SchedulerOutput, results: readonly StepResult[]): void {
@@ -346,45 +329,5 @@ export class World {
     if (this.#inFlight.length > 0) this.#coverage.endedBeforeLater++;
     if (finishReason === "stop") this.#coverage.stopped++;
     else this.#coverage.atLength++;
-  }
-
-  #checkPlan(plan: SchedulerOutput): void {
-    const [oldest] = this.#live.values();
-    const scheduledIds = new Set(plan.sequences.map(({ sequence }) => sequence.id));
-    expect(scheduledIds.size === plan.sequences.length, () => "a sequence is scheduled twice");
-    expect(
-      oldest === undefined || scheduledIds.has(oldest.sequence.id),
-      () => `the oldest, ${oldest?.sequence.id}, starves`,
-    );
-    const numRows = plan.sequences.reduce(
-      (sum, { numTokens, numLookaheadNodes }) => sum + numTokens + numLookaheadNodes,
-      0,
-    );
-    expect(numRows === plan.numTokens + plan.numLookaheadNodes, () => "the plan's sums are wrong");
-    expect(numRows <= this.#tokenBudget, () => `${numRows} rows, budget ${this.#tokenBudget}`);
-    for (const { sequence } of this.#live.values())
-      if (sequence.status === "running" && sequence.numComputedTokens === sequence.numTokens - 1)
-        expect(scheduledIds.has(sequence.id), () => `decode ${sequence.id} starves`);
-    for (const {
-      sequence,
-      startPosition,
-      numTokens,
-      rootPosition,
-      numLookaheadNodes,
-      maxDraftDepth,
-    } of plan.sequences) {
-      const { id } = sequence;
-      expect(startPosition === sequence.numComputedTokens, () => `${id}: tokens are skipped or computed twice`);
-      expect(
-        this.blocks.numSlots(id) > rootPosition + numLookaheadNodes,
-        () => `${id}: lookahead slots lie beyond the table`,
-      );
-      expect(numTokens >= 1 && numLookaheadNodes < this.#config.maxTreeNodes, () => `${id}: rows out of range`);
-      expect(
-        sequence.numTokens + maxDraftDepth + 1 <= sequence.maxNumTokens && maxDraftDepth <= numLookaheadNodes,
-        () => `${id}: draft depth ${maxDraftDepth} passes the end`,
-      );
-      expect(this.blocks.blockTable(id).length <= this.scheduler.maxBlocksPerSequence, () => `${id}: table too long`);
-    }
   }
 }

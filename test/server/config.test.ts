@@ -46,6 +46,7 @@ const DEFAULTS = {
   treeNodes: 8,
   treeDepth: 4,
   treeTopk: 3,
+  checkInvariants: "off",
   logLevel: "info",
 };
 
@@ -89,12 +90,14 @@ const CASES: readonly Case[] = [
   ["maxNumSeqs", "--max-num-seqs", "CANOPY_MAX_NUM_SEQS", "16", 16, "1", 1, "-3"],
   ["tokenBudget", "--token-budget", "CANOPY_TOKEN_BUDGET", "256", 256, "1", 1, "1e3"],
   ["maxQueue", "--max-queue", "CANOPY_MAX_QUEUE", "0", 0, "9", 9, "1.5"],
+  ["requestTimeout", "--request-timeout", "CANOPY_REQUEST_TIMEOUT", "600", 600, "1", 1, "0"],
   ["drafter", "--drafter", "CANOPY_DRAFTER", "eagle,./x", ["eagle", "./x"], "none", ["none"], "draft,x"],
   ["treeBudget", "--tree-budget", "CANOPY_TREE_BUDGET", "adaptive", "adaptive", "fixed", "fixed", "none"],
   ["tree", "--tree", "CANOPY_TREE", "4,2,1", [4, 2, 1], "sequoia", "sequoia", "64,64"],
   ["treeNodes", "--tree-nodes", "CANOPY_TREE_NODES", "16", 16, "1", 1, "0x10"],
   ["treeDepth", "--tree-depth", "CANOPY_TREE_DEPTH", "3", 3, "1", 1, "65"],
   ["treeTopk", "--tree-topk", "CANOPY_TREE_TOPK", "5", 5, "1", 1, "many"],
+  ["checkInvariants", "--check-invariants", "CANOPY_CHECK_INVARIANTS", "on", "on", "off", "off", "1"],
   ["logLevel", "--log-level", "CANOPY_LOG_LEVEL", "debug", "debug", "silent", "silent", "loud"],
 ];
 
@@ -163,6 +166,13 @@ describe("command line", () => {
 
   it("has no idea what --temperature was meant to be", () => {
     expect(usageError(["--temperature", "1"])).toBe("unknown option --temperature; see canopy serve --help");
+  });
+
+  it("takes a switch without a value for on", () => {
+    expect(load(["--check-invariants"]).checkInvariants).toBe("on");
+    expect(load(["--check-invariants", "--port", "1"])).toMatchObject({ checkInvariants: "on", port: 1 });
+    expect(load(["--check-invariants", "off", "m"])).toMatchObject({ checkInvariants: "off", model: "m" });
+    expect(usageError(["--check-invariants", "m"])).toContain("--check-invariants must be one of on, off");
   });
 
   it("says which value is missing", () => {
@@ -285,6 +295,7 @@ describe("the result", () => {
         treeTopK: 1,
         gpuMemoryUtilization: 0.9,
         prefixCache: true,
+        checkInvariants: false,
       },
     });
   });

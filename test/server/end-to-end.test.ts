@@ -16,6 +16,7 @@ const MODEL = {
   model: "sapling-2m-draft",
   drafter: "suffix",
   adapter: "software",
+  checkInvariants: true,
   maxModelLen: 256,
   treeBudget: "fixed",
 } as const;

@@ -68,7 +68,7 @@ export class FakeEngine implements EngineClient {
     this.#numRunning++;
     let ended = false;
     try {
-      await this.#options.gate;
+      if (this.#options.gate) await untilAborted(this.#options.gate, signal);
       for (const output of this.#script(request)) {
         await sleep(this.#options.stepMs ?? 0);
         ended = output.finishReason !== undefined;
@@ -111,6 +111,11 @@ export class FakeEngine implements EngineClient {
     }
     throw new Error("the fake engine's answer is too short");
   }
+}
+
+function untilAborted(work: Promise<void>, signal: AbortSignal | undefined): Promise<void> {
+  const aborted = new Promise<void>((resolve) => signal?.addEventListener("abort", () => resolve(), { once: true }));
+  return Promise.race([work, aborted]);
 }
 
 /** Each token's log-probability is minus a hundredth of its id; the best are itself and the ids after it, ever less likely. */

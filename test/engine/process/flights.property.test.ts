@@ -69,8 +69,10 @@ test("flights: all are sent, none twice to one engine, each with all its tokens;
         pump();
         expect(flights.size).toBe(models.size);
       }
-      // Each of those that are left gives an output at last: then all have been sent.
-      for (let round = 0; round <= models.size; round++) {
+      // Each of those that are left gives an output at last: then all have been sent. Suspects go one by one, and once more
+      // where those behind them kill the engine.
+      const numRounds = 3 * (models.size + 1);
+      for (let round = 0; round < numRounds; round++) {
         for (const [key] of sent()) flights.receive(key, { tokenIds: [], numAccepted: 0, numDraft: 0 });
         pump();
       }

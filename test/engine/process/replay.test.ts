@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { referencePrompts } from "../../../bench/prompts.ts";
 import type { EngineClient } from "../../../engine/client.ts";
-import { superviseEngine } from "../../../engine/process/supervised-engine.ts";
+import { type SupervisionEvent, superviseEngine } from "../../../engine/process/supervised-engine.ts";
 import { WATCHDOG_TIMES } from "../../../engine/process/watchdog.ts";
 import { GREEDY } from "../../../engine/sampling-params.ts";
 import { testHost } from "../../support/process-hosts.ts";
@@ -40,21 +40,26 @@ const run = (client: EngineClient, fault: string) =>
     }),
   );
 
-const ALL = ["kill", "stop", "destroy"] as const;
+const FAULTS = ["kill", "stop", "destroy"] as const;
 
 describe.each([
-  ["suffix", "sapling-2m-draft", ALL],
-  ["none", "sapling-2m-draft", ALL],
+  ["suffix", "sapling-2m-draft", [...FAULTS, "corrupt"]],
+  ["none", "sapling-2m-draft", FAULTS],
   ["draft", "sapling-14m", ["destroy"]],
 ] as const)("faults of an engine with drafter %s", (drafter, model, faults) => {
   let client: EngineClient;
+  let reasons: string[];
   beforeAll(async () => {
-    const options = { model, drafter, adapter: "software", maxModelLen: 256 } as const;
-    ({ client } = await superviseEngine(options, SETTINGS));
+    const options = { model, drafter, adapter: "software", maxModelLen: 256, checkInvariants: true } as const;
+    reasons = [];
+    const onEvent = (event: SupervisionEvent) => {
+      if (event.type === "failed") reasons.push(event.reason);
+    };
+    ({ client } = await superviseEngine(options, { ...SETTINGS, onEvent }));
   });
   afterAll(() => client.close());
 
-  it("killed, stopped or without its device in the middle of a step: tokens and log-probabilities are the same to the last bit", async () => {
+  it("killed, stopped, without its device or with a broken invariant in the middle of a step: tokens and log-probabilities are the same to the last bit", async () => {
     const undisturbed = await run(client, "none");
     expect(undisturbed.map(({ tokenIds }) => tokenIds.length)).toEqual([30, 30, 30]);
     for (const [i, fault] of faults.entries()) {
@@ -62,6 +67,10 @@ describe.each([
       expect(client.supervision?.numRestarts, fault).toBe(i + 1);
     }
     expect(client.supervision?.numDeviceLosses).toBe(1);
+    const broken = /^an invariant is broken: \d+ block tables for \d+ running/;
+    expect(reasons.filter((reason) => broken.test(reason))).toHaveLength(
+      faults.some((fault) => fault === "corrupt") ? 1 : 0,
+    );
     // Each of the three sequences in each of the faults, unless it had ended.
     expect(client.supervision?.numReplays).toBeGreaterThan(faults.length);
   });

@@ -1,10 +1,13 @@
 import { fork } from "node:child_process";
 import { once } from "node:events";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import type { EngineClient, EngineOutput, EngineRequest } from "../../../engine/client.ts";
 import { EngineDeadError } from "../../../engine/errors.ts";
 import { BREAKER_LIMITS } from "../../../engine/process/breaker.ts";
-import { superviseEngine } from "../../../engine/process/supervised-engine.ts";
+import { type SupervisionEvent, superviseEngine } from "../../../engine/process/supervised-engine.ts";
 import { GREEDY } from "../../../engine/sampling-params.ts";
 import { testHost } from "../../support/process-hosts.ts";
 import { FAULTS, scriptedToken } from "../../support/scripted-engine.ts";
@@ -102,6 +105,50 @@ describe("a supervised engine", () => {
     await vi.waitFor(() => expect(client.supervision?.restarting).toBeDefined(), { interval: 1, timeout: 30_000 });
     await client.close();
     expect((await run).last?.finishReason).toBe("abort");
+  });
+});
+
+describe("a start that takes a failed engine's place", () => {
+  const folder = mkdtempSync(join(tmpdir(), "canopy-starts-"));
+  afterAll(() => rmSync(folder, { recursive: true }));
+
+  /** @param starts how each start goes: the engine's fingerprint, or that it fails */
+  async function superviseStarts(...starts: readonly string[]) {
+    const model = join(folder, starts.join("-"));
+    writeFileSync(model, starts.join("\n"));
+    const events: SupervisionEvent[] = [];
+    const settings = {
+      ...SETTINGS,
+      host: testHost("unsteady"),
+      onEvent: (event: SupervisionEvent) => events.push(event),
+    };
+    return { ...(await superviseEngine({ model }, settings)), events };
+  }
+
+  it("and fails is tried again: streams go on with the next one", async () => {
+    const { client, events } = await superviseStarts("one", "fails", "one");
+    const killer = request("kill");
+    expect((await read(client.generate(killer))).tokenIds).toEqual(answerTo(killer));
+    expect(events).toEqual([
+      { type: "failed", reason: expect.stringContaining("SIGKILL") },
+      { type: "failed", reason: "the device is busy" },
+      { type: "restarted", ms: expect.any(Number) },
+    ]);
+    expect(client.supervision).toEqual({ numRestarts: 2, numDeviceLosses: 0, numReplays: 1 });
+    await client.close();
+  });
+
+  it("and comes back as another is refused: streams end with an error that says so, for their text might differ", async () => {
+    const { client, events } = await superviseStarts("one", "two");
+    const { tokenIds, last } = await read(client.generate(request("kill")));
+    expect(tokenIds).toEqual(answerTo(request("kill")).slice(0, tokenIds.length));
+    expect(last).toMatchObject({
+      finishReason: "error",
+      error: expect.stringMatching(/came back as two, .* from one's/),
+    });
+    expect(() => client.generate(request("none"))).toThrow(EngineDeadError);
+    expect(events.map(({ type }) => type)).toEqual(["failed", "gave_up"]);
+    await client.close();
   });
 });
 

@@ -2,6 +2,7 @@ import type { EngineInfo } from "../../../engine/client.ts";
 import { Engine } from "../../../engine/engine.ts";
 import { resolveModel } from "../../../engine/model/bundled.ts";
 import { openModel } from "../../../engine/model/open.ts";
+import type { WeightSource } from "../../../engine/model/types.ts";
 import { ResidentLoop } from "../../../engine/resident/resident-loop.ts";
 import { ModelRunner } from "../../../engine/runner/model-runner.ts";
 import { FixedTrees, type TreePolicy } from "../../../engine/speculative/budget/tree-policy.ts";
@@ -20,6 +21,9 @@ export interface OpenOptions {
   /** By default trees of full size. */
   readonly policy?: TreePolicy;
   readonly prefixCache?: boolean;
+  readonly checkInvariants?: boolean;
+  /** In place of the target's weights. */
+  readonly spoil?: (weights: WeightSource) => WeightSource;
 }
 
 /** An engine whose parts a test can look at and disturb. */
@@ -29,6 +33,7 @@ export interface OpenedEngine {
   readonly blocks: BlockManager;
   /** The draft model's. */
   readonly draftBlocks: BlockManager;
+  readonly draftRunner: ModelRunner | undefined;
   readonly resident: ResidentLoop | undefined;
   readonly numLayers: number;
 }
@@ -46,12 +51,12 @@ export async function openEngine(gpu: GpuContext, options: OpenOptions): Promise
   const secret = prefixCache ? Uint8Array.of(1, 2, 3) : undefined;
   const model = openModel(resolveModel("sapling-2m-draft"));
   const limits = { maxRows: 64, maxLogits: 64, maxModelLen, numBlocks, maxTableWords: 2048, topK: 1 };
-  const runner = await ModelRunner.create(gpu, model, { ...limits, maxRequests: maxNumSeqs });
+  const target = { ...model, weights: options.spoil?.(model.weights) ?? model.weights };
+  const runner = await ModelRunner.create(gpu, target, { ...limits, maxRequests: maxNumSeqs });
   const draft = { ...model, config: { ...model.config, rmsNormEps: 0.02 } };
   const draftBlocks = new BlockManager(numBlocks, secret);
-  const proposer = drafts
-    ? new DraftModelProposer(await ModelRunner.create(gpu, draft, { ...limits, topK: TOP_K }), draftBlocks)
-    : new NoProposer();
+  const draftRunner = drafts ? await ModelRunner.create(gpu, draft, { ...limits, topK: TOP_K }) : undefined;
+  const proposer = draftRunner ? new DraftModelProposer(draftRunner, draftBlocks) : new NoProposer();
   const tree = { treeNodes: drafts ? TREE_NODES : 1, treeDepth: TREE_DEPTH };
   const loopOptions = { maxLanes: maxNumSeqs, stepsInFlight, profile: false };
   const resident =
@@ -82,6 +87,7 @@ export async function openEngine(gpu: GpuContext, options: OpenOptions): Promise
     ...(residentPlain ? { residentPlain } : {}),
     ...(resident ? { [drafts ? "residentDrafting" : "residentPlain"]: resident } : {}),
     stepsInFlight: Math.max(1, stepsInFlight),
+    checkInvariants: options.checkInvariants ?? true,
   });
-  return { engine, runner, blocks, draftBlocks, resident, numLayers: model.config.numLayers };
+  return { engine, runner, blocks, draftBlocks, draftRunner, resident, numLayers: model.config.numLayers };
 }

@@ -2,6 +2,7 @@ import { afterEach, beforeAll, describe, expect, it, vi } from "vitest";
 import { referencePrompts } from "../../../bench/prompts.ts";
 import type { EngineOutput } from "../../../engine/client.ts";
 import type { Engine } from "../../../engine/engine.ts";
+import type { WeightSource } from "../../../engine/model/types.ts";
 import { GREEDY, type SamplingParams } from "../../../engine/sampling-params.ts";
 import { keepNodes } from "../../../engine/speculative/budget/cut-trees.ts";
 import type { CutTree, ObservedStep, TreePolicy } from "../../../engine/speculative/budget/tree-policy.ts";
@@ -128,6 +129,28 @@ describe.each([{ drafts: false }, { drafts: true }])("on the device, drafts: $dr
     await expectIdle(parts);
   });
 
+  it("a more important sequence takes a place: who gives it up gets the same tokens", async () => {
+    const parts = await open({ drafts, maxNumSeqs: 2, prefixCache: true });
+    const { engine } = parts;
+    const late: Promise<void>[] = [];
+    let numPreemptions = 0;
+    const stop = engine.onStep((stats) => {
+      numPreemptions += stats.numPreemptions;
+      if (late.length === 0 && stats.numRunning === 2) late.push(important());
+    });
+    const important = async () => {
+      const request = { id: "important", choice: 0, promptTokenIds: promptOf(2), params: paramsOf(2), priority: -1 };
+      const tokenIds: number[] = [];
+      for await (const output of engine.generate(request)) tokenIds.push(...output.tokenIds);
+      expect(tokenIds).toEqual(plain[2]?.tokenIds);
+    };
+    await Promise.all([0, 1].map((i) => expectPlain(engine, i)));
+    await Promise.all(late);
+    stop();
+    expect(numPreemptions).toBe(1);
+    await expectIdle(parts);
+  });
+
   it("the end of the context: as many tokens as fit, the same ones", async () => {
     const numPrompt = promptOf(0).length;
     const { engine } = await open({ drafts, maxModelLen: numPrompt + 17 });
@@ -164,6 +187,53 @@ describe.each([{ drafts: false }, { drafts: true }])("on the device, drafts: $dr
     expect(tokenIds.length).toBeGreaterThan(3);
     expect(tokenIds).toEqual(plain[5]?.tokenIds.slice(0, tokenIds.length));
     await expectPlain(engine, 5);
+    await expectIdle(parts);
+  });
+});
+
+describe("what is not a number", () => {
+  it("in a cache that others left: slots that a sequence has not written are never read", async () => {
+    const parts = await open({ drafts: true });
+    const { device } = test.context(FAMILIES[0]);
+    for (const { kv } of [parts.runner, parts.draftRunner ?? expect.fail()]) {
+      for (let layer = 0; layer < parts.numLayers; layer++) {
+        for (const { buffer, offset, size } of Object.values(kv.layer(layer))) {
+          device.queue.writeBuffer(buffer, offset, new Uint32Array(size / 4).fill(0x7fc00000));
+        }
+      }
+    }
+    const runs = await Promise.all([0, 1, 2].map((i) => expectPlain(parts.engine, i)));
+    expect(runs.reduce((sum, { numAccepted }) => sum + numAccepted, 0)).toBeGreaterThan(5);
+  });
+
+  it("in the weights: every request fails by itself, the engine does not, and nothing is cached", async () => {
+    const spoil = (weights: WeightSource): WeightSource => ({
+      names: () => weights.names(),
+      has: (name) => weights.has(name),
+      info: (name) => weights.info(name),
+      readF32: (name) =>
+        name === "model.norm.weight" ? weights.readF32(name).fill(Number.NaN) : weights.readF32(name),
+      readBlocks: (name) => weights.readBlocks(name),
+      close: () => weights.close(),
+    });
+    const parts = await open({ drafts: false, prefixCache: true, spoil });
+    for (const id of ["first", "second"]) {
+      const outputs: EngineOutput[] = [];
+      const request = { id, choice: 0, promptTokenIds: promptOf(0), params: paramsOf(0) };
+      for await (const output of parts.engine.generate(request)) outputs.push(output);
+      expect(outputs).toEqual([
+        {
+          tokenIds: [],
+          numAccepted: 0,
+          numDraft: 0,
+          finishReason: "error",
+          error: expect.stringMatching(/not numbers/),
+        },
+      ]);
+      expect(parts.blocks.admit("probe", parts.blocks.hashChain(promptOf(0)), 24, 0)).toBe(true);
+      expect(parts.blocks.numComputedTokens("probe")).toBe(0);
+      parts.blocks.free("probe");
+    }
     await expectIdle(parts);
   });
 });
@@ -206,6 +276,34 @@ describe("a policy that changes its mind at any step", () => {
     }
     expect([...policy.seen].sort()).toEqual(["device, drafting", "device, plain", "host, drafting", "host, plain"]);
     await expectIdle(parts);
+  });
+});
+
+describe("a broken invariant", () => {
+  /** Takes a block from under the engine's feet in its sixth step. */
+  async function disturb(checkInvariants: boolean) {
+    const { engine, blocks } = await open({ drafts: false, checkInvariants });
+    let numSteps = 0;
+    engine.onStep(() => {
+      if (++numSteps === 6) blocks.ensure("no one", 1);
+    });
+    const outputs: EngineOutput[] = [];
+    const request = { id: "disturbed", choice: 0, promptTokenIds: promptOf(0), params: paramsOf(0) };
+    for await (const output of engine.generate(request)) outputs.push(output);
+    return { engine, outputs, tokenIds: outputs.flatMap(({ tokenIds }) => tokenIds) };
+  }
+
+  it("ends the engine before a token of that step is out, and names rule and numbers", async () => {
+    const { engine, outputs, tokenIds } = await disturb(true);
+    const error = "an invariant is broken: 2 block tables for 1 running and 0 ended sequences";
+    expect(outputs.at(-1)).toMatchObject({ finishReason: "error", error });
+    expect(tokenIds).toEqual(plain[0]?.tokenIds.slice(0, 6));
+    expect(() => engine.load()).toThrow(error);
+  });
+
+  it("is not looked for where that was not asked for", async () => {
+    const { tokenIds } = await disturb(false);
+    expect(tokenIds).toEqual(plain[0]?.tokenIds);
   });
 });
 

@@ -48,8 +48,8 @@ export function amongOthers(others: readonly Traveller[]): Road {
 }
 
 /**
- * Random trees whose true path is then committed, each beside trees of other sequences in the same pass; the last token goes
- * as a plain decode.
+ * Random trees whose true path is then committed, each beside trees, plain decodes and prompt chunks of other sequences in the
+ * same pass; the last token goes as a plain decode.
  */
 export function throughTrees(others: readonly Traveller[]): Road {
   return async (runner, traveller, from, random) => {
@@ -58,6 +58,7 @@ export function throughTrees(others: readonly Traveller[]): Road {
     while (root < tokenIds.length - 1) {
       const tree = randomTree(tokenIds, root, Math.min(random.int(0, 6), tokenIds.length - 2 - root), random);
       const strangers = others.map((other) => {
+        if (random.next() < 0.3) return chunk(other, random.int(0, 40), random.int(2, 12));
         const otherRoot = random.int(0, 40);
         const otherTree = randomTree(other.tokenIds, otherRoot, random.int(0, 4), random);
         return { ...chunk(other, otherRoot, 1), tree: { ...otherTree, firstNode: 1 } };

@@ -6,6 +6,7 @@ import { openModel } from "../../../../engine/model/open.ts";
 import { closeDrafters, openDrafters } from "../../../../engine/open-drafters.ts";
 import { hostEngine } from "../../../../engine/process/host.ts";
 import { createGpuContext, openGpu } from "../../../../kernels/index.ts";
+import { BlockManager } from "../../../../kvcache/block-manager.ts";
 
 /** Steps of a sequence before its fault. */
 const NUM_STEPS = 4;
@@ -17,6 +18,7 @@ async function createFaulty(options: EngineOptions): Promise<CreatedEngine> {
   if (text === undefined) throw new Error("the model has no tokenizer");
   const gpu = await openGpu("software");
   const drafters = openDrafters(options.drafter ?? "auto", model);
+  const caches = watchCaches();
   const client = await assembleEngine(options, gpu, createGpuContext(gpu), model, drafters);
   model.weights.close();
   closeDrafters(drafters);
@@ -24,8 +26,20 @@ async function createFaulty(options: EngineOptions): Promise<CreatedEngine> {
     kill: () => process.kill(process.pid, "SIGKILL"),
     stop: () => process.kill(process.pid, "SIGSTOP"),
     destroy: () => gpu.device.destroy(),
+    corrupt: () => caches.at(-1)?.ensure("no one", 1),
   };
   return { client: withFaults(client, faults), model: { name, path, text, generationDefaults } };
+}
+
+/** The block managers that commit something. */
+function watchCaches(): readonly BlockManager[] {
+  const caches: BlockManager[] = [];
+  const { commit } = BlockManager.prototype;
+  BlockManager.prototype.commit = function (...args) {
+    caches.push(this);
+    commit.apply(this, args);
+  };
+  return caches;
 }
 
 function withFaults(client: EngineClient, faults: Readonly<Record<string, () => void>>): EngineClient {

@@ -1,0 +1,38 @@
+/** How often what a run must have exercised happened. */
+export interface Coverage {
+  steps: number;
+  preemptions: number;
+  accepted: number;
+  stopped: number;
+  atLength: number;
+  abortedInFlight: number;
+  ahead: number;
+  endedBeforeLater: number;
+  refused: number;
+  replayed: number;
+  chunkedPrefills: number;
+  /** Sequences that found a part of their prompt in the cache, and those that found their own blocks after a preemption. */
+  prefixHits: number;
+  resumed: number;
+  /** Preemptions in favour of a more important sequence; sequences whose deadline passed. */
+  displaced: number;
+  expired: number;
+}
+
+export const noCoverage = (): Coverage => ({
+  steps: 0,
+  preemptions: 0,
+  accepted: 0,
+  stopped: 0,
+  atLength: 0,
+  abortedInFlight: 0,
+  ahead: 0,
+  endedBeforeLater: 0,
+  refused: 0,
+  replayed: 0,
+  chunkedPrefills: 0,
+  prefixHits: 0,
+  resumed: 0,
+  displaced: 0,
+  expired: 0,
+});

@@ -1,0 +1,81 @@
+import type { BlockManager } from "../../kvcache/block-manager.ts";
+import type { ScheduledSequence, SchedulerOutput } from "../../scheduler/output.ts";
+import type { Scheduler } from "../../scheduler/scheduler.ts";
+import type { Sequence } from "../../scheduler/sequence.ts";
+
+/** @throws Error with `message` where `condition` is false. Properties call it too often for an assertion library. */
+export function expect(condition: boolean, message: () => string): void {
+  if (!condition) throw new Error(message());
+}
+
+/** What a plan is of. */
+export interface Planned {
+  readonly blocks: BlockManager;
+  readonly scheduler: Scheduler;
+  /** Sequences that have not ended. */
+  readonly live: readonly Sequence[];
+  readonly maxTreeNodes: number;
+  readonly tokenBudget: number;
+}
+
+/** @throws Error naming a rule of plans that this one breaks */
+export function checkPlan(plan: SchedulerOutput, planned: Planned): void {
+  const { live, tokenBudget } = planned;
+  const scheduledIds = new Set(plan.sequences.map(({ sequence }) => sequence.id));
+  expect(scheduledIds.size === plan.sequences.length, () => "a sequence is scheduled twice");
+  expect(live.length === 0 || scheduledIds.size > 0, () => "there is work, and no one is served");
+  const numRows = plan.sequences.reduce(
+    (sum, { numTokens, numLookaheadNodes }) => sum + numTokens + numLookaheadNodes,
+    0,
+  );
+  expect(numRows === plan.numTokens + plan.numLookaheadNodes, () => "the plan's sums are wrong");
+  expect(numRows <= tokenBudget, () => `${numRows} rows, budget ${tokenBudget}`);
+  const decodes = live.filter(
+    ({ status, numComputedTokens, numTokens }) => status === "running" && numComputedTokens === numTokens - 1,
+  );
+  for (const { id } of decodes) expect(scheduledIds.has(id), () => `decode ${id} starves`);
+  const numPromptRows = plan.numTokens - decodes.length;
+  expect(
+    decodes.length === 0 || numPromptRows <= Math.ceil(tokenBudget / 2),
+    () => `${numPromptRows} rows of prompts beside ${decodes.length} decodes, budget ${tokenBudget}`,
+  );
+  for (const scheduled of plan.sequences) checkScheduled(scheduled, plan, planned);
+}
+
+function checkScheduled(
+  { sequence, startPosition, numTokens, rootPosition, numLookaheadNodes, maxDraftDepth }: ScheduledSequence,
+  { limits }: SchedulerOutput,
+  planned: Planned,
+): void {
+  const { id } = sequence;
+  expect(startPosition === sequence.numComputedTokens, () => `${id}: tokens are skipped or computed twice`);
+  expect(
+    planned.blocks.numSlots(id) > rootPosition + numLookaheadNodes,
+    () => `${id}: lookahead slots lie beyond the table`,
+  );
+  expect(numTokens >= 1 && numLookaheadNodes < planned.maxTreeNodes, () => `${id}: rows out of range`);
+  expect(
+    sequence.numTokens + maxDraftDepth + 1 <= sequence.maxNumTokens && maxDraftDepth <= numLookaheadNodes,
+    () => `${id}: draft depth ${maxDraftDepth} passes the end`,
+  );
+  expect(
+    numLookaheadNodes <= limits.numLookaheadNodes && maxDraftDepth <= limits.maxDraftDepth,
+    () => `${id}: more drafts than allowed`,
+  );
+  checkTable(id, planned);
+}
+
+/** The same for a plan that was made before the steps ahead of it have ended. */
+export function checkPlanAhead(plan: SchedulerOutput, planned: Planned): void {
+  const numRows = plan.sequences.length + plan.numLookaheadNodes;
+  expect(numRows <= planned.tokenBudget, () => `${numRows} rows, budget ${planned.tokenBudget}`);
+  expect(plan.sequences.length === planned.scheduler.numRunning, () => "not all that run go on");
+  for (const { sequence } of plan.sequences) {
+    expect(sequence.status === "running", () => `${sequence.id} goes on, but is ${sequence.status}`);
+    checkTable(sequence.id, planned);
+  }
+}
+
+function checkTable(id: string, { blocks, scheduler }: Planned): void {
+  expect(blocks.blockTable(id).length <= scheduler.maxBlocksPerSequence, () => `${id}: table too long`);
+}
