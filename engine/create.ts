@@ -131,6 +131,7 @@ export async function assembleEngine(
     ...{ info, runner, proposer, blocks: createBlocks(settings, numBlocks) },
     ...{ tokenBudget: settings.tokenBudget, treeNodes, policy, ...residents },
     stepsInFlight: Math.max(1, settings.stepsInFlight),
+    buffers: gpu.pool,
     dispose: () => {
       gpu.pool.destroyAll();
       device.close();

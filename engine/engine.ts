@@ -1,9 +1,11 @@
+import { getHeapStatistics } from "node:v8";
+import type { BufferPool } from "../kernels/index.ts";
 import type { BlockManager } from "../kvcache/block-manager.ts";
 import { SchedulerError } from "../scheduler/errors.ts";
 import type { CommittedSequence, ScheduledSequence, SchedulerOutput } from "../scheduler/output.ts";
 import { Scheduler } from "../scheduler/scheduler.ts";
 import type { Sequence } from "../scheduler/sequence.ts";
-import type { EngineClient, EngineInfo, EngineOutput, EngineRequest, StepStats } from "./client.ts";
+import type { EngineClient, EngineInfo, EngineMemory, EngineOutput, EngineRequest, StepStats } from "./client.ts";
 import { EngineDeadError, EngineRequestError } from "./errors.ts";
 import { decodeOnHost, type Verification } from "./host-step.ts";
 import { OutputStream } from "./output-stream.ts";
@@ -30,6 +32,8 @@ export interface EngineParts {
   readonly residentPlain?: ResidentLoop;
   /** Steps that may be submitted before the first one's tokens are read, where they run on the device. */
   readonly stepsInFlight: number;
+  /** The ledger of everything on the device. */
+  readonly buffers: Pick<BufferPool, "totalBytes" | "numBuffers">;
   /** Frees the device and everything on it. */
   readonly dispose: () => void;
 }
@@ -102,6 +106,11 @@ export class Engine implements EngineClient {
   load() {
     if (this.#death !== undefined) throw this.#death;
     return this.#loadNow();
+  }
+
+  get memory(): EngineMemory {
+    const { totalBytes, numBuffers } = this.#parts.buffers;
+    return { gpuBytes: totalBytes, numGpuBuffers: numBuffers, heapBytes: getHeapStatistics().used_heap_size };
   }
 
   #loadNow() {

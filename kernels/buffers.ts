@@ -15,6 +15,11 @@ export class BufferPool {
     return this.#totalBytes;
   }
 
+  /** Buffers that are alive. */
+  get numBuffers(): number {
+    return this.#buffers.size;
+  }
+
   /** A storage buffer of at least `bytes`, zero-filled. @throws GpuError out_of_memory over the adapter's limits. */
   storage(bytes: number, label: string): GPUBuffer {
     const size = Math.max(16, Math.ceil(bytes / 16) * 16);

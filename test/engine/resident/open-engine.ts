@@ -82,6 +82,7 @@ export async function openEngine(gpu: GpuContext, options: OpenOptions): Promise
     ...(residentPlain ? { residentPlain } : {}),
     ...(resident ? { [drafts ? "residentDrafting" : "residentPlain"]: resident } : {}),
     stepsInFlight: Math.max(1, stepsInFlight),
+    buffers: gpu.pool,
   });
   return { engine, runner, blocks, draftBlocks, resident, numLayers: model.config.numLayers };
 }
