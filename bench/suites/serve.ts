@@ -3,7 +3,7 @@ import { randomWords } from "../random.ts";
 import { type LoadOptions, runLoad } from "../serve/load.ts";
 import { startServer } from "../serve/server-process.ts";
 import { type Percentiles, type ServeFigures, summarize } from "../serve/summary.ts";
-import { type Vitals, watchServer } from "../serve/vitals.ts";
+import { type Vitals, type WorstTimes, watchServer } from "../serve/vitals.ts";
 import { defineSuite, positiveInteger, positiveIntegers } from "../suite.ts";
 import { table } from "../table.ts";
 
@@ -69,7 +69,7 @@ function requestBody(maxTokens: number, opening: string): (i: number) => object 
 }
 
 function formatRows(rows: readonly ServeRow[]): string {
-  const two = ({ p99, max }: Vitals["healthMs"]) => `${p99.toFixed(0)} / ${max.toFixed(0)}`;
+  const two = ({ p99, max }: WorstTimes) => `${p99.toFixed(0)} / ${max.toFixed(0)}`;
   const three = ({ p50, p95, p99 }: Percentiles) =>
     [p50, p95, p99].map((ms) => ms.toFixed(ms < 10 ? 1 : 0)).join(" / ");
   return table(
