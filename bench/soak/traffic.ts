@@ -47,7 +47,7 @@ const KINDS: Readonly<Record<string, readonly [weight: number, make: Make]>> = {
   ],
   "broken JSON": [3, () => refused(CHAT, '{"messages": [')],
   "foreign token": [3, () => refused(COMPLETIONS, { prompt: [1, 999_999], max_tokens: 4 })],
-  "too long": [3, () => refused(CHAT, chat(LONG.repeat(500)))],
+  "too long": [3, () => refused(CHAT, chat(LONG.repeat(150)))],
   "bad field": [3, () => refused(CHAT, chat("hello", { temperature: -1 }))],
 };
 
