@@ -13,7 +13,7 @@ import { createProposer } from "./create-proposer.ts";
 import { Engine, type EngineParts } from "./engine.ts";
 import { type CreatedEngine, ENGINE_DEFAULTS, type EngineOptions } from "./engine-options.ts";
 import { EngineOptionsError, ModelFileError } from "./errors.ts";
-import { checkMemory, memoryCapacity, planKvBlocks } from "./memory-plan.ts";
+import { checkMemory, type MemoryLedger, memoryCapacity, planKvBlocks } from "./memory-plan.ts";
 import { resolveModel } from "./model/bundled.ts";
 import { checkKernelSizes } from "./model/llama.ts";
 import { openModel } from "./model/open.ts";
@@ -21,7 +21,7 @@ import type { LlamaConfig, OpenedModel, WeightSource } from "./model/types.ts";
 import { closeDrafters, configsOf, type OpenedDrafter, openDrafters } from "./open-drafters.ts";
 import { ResidentLoop } from "./resident/resident-loop.ts";
 import { contextOfChoice } from "./runner/kernel-choice.ts";
-import { blockBytes } from "./runner/kv-storage.ts";
+import { blockBytes, boundBlockBytes } from "./runner/kv-storage.ts";
 import { ModelRunner } from "./runner/model-runner.ts";
 import { type LlamaWeights, onDevice } from "./runner/weights.ts";
 import { attachedBlockBytes } from "./speculative/attach.ts";
@@ -103,7 +103,14 @@ export async function assembleEngine(
     ...(drafting && draftModel ? [[draftModel.name, blockBytes(drafting.gpu, drafting.config)] as const] : []),
     ...attached.map((files) => [files.kind, attachedBlockBytes(target.gpu, files)] as const),
   ];
-  const numBlocks = planMemory(settings, capacityBytes, gpu.pool.totalBytes, maxModelLen, caches);
+  const bound = [target, ...(drafting ? [drafting] : [])].map(
+    ({ gpu: context, config }) => ["keys of a layer", boundBlockBytes(context, config)] as const,
+  );
+  const featureBytes = featureBlockBytes(target.gpu, features, target.config);
+  const numBlocks = planMemory(settings, maxModelLen, {
+    ...{ capacityBytes, weightBytes: gpu.pool.totalBytes, blockBytes: caches },
+    ...{ maxBoundBytes: gpu.pool.maxBytes, boundBlockBytes: [...bound, ["drafters' features", featureBytes] as const] },
+  });
   const runner = await ModelRunner.create(target.gpu, target, {
     ...{ ...runnerLimits(settings, maxModelLen, numBlocks), topK: 1, features },
     ...{ maxRequests: settings.maxNumSeqs, profile: settings.profile },
@@ -230,21 +237,12 @@ function checkSizes(settings: Settings, configs: readonly LlamaConfig[]): number
 }
 
 /** Blocks of every model's KV cache, the weights being on the device. @throws EngineOptionsError where they do not fit */
-function planMemory(
-  settings: Settings,
-  capacityBytes: number | undefined,
-  weightBytes: number,
-  maxModelLen: number,
-  caches: readonly (readonly [name: string, blockBytes: number])[],
-): number {
+function planMemory(settings: Settings, maxModelLen: number, ledger: MemoryLedger): number {
   const { numKvBlocks, maxNumSeqs, treeNodes, gpuMemory } = settings;
-  return planKvBlocks(
-    { capacityBytes, weightBytes, blockBytes: caches },
-    {
-      ...(numKvBlocks === undefined ? {} : { numKvBlocks }),
-      ...{ maxNumSeqs, maxSlots: maxModelLen + treeNodes, takesAll: gpuMemory !== undefined },
-    },
-  );
+  return planKvBlocks(ledger, {
+    ...(numKvBlocks === undefined ? {} : { numKvBlocks }),
+    ...{ maxNumSeqs, maxSlots: maxModelLen + treeNodes, takesAll: gpuMemory !== undefined },
+  });
 }
 
 /** Sizes of the target's passes. */

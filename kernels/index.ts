@@ -93,7 +93,15 @@ export { submitPass } from "./submit-pass.ts";
 export { type ChoiceTools, choiceKey, chooseKernels } from "./tuning/choose-kernels.ts";
 export { DeviceTimer } from "./tuning/device-timer.ts";
 export { type KernelChoice, type ModelProduct, parseChoice, withChoice } from "./tuning/kernel-choice.ts";
-export { type PackedMatrix, uploadMatrix, type WeightFormat } from "./weights/packed-matrix.ts";
+export { type EmbeddingTable, embeddingTable, wholeTable } from "./weights/embedding-table.ts";
+export {
+  cutOutputs,
+  destroyMatrix,
+  type MatrixPart,
+  type PackedMatrix,
+  uploadMatrix,
+  type WeightFormat,
+} from "./weights/packed-matrix.ts";
 export {
   expandBlocks,
   type Q4Blocks,

@@ -105,9 +105,8 @@ export class KvStorage {
 }
 
 /** As few buffers as the adapter's limits allow. */
-function createGroups({ device, pool }: GpuContext, numLayers: number, layerBytes: number): LayerGroup[] {
-  const { maxBufferSize, maxStorageBufferBindingSize } = device.limits;
-  const mostLayers = Math.max(1, Math.floor(Math.min(maxBufferSize, maxStorageBufferBindingSize) / layerBytes));
+function createGroups({ pool }: GpuContext, numLayers: number, layerBytes: number): LayerGroup[] {
+  const mostLayers = Math.max(1, Math.floor(pool.maxBytes / layerBytes));
   const groups: LayerGroup[] = [];
   for (let first = 0; first < numLayers; first += mostLayers) {
     const inGroup = Math.min(mostLayers, numLayers - first);
@@ -119,5 +118,10 @@ function createGroups({ device, pool }: GpuContext, numLayers: number, layerByte
 
 /** Bytes of one block over all layers. */
 export function blockBytes(context: OpContext, config: LlamaConfig): number {
-  return 2 * config.numLayers * BLOCK_SIZE * config.numKvHeads * config.headDim * storageBytes(context.family);
+  return 2 * config.numLayers * boundBlockBytes(context, config);
+}
+
+/** Bytes of one block among the keys, or the values, of one layer: those are bound as one. */
+export function boundBlockBytes(context: OpContext, { numKvHeads, headDim }: LlamaConfig): number {
+  return BLOCK_SIZE * numKvHeads * headDim * storageBytes(context.family);
 }

@@ -106,7 +106,12 @@ async function everyOp(context: GpuContext, sizes: { headDim: number; size: numb
       blockSize: 16,
     }),
     commitKv(context, { slotSize: size, numSlots: 16, numLayers: 2, moves: buffer(), ...cache() }),
-    embedding(context, { hiddenSize: size, table: buffer(), tokenIds: buffer(), hidden: buffer() }),
+    embedding(context, {
+      hiddenSize: size,
+      table: [{ rows: buffer(), firstToken: 0, numTokens: 8 }],
+      tokenIds: buffer(),
+      hidden: buffer(),
+    }),
     draftCatchUp(context, shape, lanes, batch),
     draftGrow(context, shape, topK, draft, batch),
     draftTree(context, shape, topK, draft),
@@ -128,7 +133,8 @@ async function everyOp(context: GpuContext, sizes: { headDim: number; size: numb
     ),
     ...formats.map((format) => {
       const scales = format === "q8" || format === "q4" ? { scales: buffer() } : {};
-      return matmul(context, { weights: { format, values: buffer(), ...scales }, x, y: product(size) });
+      const part = (firstOutput: number) => ({ values: buffer(), ...scales, firstOutput, numOutputs: size });
+      return matmul(context, { weights: { format, parts: [part(0), part(size)] }, x, y: product(2 * size) });
     }),
     ...[{ epsilon: 1e-5 }, { epsilon: 0, product: product(size, 3) }].map((args) =>
       addRmsNorm(context, {

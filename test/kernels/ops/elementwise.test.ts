@@ -1,5 +1,16 @@
 import { describe, expect, it } from "vitest";
-import { addRmsNorm, commitKv, embedding, packRows, ropeKv, ropeTable, siluMul } from "../../../kernels/index.ts";
+import {
+  addRmsNorm,
+  BufferPool,
+  commitKv,
+  embedding,
+  embeddingTable,
+  packRows,
+  ropeKv,
+  ropeTable,
+  siluMul,
+  storageBytes,
+} from "../../../kernels/index.ts";
 import { rmsNormReference } from "../../../kernels/reference/add-rms-norm.ts";
 import { commitKvReference } from "../../../kernels/reference/commit-kv.ts";
 import { embeddingReference } from "../../../kernels/reference/embedding.ts";
@@ -110,16 +121,26 @@ describe.each(FAMILIES)("$name family, $storage", (family) => {
 
   it.each([4, 24, 256])("embedding of %i columns: exact", async (hiddenSize) => {
     const gpu = test.context(family);
-    const table = uniformHalves(random, 50 * hiddenSize);
+    const values = uniformHalves(random, 50 * hiddenSize);
+    // In two parts: of 32 tokens and of the rest.
+    const pool = new BufferPool(gpu.device, 40 * hiddenSize * storageBytes(family));
+    const table = embeddingTable(pool, 50, hiddenSize * storageBytes(family), (first, count) =>
+      pool.upload(packRows(family, values.subarray(first * hiddenSize, (first + count) * hiddenSize)), "table"),
+    );
+    expect(table.map(({ firstToken, numTokens }) => [firstToken, numTokens])).toEqual([
+      [0, 32],
+      [32, 18],
+    ]);
     const tokenIds = Uint32Array.from({ length: random.int(1, 40) }, () => random.int(0, 49));
     const hidden = gpu.pool.storage(4 * tokenIds.length * hiddenSize, "hidden");
     const op = await embedding(gpu, {
-      ...{ hiddenSize, hidden, table: gpu.pool.upload(packRows(family, table), "table") },
+      ...{ hiddenSize, hidden, table },
       tokenIds: gpu.pool.upload(tokenIds, "tokenIds"),
     });
     await submit(gpu, [call(op, { numRows: tokenIds.length })]);
-    const expected = embeddingReference(table, hiddenSize, tokenIds);
+    const expected = embeddingReference(values, hiddenSize, tokenIds);
     expect(await readF32(gpu, hidden, expected.length)).toEqual(expected);
+    pool.destroyAll();
   });
 
   it.each([
