@@ -6,6 +6,7 @@ import { chains } from "./suites/chains.ts";
 import { decode } from "./suites/decode.ts";
 import { dispatch } from "./suites/dispatch.ts";
 import { identity } from "./suites/identity.ts";
+import { kvDtype } from "./suites/kv-dtype.ts";
 import { load } from "./suites/load.ts";
 import { matmul } from "./suites/matmul.ts";
 import { prefix } from "./suites/prefix.ts";
@@ -18,7 +19,7 @@ import { throughput } from "./suites/throughput.ts";
 
 const SUITES: Readonly<Record<string, Suite>> = {
   ...{ throughput, speculate, acceptance, load, decode, prefix, identity, reference, chains },
-  ...{ dispatch, matmul, attention, serve, soak, suffix },
+  ...{ dispatch, matmul, attention, serve, soak, suffix, "kv-dtype": kvDtype },
 };
 
 const args = process.argv.slice(2);

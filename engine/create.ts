@@ -5,6 +5,7 @@ import {
   type Gpu,
   type GpuContext,
   type KernelChoice,
+  kvTypeOf,
   openGpu,
 } from "../kernels/index.ts";
 import { BlockManager } from "../kvcache/block-manager.ts";
@@ -84,11 +85,12 @@ export interface EngineModel extends Pick<OpenedModel, "name" | "config" | "dige
 export async function assembleEngine(
   options: Options,
   device: Gpu,
-  gpu: GpuContext,
+  context: GpuContext,
   model: EngineModel,
   drafters: readonly OpenedDrafter[] = [],
 ): Promise<Engine> {
   const settings = settingsOf(options);
+  const gpu = withKvType(context, settings.kvDtype);
   const maxModelLen = checkSizes(settings, [model.config, ...configsOf(drafters)]);
   const target = await loadModel(device, gpu, model, maxModelLen, settings.kernels?.target);
   const draftModel = drafters.find((drafter) => drafter.kind === "draft");
@@ -253,12 +255,31 @@ function runnerLimits({ maxNumSeqs, tokenBudget, treeNodes }: Settings, maxModel
   return { maxRows: tokenBudget, maxLogits, maxModelLen, numBlocks, maxTableWords };
 }
 
+/** @throws EngineOptionsError where the device has no such type */
+function withKvType(gpu: GpuContext, type: Settings["kvDtype"]): GpuContext {
+  if (type === "auto" || type === gpu.family.storage) return gpu;
+  refuseIf(
+    type === "f16" && gpu.family.storage !== "f16",
+    "kv-dtype is f16, which this adapter cannot store (no shader-f16); use auto, f32 or q8",
+  );
+  return { ...gpu, family: { ...gpu.family, kv: type } };
+}
+
 function refuseIf(condition: boolean, message: string): void {
   if (condition) throw new EngineOptionsError(message);
 }
 
 /** Equal fingerprints promise equal text: whatever may move a logit's last bit is in it. */
 function fingerprint({ digest }: EngineModel, device: Gpu, { family }: GpuContext): string {
-  const parts = [digest, buildDigest(), device.adapterName, device.driver, device.features, family, BLOCK_SIZE];
+  const parts = [
+    digest,
+    buildDigest(),
+    device.adapterName,
+    device.driver,
+    device.features,
+    family,
+    kvTypeOf(family),
+    BLOCK_SIZE,
+  ];
   return `canopy-${createHash("sha256").update(JSON.stringify(parts)).digest("hex").slice(0, 16)}`;
 }

@@ -3,7 +3,7 @@ export { buildDigest } from "./build-digest.ts";
 export { type AdapterChoice, type DeviceTraits, defaultCacheDir, type Gpu, openGpu } from "./device.ts";
 export { ArgumentError, GpuError } from "./errors.ts";
 export { fromHalf, fromHalfBits, toHalf, toHalfBits } from "./f16.ts";
-export { chooseFamily, type KernelFamily } from "./family.ts";
+export { chooseFamily, type KernelFamily, KV_TYPES, type KvType, kvTypeOf } from "./family.ts";
 export type { FlashDecodingArgs } from "./flash-decoding/arguments.ts";
 export type { Tensor, TensorType } from "./flash-decoding/tensor.ts";
 export { flashDecodingAttention } from "./flash-decoding-attention.ts";
@@ -34,6 +34,7 @@ export {
   type KeepFeaturesArgs,
   keepFeatures,
 } from "./ops/features.ts";
+export { type KvLayout, kvLayout, kvSlotBytes } from "./ops/kv-layout.ts";
 export {
   type BatchSections,
   draftCatchUp,
@@ -71,6 +72,7 @@ export {
   type ProductShape,
   paddedOutputs,
   paddedRows,
+  roundUp,
 } from "./ops/product.ts";
 export { ropeKv, ropeTable } from "./ops/rope.ts";
 export {

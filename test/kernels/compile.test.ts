@@ -24,6 +24,8 @@ import {
   gatherFeatures,
   type KernelFamily,
   keepFeatures,
+  kvLayout,
+  kvSlotBytes,
   laneHistory,
   laneRows,
   laneWalk,
@@ -105,7 +107,15 @@ async function everyOp(context: GpuContext, sizes: { headDim: number; size: numb
       out: { ...x, numInputs: 6 * headDim },
       blockSize: 16,
     }),
-    commitKv(context, { slotSize: size, numSlots: 16, numLayers: 2, moves: buffer(), ...cache() }),
+    commitKv(context, {
+      ...{
+        numLayers: 2,
+        moves: buffer(),
+        ...cache(),
+        layout: kvLayout(context.family, { numKvHeads: 1, headDim: size }),
+      },
+      layerBytes: 16 * kvSlotBytes(context.family, { numKvHeads: 1, headDim: size }),
+    }),
     embedding(context, {
       hiddenSize: size,
       table: [{ rows: buffer(), firstToken: 0, numTokens: 8 }],
@@ -197,9 +207,19 @@ describe("every shader compiles without a GPU", () => {
     context.pool.destroyAll();
   });
 
+  it.each(FAMILIES.flatMap((family) => (["f32", "q8"] as const).map((kv) => ({ ...family, kv }))))(
+    "$name family, $storage, keys and values in $kv",
+    async (family) => {
+      const context = { ...createGpuContext(gpu, family), kernels: new NullKernels(gpu.device) };
+      await context.guard.run(() => everyOp(context, { headDim: 64, size: 256, topK: 8 }));
+      expect(context.guard.failure).toBeUndefined();
+      context.pool.destroyAll();
+    },
+  );
+
   it("there is no WGSL file that no op uses", async () => {
     const kernels = new NullKernels(gpu.device);
-    for (const family of FAMILIES) {
+    for (const family of FAMILIES.flatMap((family) => [family, { ...family, kv: "q8" as const }])) {
       await everyOp({ ...createGpuContext(gpu, family), kernels }, { headDim: 16, size: 32, topK: 2 });
     }
     const folder = join(import.meta.dirname, "../../kernels/wgsl");

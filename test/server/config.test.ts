@@ -37,6 +37,7 @@ const DEFAULTS = {
   allowedHosts: [],
   allowedOrigins: [],
   gpuMemoryUtilization: 0.9,
+  kvDtype: "auto",
   prefixCache: "on",
   maxNumSeqs: 8,
   tokenBudget: 128,
@@ -85,6 +86,7 @@ const CASES: readonly Case[] = [
     ...(["gpuMemoryUtilization", "--gpu-memory-utilization", "CANOPY_GPU_MEMORY_UTILIZATION"] as const),
     ...(["0.5", 0.5, "1", 1, "1.1"] as const),
   ],
+  ["kvDtype", "--kv-dtype", "CANOPY_KV_DTYPE", "q8", "q8", "f32", "f32", "q4"],
   ["prefixCache", "--prefix-cache", "CANOPY_PREFIX_CACHE", "off", "off", "on", "on", "yes"],
   ["maxNumSeqs", "--max-num-seqs", "CANOPY_MAX_NUM_SEQS", "16", 16, "1", 1, "-3"],
   ["tokenBudget", "--token-budget", "CANOPY_TOKEN_BUDGET", "256", 256, "1", 1, "1e3"],
@@ -284,6 +286,7 @@ describe("the result", () => {
         treeDepth: 2,
         treeTopK: 1,
         gpuMemoryUtilization: 0.9,
+        kvDtype: "auto",
         prefixCache: true,
       },
     });
