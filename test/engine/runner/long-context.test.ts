@@ -100,6 +100,34 @@ describe.each(CASES)("a sequence of 32,768 tokens, $name family, $storage", (fam
     );
   });
 
+  // K and V of the only layer do not depend on attention, so that plain loops know all of them.
+  it.skipIf(process.env.CANOPY_WHOLE_CONTEXT === undefined)(
+    "and so are they where every token is computed",
+    async () => {
+      const config = { ...CONFIG, numLayers: 1, numHeads: 2, numKvHeads: 1, headDim: 8 };
+      const own = new RandomLlama(config, random);
+      const limits = {
+        maxRows: 256,
+        maxLogits: 1,
+        maxModelLen: LENGTH,
+        numBlocks: NUM_BLOCKS,
+        maxTableWords: NUM_BLOCKS,
+      };
+      const runner = await ModelRunner.create(test.context(family), { config, weights: own }, { ...limits, topK: 1 });
+      const known = [{ keys: new Float32Array(LENGTH * 8), values: new Float32Array(LENGTH * 8) }];
+      for (let start = 0; start < LENGTH; start += limits.maxRows) {
+        const rootPosition = start + limits.maxRows - 1;
+        const numTokens = limits.maxRows;
+        await runner.run([{ tokenIds, startPosition: start, numTokens, blockTable, rootPosition, sampling }]);
+        for (let p = start; p < rootPosition; p++) {
+          referenceLogits(config, own, tokenIds[p] ?? 0, p, known, () => true);
+        }
+        const expected = referenceLogits(config, own, tokenIds[rootPosition] ?? 0, rootPosition, known);
+        expectClose((await runner.readLogits())[0] ?? [], expected, TOLERANCE, `token ${rootPosition}`);
+      }
+    },
+  );
+
   function fill(gpu: GpuContext, runner: ModelRunner, layer: number, { keys, values }: ReferenceKv): void {
     const inSlots = (rows: Float32Array) => {
       const slots = new Float32Array(NUM_BLOCKS * BLOCK_SIZE * SLOT_SIZE);

@@ -105,9 +105,9 @@ export function referenceLogits(
     keys.set(rotate(product(x, at("self_attn.k_proj"))), position * slot);
     values.set(product(x, at("self_attn.v_proj")), position * slot);
     const attended = new Float64Array(numHeads * headDim);
+    const seen = Array.from({ length: position + 1 }, (_, p) => p).filter((p) => !mask(p));
     for (let head = 0; head < numHeads; head++) {
       const kvHead = Math.floor((head * numKvHeads) / numHeads);
-      const seen = Array.from({ length: position + 1 }, (_, p) => p).filter((p) => !mask(p));
       const scores = seen.map((p) => {
         let dot = 0;
         for (let d = 0; d < headDim; d++)
