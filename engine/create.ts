@@ -45,10 +45,9 @@ const MAX_RESIDENT_CANDIDATES = 1024;
 
 /**
  * Opens model, drafter and device, uploads, compiles: the engine that is returned is ready to serve.
- * @param onSoftware called before a software adapter starts its threads
  * @throws ModelFileError, EngineOptionsError, GpuError (no_adapter, out_of_memory, shader_invalid)
  */
-export async function createEngine(options: EngineOptions, onSoftware?: () => void): Promise<CreatedEngine> {
+export async function createEngine(options: EngineOptions): Promise<CreatedEngine> {
   const settings = settingsOf(options);
   const model = openModel(resolveModel(options.model));
   let drafters: readonly OpenedDrafter[] = [];
@@ -59,7 +58,7 @@ export async function createEngine(options: EngineOptions, onSoftware?: () => vo
       throw new ModelFileError("unsupported", model.path, "has no tokenizer: it cannot be served");
     checkKernelSizes(model.config, model.path);
     drafters = openDrafters(settings.drafter, model);
-    device = await openGpu(settings.adapter, undefined, onSoftware);
+    device = await openGpu(settings.adapter);
     const client = await assembleEngine(options, device, createGpuContext(device), model, drafters);
     const { name, path, generationDefaults } = model;
     return { client, model: { name, path, text, generationDefaults } };

@@ -43,24 +43,19 @@ const WANTED_FEATURES: readonly GPUFeatureName[] = [
 
 /**
  * Opens an adapter: a real GPU first, then a software adapter of the system, then the bundled SwiftShader.
- * @param onSoftware called before a software adapter starts its threads
  * @throws GpuError no_adapter, saying what to install.
  */
-export async function openGpu(
-  choice: AdapterChoice = "auto",
-  cacheDir: string = defaultCacheDir(),
-  onSoftware: () => void = () => {},
-): Promise<Gpu> {
+export async function openGpu(choice: AdapterChoice = "auto", cacheDir: string = defaultCacheDir()): Promise<Gpu> {
   // Mesa complains on stderr at each start without it.
   process.env.XDG_RUNTIME_DIR ??= tmpdir();
   Object.assign(globalThis, globals);
   if (hasSystemLoader()) {
     const system = await requestFrom(newInstance(), choice);
-    if (system !== undefined) return open(system, onSoftware);
+    if (system !== undefined) return open(system);
   }
   if (choice !== "gpu" && installSwiftShader(cacheDir)) {
     const bundled = await requestFrom(newInstance(), "software");
-    if (bundled !== undefined) return open(bundled, onSoftware);
+    if (bundled !== undefined) return open(bundled);
   }
   throw new GpuError("no_adapter", noAdapterMessage(choice));
 }
@@ -104,8 +99,7 @@ function isSoftware({ info }: Pick<GPUAdapter, "info">): boolean {
   );
 }
 
-async function open(adapter: GPUAdapter, onSoftware: () => void): Promise<Gpu> {
-  if (isSoftware(adapter)) onSoftware();
+async function open(adapter: GPUAdapter): Promise<Gpu> {
   const { info, limits } = adapter;
   const requiredFeatures = WANTED_FEATURES.filter((feature) => adapter.features.has(feature));
   const device = await adapter.requestDevice({
