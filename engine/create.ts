@@ -97,8 +97,8 @@ export async function assembleEngine(
   const capacityBytes = memoryCapacity(settings, device.traits.software);
   const attached = drafters.filter((drafter) => drafter.kind !== "draft" && drafter.kind !== "suffix");
   const features = featuresForAll(attached, target.config);
-  const targetBytes =
-    blockBytes(target.gpu, target.config) + featureBlockBytes(target.gpu, features.length, target.config);
+  const featureBytes = featureBlockBytes(target.gpu, features.length, target.config);
+  const targetBytes = blockBytes(target.gpu, target.config) + featureBytes;
   const caches = [
     [model.name, targetBytes] as const,
     ...(drafting && draftModel ? [[draftModel.name, blockBytes(drafting.gpu, drafting.config)] as const] : []),
@@ -107,7 +107,6 @@ export async function assembleEngine(
   const bound = [target, ...(drafting ? [drafting] : [])].map(
     ({ gpu: context, config }) => ["keys of a layer", boundBlockBytes(context, config)] as const,
   );
-  const featureBytes = featureBlockBytes(target.gpu, features, target.config);
   const numBlocks = planMemory(settings, maxModelLen, {
     ...{ capacityBytes, weightBytes: gpu.pool.totalBytes, blockBytes: caches },
     ...{ maxBoundBytes: gpu.pool.maxBytes, boundBlockBytes: [...bound, ["drafters' features", featureBytes] as const] },

@@ -56,14 +56,13 @@ function machineBytes(): number {
  */
 export function planKvBlocks(ledger: MemoryLedger, wishes: KvWishes): number {
   const { capacityBytes = Number.POSITIVE_INFINITY, weightBytes, blockBytes } = ledger;
-  const bindable = bindableBlocks(ledger, wishes);
   const perBlock = blockBytes.reduce((sum, [, bytes]) => sum + bytes, 0);
   const left = capacityBytes - weightBytes;
   const mostBytes = wishes.takesAll ? left : Math.min(left, DEFAULT_KV_BYTES);
   const perSequence = numBlocksFor(wishes.maxSlots);
-  const affordable = Math.max(1, Math.min(bindable, Math.floor(mostBytes / perBlock)) - 1);
+  const affordable = Math.max(1, Math.min(bindableBlocks(ledger), Math.floor(mostBytes / perBlock)) - 1);
   const numBlocks = wishes.numKvBlocks ?? 1 + Math.min(wishes.maxNumSeqs * perSequence, affordable);
-  if (numBlocks * perBlock <= left) return numBlocks;
+  if (numBlocks * perBlock <= left) return checkBindable(ledger, numBlocks);
   const parts = blockBytes.map(([name, bytes]) => `${name} ${formatBytes(numBlocks * bytes)}`);
   throw new EngineOptionsError(
     `${numBlocks} KV blocks need ${formatBytes(numBlocks * perBlock)} (${parts.join(", ")}) beside weights of ${formatBytes(weightBytes)}, but ` +
@@ -71,14 +70,24 @@ export function planKvBlocks(ledger: MemoryLedger, wishes: KvWishes): number {
   );
 }
 
-/** @throws EngineOptionsError where more were asked for */
-function bindableBlocks({ maxBoundBytes, boundBlockBytes }: MemoryLedger, { numKvBlocks }: KvWishes): number {
-  const [what, bytes] = boundBlockBytes.reduce((most, one) => (one[1] > most[1] ? one : most));
-  const most = Math.floor(maxBoundBytes / bytes);
-  if (most >= Math.max(2, numKvBlocks ?? 0)) return most;
+/** Blocks whose share of every buffer can be bound. */
+function bindableBlocks(ledger: MemoryLedger): number {
+  return Math.floor(ledger.maxBoundBytes / largestBound(ledger)[1]);
+}
+
+/** What has most bytes of a block in one buffer. */
+function largestBound({ boundBlockBytes }: MemoryLedger): readonly [what: string, bytes: number] {
+  return boundBlockBytes.reduce((most, one) => (one[1] > most[1] ? one : most));
+}
+
+/** @throws EngineOptionsError where one of the buffers is too large */
+function checkBindable(ledger: MemoryLedger, numBlocks: number): number {
+  const most = bindableBlocks(ledger);
+  if (numBlocks <= most) return numBlocks;
+  const [what, bytes] = largestBound(ledger);
   throw new EngineOptionsError(
-    `${numKvBlocks ?? 2} KV blocks need ${formatBytes((numKvBlocks ?? 2) * bytes)} for ${what}, but this adapter binds at most ` +
-      `${formatBytes(maxBoundBytes)} as one buffer; use at most ${most} --kv-blocks`,
+    `${numBlocks} KV blocks need ${formatBytes(numBlocks * bytes)} for ${what}, but this adapter binds at most ` +
+      `${formatBytes(ledger.maxBoundBytes)} as one buffer; use at most ${most} --kv-blocks`,
   );
 }
 

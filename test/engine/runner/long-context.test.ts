@@ -21,13 +21,13 @@ const SLOT_SIZE = CONFIG.numKvHeads * CONFIG.headDim;
 const NUM_BLOCKS = 1 + LENGTH / BLOCK_SIZE;
 const sampling = { params: GREEDY, choice: 0 };
 
-/** Of a softmax over so many keys and two layers: measured at most 4e-6; a key that is missed among the last shows as 1e-3. */
-const TOLERANCE = { absolute: 5e-5 };
-
 /** The kernel of subgroups has barriers, which software adapters are slow at; its splits are tested on shorter sequences. */
 const CASES = ADAPTER === "software" ? FAMILIES.slice(0, 1) : FAMILIES;
 
 describe.each(CASES)("a sequence of 32,768 tokens, $name family, $storage", (family) => {
+  // Logits up to 1.1 err by 1e-6 at most (portable, SwiftShader); without the first split they are 2e-3 off. Halves keep 11 bits of
+  // the rows' own keys and values.
+  const tolerance = { absolute: family.storage === "f16" ? 1e-3 : 5e-6 };
   const random = new Random(9);
   const weights = new RandomLlama(CONFIG, random);
   const tokenIds = Array.from({ length: LENGTH }, () => random.int(0, CONFIG.vocabSize - 1));
@@ -62,7 +62,7 @@ describe.each(CASES)("a sequence of 32,768 tokens, $name family, $storage", (fam
       await runner.run([{ tokenIds, startPosition: start, numTokens, blockTable, rootPosition, sampling }]);
       for (let p = start; p < rootPosition; p++) logitsOf(p);
       const [actual = []] = await runner.readLogits();
-      expectClose(actual, logitsOf(rootPosition), TOLERANCE, `token ${rootPosition}`);
+      expectClose(actual, logitsOf(rootPosition), tolerance, `token ${rootPosition}`);
     }
 
     // The root is token LENGTH − 3; below it the true next token, and beside that another.
@@ -80,9 +80,9 @@ describe.each(CASES)("a sequence of 32,768 tokens, $name family, $storage", (fam
     };
     await runner.run([step]);
     const logits = await runner.readLogits();
-    expectClose(logits[0] ?? [], logitsOf(root), TOLERANCE, "the root");
-    expectClose(logits[1] ?? [], logitsOf(root + 1, (next + 1) % 64), TOLERANCE, "a node that goes astray");
-    expectClose(logits[2] ?? [], logitsOf(root + 1, next), TOLERANCE, "the true node");
+    expectClose(logits[0] ?? [], logitsOf(root), tolerance, "the root");
+    expectClose(logits[1] ?? [], logitsOf(root + 1, (next + 1) % 64), tolerance, "a node that goes astray");
+    expectClose(logits[2] ?? [], logitsOf(root + 1, next), tolerance, "the true node");
     const slot = (index: number) =>
       (blockTable[Math.floor(index / BLOCK_SIZE)] ?? 0) * BLOCK_SIZE + (index % BLOCK_SIZE);
     runner.kv.commit([{ from: slot(root + 2), to: slot(root + 1) }]);
@@ -92,11 +92,11 @@ describe.each(CASES)("a sequence of 32,768 tokens, $name family, $storage", (fam
     ]);
     const [actual = new Float32Array()] = await runner.readLogits();
     const expected = logitsOf(LENGTH - 1, last);
-    expectClose(actual, expected, TOLERANCE, "the last token");
+    expectClose(actual, expected, tolerance, "the last token");
     // A split that is left out would show.
     const without = logitsOf(LENGTH - 1, last, family.splitSize);
     expect(Math.max(...without.map((value, i) => Math.abs(value - (expected[i] ?? 0))))).toBeGreaterThan(
-      TOLERANCE.absolute,
+      tolerance.absolute,
     );
   });
 
@@ -123,7 +123,7 @@ describe.each(CASES)("a sequence of 32,768 tokens, $name family, $storage", (fam
           referenceLogits(config, own, tokenIds[p] ?? 0, p, known, () => true);
         }
         const expected = referenceLogits(config, own, tokenIds[rootPosition] ?? 0, rootPosition, known);
-        expectClose((await runner.readLogits())[0] ?? [], expected, TOLERANCE, `token ${rootPosition}`);
+        expectClose((await runner.readLogits())[0] ?? [], expected, tolerance, `token ${rootPosition}`);
       }
     },
   );
