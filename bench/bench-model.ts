@@ -89,5 +89,6 @@ export function closeModel({ gpu, device }: BenchDevice): void {
 /** Bytes that a step of one row reads of the weights: every matrix once. */
 export function weightBytes({ layers, lmHead }: LlamaWeights): number {
   const matrices = [...layers.flatMap(({ qkv, output, gateUp, down }) => [qkv, output, gateUp, down]), lmHead];
-  return matrices.reduce((sum, { values, scales }) => sum + values.size + (scales?.size ?? 0), 0);
+  const parts = matrices.flatMap((matrix) => matrix.parts);
+  return parts.reduce((sum, { values, scales }) => sum + values.size + (scales?.size ?? 0), 0);
 }

@@ -6,18 +6,20 @@ import { chains } from "./suites/chains.ts";
 import { decode } from "./suites/decode.ts";
 import { dispatch } from "./suites/dispatch.ts";
 import { identity } from "./suites/identity.ts";
+import { kvDtype } from "./suites/kv-dtype.ts";
 import { load } from "./suites/load.ts";
 import { matmul } from "./suites/matmul.ts";
 import { prefix } from "./suites/prefix.ts";
 import { reference } from "./suites/reference.ts";
 import { serve } from "./suites/serve.ts";
+import { soak } from "./suites/soak.ts";
 import { speculate } from "./suites/speculate.ts";
 import { suffix } from "./suites/suffix.ts";
 import { throughput } from "./suites/throughput.ts";
 
 const SUITES: Readonly<Record<string, Suite>> = {
   ...{ throughput, speculate, acceptance, load, decode, prefix, identity, reference, chains },
-  ...{ dispatch, matmul, attention, serve, suffix },
+  ...{ dispatch, matmul, attention, serve, soak, suffix, "kv-dtype": kvDtype },
 };
 
 const args = process.argv.slice(2);

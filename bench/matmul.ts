@@ -2,6 +2,7 @@ import { productShapes } from "../engine/model/product-shapes.ts";
 import {
   type Activation,
   activationBytes,
+  destroyMatrix,
   expandBlocks,
   type GpuContext,
   matmul,
@@ -84,9 +85,7 @@ async function timeProduct(
     });
     us[numRows] = (1000 * Math.min(...times)) / numCopies;
   }
-  for (const { values, scales } of matrices) {
-    for (const buffer of scales ? [values, scales] : [values]) gpu.pool.destroy(buffer);
-  }
+  for (const matrix of matrices) destroyMatrix(gpu.pool, matrix);
   random.close();
   for (const { buffer } of [x, y]) gpu.pool.destroy(buffer);
   const gigabytesPerSecond = bytes / (us[1] ?? 1) / 1e3;

@@ -1,4 +1,7 @@
 import {
+  cutOutputs,
+  type EmbeddingTable,
+  embeddingTable,
   type GpuContext,
   type PackedMatrix,
   type ProductShape,
@@ -40,11 +43,24 @@ export class RandomWeights {
   /** @param format one for which the family has products (`weightFormats`) */
   matrix(format: WeightFormat, shape: ProductShape, label: string): PackedMatrix {
     const { numInputs } = shape;
-    const count = numInputs * paddedOutputs(this.#gpu.family, panelled(this.#gpu, shape.numOutputs));
+    const numOutputs = paddedOutputs(this.#gpu.family, panelled(this.#gpu, shape.numOutputs));
+    const bytes = BYTES_PER_WEIGHT[format];
+    const parts = cutOutputs(this.#gpu.pool, numOutputs, numInputs * bytes.value).map((part) => ({
+      ...{
+        ...part,
+        numOutputs: Math.min(part.numOutputs, paddedOutputs(this.#gpu.family, shape.numOutputs) - part.firstOutput),
+      },
+      ...this.#values(format, numInputs, part.numOutputs, label),
+    }));
+    return { format, parts };
+  }
+
+  #values(format: WeightFormat, numInputs: number, numOutputs: number, label: string) {
+    const count = numInputs * numOutputs;
     const bytes = BYTES_PER_WEIGHT[format];
     const deviation = numInputs ** -0.5;
     if (format === "f32" || format === "f16") {
-      return { format, values: this.#floats(format, count * bytes.value, deviation, label) };
+      return { values: this.#floats(format, count * bytes.value, deviation, label) };
     }
     const values = this.#filled(count * bytes.value, label, "bytes", () => randomBytes(4 * PATTERN_WORDS));
     const scale = deviation / SPREAD[format];
@@ -52,13 +68,16 @@ export class RandomWeights {
     const scales = this.#filled(count * bytes.scale, `${label} scales`, `${format} scales ${scale}`, () =>
       Uint16Array.from({ length: 2 * PATTERN_WORDS }, (_, i) => (i % 2 === 0 ? even : odd) ?? 0),
     );
-    return { format, values, scales };
+    return { values, scales };
   }
 
   /** Rows of the family's storage type, variance 1. */
-  embedding(numRows: number, hiddenSize: number): GPUBuffer {
-    const { family } = this.#gpu;
-    return this.#floats(family.storage, numRows * hiddenSize * storageBytes(family), 1, "embedding");
+  embedding(numRows: number, hiddenSize: number): EmbeddingTable {
+    const { family, pool } = this.#gpu;
+    const rowBytes = hiddenSize * storageBytes(family);
+    return embeddingTable(pool, numRows, rowBytes, (_, count, label) =>
+      this.#floats(family.storage, count * rowBytes, 1, label),
+    );
   }
 
   /** Frees the patterns; matrices are their owners'. */

@@ -142,11 +142,22 @@ export interface Supervision {
   readonly numReplays: number;
 }
 
+/** What an engine holds: in a server without work it is the same from hour to hour. */
+export interface EngineMemory {
+  /** Of all buffers on the device, weights and KV cache included. */
+  readonly gpuBytes: number;
+  readonly numGpuBuffers: number;
+  /** Of JavaScript objects in the process that it runs in. */
+  readonly heapBytes: number;
+}
+
 /** The engine as the server sees it. Implementations: in this process, and in a child process. */
 export interface EngineClient {
   readonly info: EngineInfo;
   /** As it is now. Absent where the engine runs in this process. */
   readonly supervision?: Supervision;
+  /** As it told last. Absent where it has not yet. */
+  readonly memory?: EngineMemory | undefined;
   /**
    * Generates one sequence; ends after the output that carries finishReason.
    * Leaving the loop early or aborting `signal` aborts the sequence within two steps.

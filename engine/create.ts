@@ -5,6 +5,7 @@ import {
   type Gpu,
   type GpuContext,
   type KernelChoice,
+  kvTypeOf,
   openGpu,
 } from "../kernels/index.ts";
 import { BlockManager } from "../kvcache/block-manager.ts";
@@ -13,7 +14,7 @@ import { createProposer } from "./create-proposer.ts";
 import { Engine, type EngineParts } from "./engine.ts";
 import { type CreatedEngine, ENGINE_DEFAULTS, type EngineOptions } from "./engine-options.ts";
 import { EngineOptionsError, ModelFileError } from "./errors.ts";
-import { checkMemory, memoryCapacity, planKvBlocks } from "./memory-plan.ts";
+import { checkMemory, type MemoryLedger, memoryCapacity, planKvBlocks } from "./memory-plan.ts";
 import { resolveModel } from "./model/bundled.ts";
 import { checkKernelSizes } from "./model/llama.ts";
 import { openModel } from "./model/open.ts";
@@ -22,7 +23,7 @@ import { closeDrafters, configsOf, type OpenedDrafter, openDrafters } from "./op
 import { draftsOnDevice } from "./resident/create-drafter.ts";
 import { ResidentLoop } from "./resident/resident-loop.ts";
 import { contextOfChoice } from "./runner/kernel-choice.ts";
-import { blockBytes } from "./runner/kv-storage.ts";
+import { blockBytes, boundBlockBytes } from "./runner/kv-storage.ts";
 import { ModelRunner } from "./runner/model-runner.ts";
 import { type LlamaWeights, onDevice } from "./runner/weights.ts";
 import { attachedBlockBytes } from "./speculative/attach.ts";
@@ -79,11 +80,12 @@ export interface EngineModel extends Pick<OpenedModel, "name" | "config" | "dige
 export async function assembleEngine(
   options: Options,
   device: Gpu,
-  gpu: GpuContext,
+  context: GpuContext,
   model: EngineModel,
   drafters: readonly OpenedDrafter[] = [],
 ): Promise<Engine> {
   const settings = settingsOf(options);
+  const gpu = withKvType(context, settings.kvDtype);
   const maxModelLen = checkSizes(settings, [model.config, ...configsOf(drafters)]);
   const target = await loadModel(device, gpu, model, maxModelLen, settings.kernels?.target);
   const draftModel = drafters.find((drafter) => drafter.kind === "draft");
@@ -91,14 +93,20 @@ export async function assembleEngine(
   const capacityBytes = memoryCapacity(settings, device.traits.software);
   const attached = drafters.filter((drafter) => drafter.kind !== "draft" && drafter.kind !== "suffix");
   const features = featuresForAll(attached, target.config);
-  const targetBytes =
-    blockBytes(target.gpu, target.config) + featureBlockBytes(target.gpu, features.length, target.config);
+  const featureBytes = featureBlockBytes(target.gpu, features.length, target.config);
+  const targetBytes = blockBytes(target.gpu, target.config) + featureBytes;
   const caches = [
     [model.name, targetBytes] as const,
     ...(drafting && draftModel ? [[draftModel.name, blockBytes(drafting.gpu, drafting.config)] as const] : []),
     ...attached.map((files) => [files.kind, attachedBlockBytes(target.gpu, files)] as const),
   ];
-  const numBlocks = planMemory(settings, capacityBytes, gpu.pool.totalBytes, maxModelLen, caches);
+  const bound = [target, ...(drafting ? [drafting] : [])].map(
+    ({ gpu: context, config }) => ["keys of a layer", boundBlockBytes(context, config)] as const,
+  );
+  const numBlocks = planMemory(settings, maxModelLen, {
+    ...{ capacityBytes, weightBytes: gpu.pool.totalBytes, blockBytes: caches },
+    ...{ maxBoundBytes: gpu.pool.maxBytes, boundBlockBytes: [...bound, ["drafters' features", featureBytes] as const] },
+  });
   const runner = await ModelRunner.create(target.gpu, target, {
     ...{ ...runnerLimits(settings, maxModelLen, numBlocks), topK: 1, features },
     ...{ maxRequests: settings.maxNumSeqs, profile: settings.profile },
@@ -128,6 +136,7 @@ export async function assembleEngine(
     ...{ tokenBudget: settings.tokenBudget, treeNodes, policy, ...residents },
     stepsInFlight: Math.max(1, settings.stepsInFlight),
     checkInvariants: settings.checkInvariants,
+    buffers: gpu.pool,
     dispose: () => {
       gpu.pool.destroyAll();
       device.close();
@@ -221,21 +230,12 @@ function checkSizes(settings: Settings, configs: readonly LlamaConfig[]): number
 }
 
 /** Blocks of every model's KV cache, the weights being on the device. @throws EngineOptionsError where they do not fit */
-function planMemory(
-  settings: Settings,
-  capacityBytes: number | undefined,
-  weightBytes: number,
-  maxModelLen: number,
-  caches: readonly (readonly [name: string, blockBytes: number])[],
-): number {
+function planMemory(settings: Settings, maxModelLen: number, ledger: MemoryLedger): number {
   const { numKvBlocks, maxNumSeqs, treeNodes, gpuMemory } = settings;
-  return planKvBlocks(
-    { capacityBytes, weightBytes, blockBytes: caches },
-    {
-      ...(numKvBlocks === undefined ? {} : { numKvBlocks }),
-      ...{ maxNumSeqs, maxSlots: maxModelLen + treeNodes, takesAll: gpuMemory !== undefined },
-    },
-  );
+  return planKvBlocks(ledger, {
+    ...(numKvBlocks === undefined ? {} : { numKvBlocks }),
+    ...{ maxNumSeqs, maxSlots: maxModelLen + treeNodes, takesAll: gpuMemory !== undefined },
+  });
 }
 
 /** Sizes of the target's passes. */
@@ -246,12 +246,31 @@ function runnerLimits({ maxNumSeqs, tokenBudget, treeNodes }: Settings, maxModel
   return { maxRows: tokenBudget, maxLogits, maxModelLen, numBlocks, maxTableWords };
 }
 
+/** @throws EngineOptionsError where the device has no such type */
+function withKvType(gpu: GpuContext, type: Settings["kvDtype"]): GpuContext {
+  if (type === "auto" || type === gpu.family.storage) return gpu;
+  refuseIf(
+    type === "f16" && gpu.family.storage !== "f16",
+    "kv-dtype is f16, which this adapter cannot store (no shader-f16); use auto, f32 or q8",
+  );
+  return { ...gpu, family: { ...gpu.family, kv: type } };
+}
+
 function refuseIf(condition: boolean, message: string): void {
   if (condition) throw new EngineOptionsError(message);
 }
 
 /** Equal fingerprints promise equal text: whatever may move a logit's last bit is in it. */
 function fingerprint({ digest }: EngineModel, device: Gpu, { family }: GpuContext): string {
-  const parts = [digest, buildDigest(), device.adapterName, device.driver, device.features, family, BLOCK_SIZE];
+  const parts = [
+    digest,
+    buildDigest(),
+    device.adapterName,
+    device.driver,
+    device.features,
+    family,
+    kvTypeOf(family),
+    BLOCK_SIZE,
+  ];
   return `canopy-${createHash("sha256").update(JSON.stringify(parts)).digest("hex").slice(0, 16)}`;
 }

@@ -1,4 +1,4 @@
-import type { AdapterChoice } from "../kernels/index.ts";
+import { type AdapterChoice, KV_TYPES } from "../kernels/index.ts";
 import type { EngineClient, EngineKernels } from "./client.ts";
 import type { GenerationDefaults, TextAssets } from "./model/types.ts";
 import { DRAFT_WIDTHS } from "./speculative/draft-widths.ts";
@@ -24,6 +24,9 @@ export type DrafterChoice = DrafterName | readonly DrafterName[];
 export const TREE_BUDGETS = ["adaptive", "fixed"] as const;
 export type TreeBudget = (typeof TREE_BUDGETS)[number];
 
+export const KV_DTYPES = ["auto", ...KV_TYPES] as const;
+export type KvDtype = (typeof KV_DTYPES)[number];
+
 /** What to serve and how; every field but `model` has a default (`ENGINE_DEFAULTS`). */
 export interface EngineOptions {
   /** A bundled name, or a local folder or .gguf file. */
@@ -38,6 +41,8 @@ export interface EngineOptions {
   readonly gpuMemory?: number;
   /** Share of the device's memory that weights, KV caches and buffers may take together, 0…1. */
   readonly gpuMemoryUtilization?: number;
+  /** How keys and values are stored; auto: as the device stores what is not quantised. q8 takes a quarter to half the memory, not exactly. */
+  readonly kvDtype?: KvDtype;
   /** Keep K/V of earlier sequences, to begin others with that have the same tokens; the text is the same. */
   readonly prefixCache?: boolean;
   readonly maxNumSeqs?: number;
@@ -83,6 +88,7 @@ export const ENGINE_DEFAULTS = {
   drafter: "auto",
   adapter: "auto",
   gpuMemoryUtilization: 0.9,
+  kvDtype: "auto",
   prefixCache: true,
   maxNumSeqs: 8,
   tokenBudget: 128,

@@ -1,10 +1,12 @@
+import { getHeapStatistics } from "node:v8";
+import type { BufferPool } from "../kernels/index.ts";
 import type { BlockManager } from "../kvcache/block-manager.ts";
 import { InvariantError, invariant } from "../kvcache/invariant.ts";
 import { SchedulerError } from "../scheduler/errors.ts";
 import type { CommittedSequence, ScheduledSequence, SchedulerOutput } from "../scheduler/output.ts";
 import { Scheduler } from "../scheduler/scheduler.ts";
 import type { Sequence } from "../scheduler/sequence.ts";
-import type { EngineClient, EngineInfo, EngineOutput, EngineRequest, StepStats } from "./client.ts";
+import type { EngineClient, EngineInfo, EngineMemory, EngineOutput, EngineRequest, StepStats } from "./client.ts";
 import { EngineDeadError, EngineRequestError } from "./errors.ts";
 import { decodeOnHost, type Verification } from "./host-step.ts";
 import { NOTHING } from "./output-stream.ts";
@@ -34,6 +36,8 @@ export interface EngineParts {
   readonly stepsInFlight: number;
   /** Check after every step what must hold, before any of its tokens leaves; the engine ends where it does not. */
   readonly checkInvariants: boolean;
+  /** The ledger of everything on the device. */
+  readonly buffers: Pick<BufferPool, "totalBytes" | "numBuffers">;
   /** Frees the device and everything on it. */
   readonly dispose: () => void;
 }
@@ -96,6 +100,11 @@ export class Engine implements EngineClient {
   load() {
     if (this.#death !== undefined) throw this.#death;
     return this.#loadNow();
+  }
+
+  get memory(): EngineMemory {
+    const { totalBytes, numBuffers } = this.#parts.buffers;
+    return { gpuBytes: totalBytes, numGpuBuffers: numBuffers, heapBytes: getHeapStatistics().used_heap_size };
   }
 
   #loadNow() {

@@ -14,6 +14,10 @@ export interface MemoryLedger {
   readonly weightBytes: number;
   /** Bytes of one block in each model's cache, with the model's name. */
   readonly blockBytes: readonly (readonly [name: string, bytes: number])[];
+  /** Bytes that can be bound as one buffer. */
+  readonly maxBoundBytes: number;
+  /** Bytes of one block in each of the buffers that are bound as one, with what they hold: the largest of them limits the blocks. */
+  readonly boundBlockBytes: readonly (readonly [what: string, bytes: number])[];
 }
 
 export interface KvWishes {
@@ -47,7 +51,7 @@ function machineBytes(): number {
 
 /**
  * Blocks of the KV cache, the reserved one included: as asked for, or enough for every sequence of the batch, as far as the memory
- * goes.
+ * goes and a layer's keys can be bound as one buffer.
  * @throws EngineOptionsError with the numbers where that does not fit
  */
 export function planKvBlocks(ledger: MemoryLedger, wishes: KvWishes): number {
@@ -56,13 +60,34 @@ export function planKvBlocks(ledger: MemoryLedger, wishes: KvWishes): number {
   const left = capacityBytes - weightBytes;
   const mostBytes = wishes.takesAll ? left : Math.min(left, DEFAULT_KV_BYTES);
   const perSequence = numBlocksFor(wishes.maxSlots);
-  const affordable = Math.max(1, Math.floor(mostBytes / perBlock) - 1);
+  const affordable = Math.max(1, Math.min(bindableBlocks(ledger), Math.floor(mostBytes / perBlock)) - 1);
   const numBlocks = wishes.numKvBlocks ?? 1 + Math.min(wishes.maxNumSeqs * perSequence, affordable);
-  if (numBlocks * perBlock <= left) return numBlocks;
+  if (numBlocks * perBlock <= left) return checkBindable(ledger, numBlocks);
   const parts = blockBytes.map(([name, bytes]) => `${name} ${formatBytes(numBlocks * bytes)}`);
   throw new EngineOptionsError(
     `${numBlocks} KV blocks need ${formatBytes(numBlocks * perBlock)} (${parts.join(", ")}) beside weights of ${formatBytes(weightBytes)}, but ` +
       `${formatBytes(capacityBytes)} may be used; use fewer --kv-blocks, a smaller --max-model-len, or set --gpu-memory and --gpu-memory-utilization`,
+  );
+}
+
+/** Blocks whose share of every buffer can be bound. */
+function bindableBlocks(ledger: MemoryLedger): number {
+  return Math.floor(ledger.maxBoundBytes / largestBound(ledger)[1]);
+}
+
+/** What has most bytes of a block in one buffer. */
+function largestBound({ boundBlockBytes }: MemoryLedger): readonly [what: string, bytes: number] {
+  return boundBlockBytes.reduce((most, one) => (one[1] > most[1] ? one : most));
+}
+
+/** @throws EngineOptionsError where one of the buffers is too large */
+function checkBindable(ledger: MemoryLedger, numBlocks: number): number {
+  const most = bindableBlocks(ledger);
+  if (numBlocks <= most) return numBlocks;
+  const [what, bytes] = largestBound(ledger);
+  throw new EngineOptionsError(
+    `${numBlocks} KV blocks need ${formatBytes(numBlocks * bytes)} for ${what}, but this adapter binds at most ` +
+      `${formatBytes(ledger.maxBoundBytes)} as one buffer; use at most ${most} --kv-blocks`,
   );
 }
 

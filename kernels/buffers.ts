@@ -2,12 +2,17 @@ import { GpuError } from "./errors.ts";
 
 /** Makes and owns the buffers of one device, and keeps the ledger of their bytes. */
 export class BufferPool {
+  /** Bytes of a storage buffer at most: what the device can bind as one. */
+  readonly maxBytes: number;
   readonly #device: GPUDevice;
   readonly #buffers = new Map<GPUBuffer, number>();
   #totalBytes = 0;
 
-  constructor(device: GPUDevice) {
+  /** @param maxBytes less than what the device can bind, where something is to be tried out */
+  constructor(device: GPUDevice, maxBytes = Number.POSITIVE_INFINITY) {
+    const { maxBufferSize, maxStorageBufferBindingSize } = device.limits;
     this.#device = device;
+    this.maxBytes = Math.min(maxBytes, maxBufferSize, maxStorageBufferBindingSize);
   }
 
   /** Bytes of all buffers that are alive. */
@@ -15,12 +20,17 @@ export class BufferPool {
     return this.#totalBytes;
   }
 
+  /** Buffers that are alive. */
+  get numBuffers(): number {
+    return this.#buffers.size;
+  }
+
   /** A storage buffer of at least `bytes`, zero-filled. @throws GpuError out_of_memory over the adapter's limits. */
   storage(bytes: number, label: string): GPUBuffer {
     const size = Math.max(16, Math.ceil(bytes / 16) * 16);
-    const limit = Math.min(this.#device.limits.maxBufferSize, this.#device.limits.maxStorageBufferBindingSize);
-    if (size > limit) {
-      throw new GpuError("out_of_memory", `buffer "${label}" needs ${size} bytes; this adapter binds at most ${limit}`);
+    if (size > this.maxBytes) {
+      const message = `buffer "${label}" needs ${size} bytes; this adapter binds at most ${this.maxBytes}`;
+      throw new GpuError("out_of_memory", message);
     }
     return this.#create(label, size, GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_DST | GPUBufferUsage.COPY_SRC);
   }

@@ -1,6 +1,13 @@
 import type { DeviceTraits } from "./device.ts";
 
 /**
+ * How keys and values are stored. q8: each head of a token has an f32 scale, its largest magnitude / 127, and 8-bit integers
+ * (wgsl/attention_keys_cache_q8.wgsl).
+ */
+export const KV_TYPES = ["f32", "f16", "q8"] as const;
+export type KvType = (typeof KV_TYPES)[number];
+
+/**
  * How kernels are written for a device. Chosen once, because families differ in the last bit.
  * - portable: no barriers, f32, threads own their outputs; for software adapters and GPUs without subgroups
  * - subgroup: rows of weights streamed by subgroups, as quantised as in the file, f32 sums, f16 storage where the device has it
@@ -10,6 +17,8 @@ export interface KernelFamily {
   readonly name: "portable" | "subgroup" | "matrix";
   /** Storage type of keys, values and embeddings, and of weights that are not quantised. */
   readonly storage: "f16" | "f32";
+  /** Type of keys and values, where it is not the storage type. */
+  readonly kv?: KvType;
   /** Rows of one pass over the weights, ascending. */
   readonly rowTiles: readonly number[];
   /** Ranges of a product's inputs (`numRanges`) where they were measured, by `productKey`; part of the arithmetic. */
@@ -26,4 +35,8 @@ export function chooseFamily(traits: DeviceTraits): KernelFamily {
   if (traits.f16 && traits.matrices)
     return { name: "matrix", storage: "f16", rowTiles: [8, 16, 32, 64], splitSize: 256 };
   return { name: "subgroup", storage: traits.f16 ? "f16" : "f32", rowTiles: [1, 2, 4, 8], splitSize: 256 };
+}
+
+export function kvTypeOf({ kv, storage }: Pick<KernelFamily, "kv" | "storage">): KvType {
+  return kv ?? storage;
 }

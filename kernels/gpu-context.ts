@@ -12,16 +12,18 @@ export interface GpuContext extends OpContext {
   readonly guard: StepGuard;
 }
 
+/** @param maxBytes as `BufferPool` has it */
 export function createGpuContext(
   gpu: Pick<Gpu, "device" | "traits">,
   family: KernelFamily = chooseFamily(gpu.traits),
+  maxBytes?: number,
 ): GpuContext {
   const { device } = gpu;
   return {
     device,
     family,
     kernels: new Kernels(device),
-    pool: new BufferPool(device),
+    pool: new BufferPool(device, maxBytes),
     guard: new StepGuard(device),
   };
 }

@@ -3,7 +3,7 @@ export { buildDigest } from "./build-digest.ts";
 export { type AdapterChoice, type DeviceTraits, defaultCacheDir, type Gpu, openGpu } from "./device.ts";
 export { ArgumentError, GpuError } from "./errors.ts";
 export { fromHalf, fromHalfBits, toHalf, toHalfBits } from "./f16.ts";
-export { chooseFamily, type KernelFamily } from "./family.ts";
+export { chooseFamily, type KernelFamily, KV_TYPES, type KvType, kvTypeOf } from "./family.ts";
 export type { FlashDecodingArgs } from "./flash-decoding/arguments.ts";
 export type { Tensor, TensorType } from "./flash-decoding/tensor.ts";
 export { flashDecodingAttention } from "./flash-decoding-attention.ts";
@@ -42,6 +42,7 @@ export {
   type KeepFeaturesArgs,
   keepFeatures,
 } from "./ops/features.ts";
+export { type KvLayout, kvLayout, kvSlotBytes } from "./ops/kv-layout.ts";
 export {
   type BatchSections,
   type LaneBatch,
@@ -76,6 +77,7 @@ export {
   type ProductShape,
   paddedOutputs,
   paddedRows,
+  roundUp,
 } from "./ops/product.ts";
 export { ropeKv, ropeTable } from "./ops/rope.ts";
 export {
@@ -98,7 +100,15 @@ export { submitPass } from "./submit-pass.ts";
 export { type ChoiceTools, choiceKey, chooseKernels } from "./tuning/choose-kernels.ts";
 export { DeviceTimer } from "./tuning/device-timer.ts";
 export { type KernelChoice, type ModelProduct, parseChoice, withChoice } from "./tuning/kernel-choice.ts";
-export { type PackedMatrix, uploadMatrix, type WeightFormat } from "./weights/packed-matrix.ts";
+export { type EmbeddingTable, embeddingTable, wholeTable } from "./weights/embedding-table.ts";
+export {
+  cutOutputs,
+  destroyMatrix,
+  type MatrixPart,
+  type PackedMatrix,
+  uploadMatrix,
+  type WeightFormat,
+} from "./weights/packed-matrix.ts";
 export {
   expandBlocks,
   type Q4Blocks,

@@ -4,7 +4,7 @@ import type { GpuContext } from "./gpu-context.ts";
 import { matmul } from "./ops/matmul.ts";
 import { type Activation, activationBytes, type Product, paddedRows } from "./ops/product.ts";
 import { submitPass } from "./submit-pass.ts";
-import { type PackedMatrix, uploadMatrix, type WeightFormat } from "./weights/packed-matrix.ts";
+import { destroyMatrix, type PackedMatrix, uploadMatrix, type WeightFormat } from "./weights/packed-matrix.ts";
 import { BLOCK_INPUTS, quantizeQ8, type WeightBlocks } from "./weights/weight-blocks.ts";
 
 const NUM_OUTPUTS = 64;
@@ -65,7 +65,8 @@ async function products(gpu: GpuContext, sum: ProductSum, tiles: readonly number
       return rows;
     }),
   );
-  for (const buffer of [x.buffer, weights.values, weights.scales]) if (buffer) pool.destroy(buffer);
+  pool.destroy(x.buffer);
+  destroyMatrix(pool, weights);
   return results;
 }
 

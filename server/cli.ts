@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 import type { EngineOptions } from "../engine/engine-options.ts";
+import type { TextAssets } from "../engine/model/types.ts";
 import { explain, formatExplanation } from "./cli-errors.ts";
 import { mainHelp, serveHelp, versionText } from "./cli-help.ts";
 import { createLogger, logSupervision } from "./cli-logger.ts";
@@ -38,13 +39,15 @@ async function runServe(args: readonly string[]): Promise<void> {
   onStopSignals(process, () => void stop().then(() => process.exit(0), fail), process.exit);
   try {
     // Help and usage errors should not wait for the GPU library.
-    const [{ serve }, { superviseEngine }] = await Promise.all([
+    const [{ serve }, { ThreadedTextService }, { superviseEngine }] = await Promise.all([
       import("./main.ts"),
+      import("./threaded-text-service.ts"),
       import("../engine/process/supervised-engine.ts"),
     ]);
     const createEngine = (options: EngineOptions) =>
       superviseEngine(options, { onEvent: (event) => logSupervision(logger, event) });
-    const running = await serve(config, { createEngine, logger, output: process.stdout });
+    const openText = (assets: TextAssets) => new ThreadedTextService(assets);
+    const running = await serve(config, { createEngine, openText, logger, output: process.stdout });
     stop = running.shutDown;
   } catch (error) {
     fail(error, config);

@@ -1,6 +1,6 @@
 import type { Logger } from "pino";
 import type { CreatedEngine, EngineOptions } from "../engine/engine-options.ts";
-import { ModelText } from "../engine/text/model-text.ts";
+import type { TextAssets } from "../engine/model/types.ts";
 import { type App, buildApp } from "./app.ts";
 import { type BannerFacts, bannerFields, formatBanner, SOFTWARE_WARNING, urlOf } from "./banner.ts";
 import type { Output } from "./cli-logger.ts";
@@ -10,11 +10,12 @@ import type { ServedModel } from "./context.ts";
 import { isLoopback } from "./doors.ts";
 import { listenWhileLoading } from "./loading.ts";
 import { SHUTDOWN_TIMES, type ShutdownTimes, shutDown } from "./shutdown.ts";
-import { LocalTextService } from "./text-service.ts";
+import type { TextService } from "./text-service.ts";
 
 /** What `serve` takes from outside, so that tests can give their own. */
 export interface ServeDeps {
   readonly createEngine: (options: EngineOptions) => Promise<CreatedEngine>;
+  readonly openText: (assets: TextAssets) => TextService;
   readonly logger: Logger;
   /** Gets the banner where it is a terminal; a log gets the same facts otherwise. */
   readonly output: Output;
@@ -37,30 +38,40 @@ export async function serve(config: Config, deps: ServeDeps): Promise<RunningSer
   // Before the model, which takes its time: a port that is taken is told at once.
   const loading = await listenWhileLoading(config.host, config.port);
   let engine: CreatedEngine | undefined;
+  let text: TextService | undefined;
   let app: App | undefined;
   try {
     logger.info({ model: config.model, url: urlOf(config.host, loading.port) }, "loading the model");
     engine = await deps.createEngine(toEngineOptions(config));
+    text = deps.openText(engine.model.text);
     const model = servedModel(config, engine);
     app = await buildApp({
       ...{ client: engine.client, model, logger, maxQueue: config.maxQueue, apiKeys: config.apiKey },
       ...(config.requestTimeout === undefined ? {} : { requestTimeout: config.requestTimeout }),
-      text: new LocalTextService(new ModelText(engine.model.text)),
+      text,
       doors: { host: config.host, allowedHosts: config.allowedHosts, allowedOrigins: config.allowedOrigins },
     });
     app.metrics.includeProcessMetrics();
     await loading.close();
     await app.server.listen({ host: config.host, port: loading.port, listenTextResolver: () => "listening" });
-    return announce(config, deps, engine, app, model);
+    return announce(config, deps, { engine, text, app, model });
   } catch (error) {
     await loading.close();
     await app?.server.close();
+    await text?.close();
     await engine?.client.close();
     throw error;
   }
 }
 
-function announce(config: Config, deps: ServeDeps, engine: CreatedEngine, app: App, model: ServedModel): RunningServer {
+interface ServerParts {
+  readonly engine: CreatedEngine;
+  readonly text: TextService;
+  readonly app: App;
+  readonly model: ServedModel;
+}
+
+function announce(config: Config, deps: ServeDeps, { engine, text, app, model }: ServerParts): RunningServer {
   const { logger, output } = deps;
   const address = app.server.server.address();
   const port = typeof address === "object" && address !== null ? address.port : config.port;
@@ -81,9 +92,10 @@ function announce(config: Config, deps: ServeDeps, engine: CreatedEngine, app: A
     ...{ logger, admission: app.admission },
     closeServer: () => app.server.close(),
     dropConnections: () => app.server.server.closeAllConnections(),
-    closeEngine: () => {
+    closeEngine: async () => {
       stopStats();
-      return engine.client.close();
+      await text.close();
+      await engine.client.close();
     },
   };
   return {

@@ -1,5 +1,13 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
-import type { EngineClient, EngineInfo, FinishReason, StepStats, Supervision, VerifiedTree } from "../engine/client.ts";
+import type {
+  EngineClient,
+  EngineInfo,
+  EngineMemory,
+  FinishReason,
+  StepStats,
+  Supervision,
+  VerifiedTree,
+} from "../engine/client.ts";
 import { type EngineLoad, readLoad } from "./engine-health.ts";
 
 // Seconds. Steps take tens of milliseconds at most, so most buckets lie below 300 ms.
@@ -114,6 +122,7 @@ export class Metrics {
     this.#drafter = client.info.drafter;
     client.onStep((stats) => this.#onStep(stats));
     this.#loadGauges(client);
+    this.#memoryGauges(client);
     this.#supervisionCounters(client);
     this.#infoGauges(client.info, modelName);
   }
@@ -208,6 +217,22 @@ export class Metrics {
     gauge("num_requests_running", "Sequences in the batch.", ({ numRunning }) => numRunning);
     gauge("num_requests_waiting", "Sequences waiting for their first step.", ({ numWaiting }) => numWaiting);
     gauge("kv_cache_usage_perc", "Share of KV blocks in use, 0 to 1.", ({ kvUsage }) => kvUsage);
+  }
+
+  /** Of the engine's process; Node's own metrics are of the server's. */
+  #memoryGauges(client: EngineClient): void {
+    const gauge = (name: string, help: string, pick: (memory: EngineMemory) => number) =>
+      new Gauge({
+        name: `canopy_${name}`,
+        help,
+        registers: [this.#registry],
+        collect() {
+          this.set(client.memory ? pick(client.memory) : 0);
+        },
+      });
+    gauge("engine_gpu_memory_bytes", "Buffers on the device, KV cache included.", ({ gpuBytes }) => gpuBytes);
+    gauge("engine_gpu_buffers", "Number of buffers on the device.", ({ numGpuBuffers }) => numGpuBuffers);
+    gauge("engine_heap_bytes", "JavaScript objects of the engine's process.", ({ heapBytes }) => heapBytes);
   }
 
   /** Counted by the client, and read when they are asked for. */

@@ -39,6 +39,8 @@ export interface TextService {
   tokenBytes(tokenId: number): Uint8Array;
   /** Every token whose own text has `part` in it. */
   tokensContaining(part: string): Promise<readonly number[]>;
+  /** Ends what it runs elsewhere. */
+  close(): Promise<void>;
 }
 
 /** Text in this process, with limits on what a client may send. */
@@ -91,9 +93,12 @@ export class LocalTextService implements TextService {
   async tokensContaining(part: string): Promise<readonly number[]> {
     return this.#text.tokensContaining(part);
   }
+
+  async close(): Promise<void> {}
 }
 
-function checkLength(numChars: number, param: string): void {
+/** @throws ApiError invalid_value */
+export function checkLength(numChars: number, param: string): void {
   if (numChars <= MAX_PROMPT_CHARS) return;
   const message = `${param} has ${numChars} characters, at most ${MAX_PROMPT_CHARS} are taken; send less text`;
   throw new ApiError("invalid_value", message, { param });

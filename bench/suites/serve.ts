@@ -3,10 +3,11 @@ import { randomWords } from "../random.ts";
 import { type LoadOptions, runLoad } from "../serve/load.ts";
 import { startServer } from "../serve/server-process.ts";
 import { type Percentiles, type ServeFigures, summarize } from "../serve/summary.ts";
+import { type Vitals, type WorstTimes, watchServer } from "../serve/vitals.ts";
 import { defineSuite, positiveInteger, positiveIntegers } from "../suite.ts";
 import { table } from "../table.ts";
 
-interface ServeRow extends ServeFigures {
+interface ServeRow extends ServeFigures, Vitals {
   readonly drafter: string;
   readonly streams: number;
 }
@@ -45,7 +46,9 @@ export const serve = defineSuite(
         const load = (streams: number): LoadOptions => ({ url: server.url, streams, seconds, body, random, ...rate });
         await runLoad({ ...load(1), seconds: 1 });
         for (const streams of positiveIntegers(values.streams)) {
-          rows.push({ drafter, streams, ...summarize(await runLoad(load(streams)), goals) });
+          const watch = await watchServer(server.url);
+          const figures = summarize(await runLoad(load(streams)), goals);
+          rows.push({ drafter, streams, ...figures, ...(await watch.stop()) });
         }
       } finally {
         await server.stop();
@@ -66,6 +69,7 @@ function requestBody(maxTokens: number, opening: string): (i: number) => object 
 }
 
 function formatRows(rows: readonly ServeRow[]): string {
+  const two = ({ p99, max }: WorstTimes) => `${p99.toFixed(0)} / ${max.toFixed(0)}`;
   const three = ({ p50, p95, p99 }: Percentiles) =>
     [p50, p95, p99].map((ms) => ms.toFixed(ms < 10 ? 1 : 0)).join(" / ");
   return table(
@@ -79,6 +83,8 @@ function formatRows(rows: readonly ServeRow[]): string {
       "first token, ms p50 / p95 / p99",
       "between pieces, ms",
       "per token, ms",
+      "/health, ms p99 / max",
+      "event loop, ms p99 / max",
     ],
     rows.map((row) => [
       row.drafter,
@@ -92,6 +98,8 @@ function formatRows(rows: readonly ServeRow[]): string {
       three(row.firstTokenMs),
       three(row.interTokenMs),
       three(row.perTokenMs),
+      two(row.healthMs),
+      two(row.eventLoopMs),
     ]),
   );
 }

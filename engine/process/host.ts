@@ -33,7 +33,7 @@ export function hostEngine(create: (options: EngineOptions) => Promise<CreatedEn
       case "abort":
         return engine?.abort(command.key);
       case "ping":
-        return send({ type: "pong" });
+        return send({ type: "pong", ...(engine?.memory ? { memory: engine.memory } : {}) });
     }
   });
 }

@@ -1,5 +1,5 @@
 import { GpuError } from "../../kernels/index.ts";
-import type { EngineClient, EngineRequest, StepStats } from "../client.ts";
+import type { EngineClient, EngineMemory, EngineRequest, StepStats } from "../client.ts";
 import { EngineDeadError } from "../errors.ts";
 import { NOTHING } from "../output-stream.ts";
 import type { Report, SequenceOutput } from "./protocol.ts";
@@ -20,6 +20,10 @@ export class HostedEngine {
       this.#steps.push(stats);
       this.#reportSoon();
     });
+  }
+
+  get memory(): EngineMemory | undefined {
+    return this.#client.memory;
   }
 
   generate(key: number, request: EngineRequest): void {

@@ -1,4 +1,4 @@
-import type { EngineClient, EngineInfo, EngineOutput, EngineRequest, StepStats } from "../client.ts";
+import type { EngineClient, EngineInfo, EngineMemory, EngineOutput, EngineRequest, StepStats } from "../client.ts";
 import type { EngineOptions, ServedAssets } from "../engine-options.ts";
 import type { PlainError } from "./plain-error.ts";
 
@@ -23,7 +23,7 @@ export type Report =
     }
   /** Nothing can be generated here any more; what was in flight has not ended by itself. */
   | { readonly type: "dead"; readonly reason: string; readonly isDeviceLost: boolean }
-  | { readonly type: "pong" };
+  | { readonly type: "pong"; readonly memory?: EngineMemory };
 
 export interface SequenceOutput {
   readonly key: number;

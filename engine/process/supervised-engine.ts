@@ -1,4 +1,12 @@
-import type { EngineClient, EngineInfo, EngineOutput, EngineRequest, StepStats, Supervision } from "../client.ts";
+import type {
+  EngineClient,
+  EngineInfo,
+  EngineMemory,
+  EngineOutput,
+  EngineRequest,
+  StepStats,
+  Supervision,
+} from "../client.ts";
 import type { CreatedEngine, EngineOptions } from "../engine-options.ts";
 import { EngineDeadError, EngineRequestError } from "../errors.ts";
 import { NOTHING, OutputStream } from "../output-stream.ts";
@@ -75,6 +83,7 @@ class SupervisedEngine implements EngineClient {
   #restarting: string | undefined;
   #restart: Promise<void> | undefined;
   #load = { numRunning: 0, kvUsage: 0 };
+  #memory: EngineMemory | undefined;
   #numKeys = 0;
   #deadReason: string | undefined;
 
@@ -96,6 +105,10 @@ class SupervisedEngine implements EngineClient {
     const { numRestarts, numDeviceLosses, numReplays } = this.#counts;
     const restarting = this.#restarting;
     return { numRestarts, numDeviceLosses, numReplays, ...(restarting === undefined ? {} : { restarting }) };
+  }
+
+  get memory(): EngineMemory | undefined {
+    return this.#memory;
   }
 
   /** While the engine is being started again, the sequence waits for it. */
@@ -158,6 +171,7 @@ class SupervisedEngine implements EngineClient {
     this.#watchdog.heard(nowMs);
     if (report.type === "dead") this.#fail(report.reason, report.isDeviceLost);
     else if (report.type === "progress") this.#takeIn(report, nowMs);
+    else if (report.memory) this.#memory = report.memory;
   }
 
   #takeIn({ outputs, steps, load }: ProgressReport, nowMs: number): void {

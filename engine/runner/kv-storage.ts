@@ -6,14 +6,17 @@ import {
   type FeatureStore,
   featureStore,
   type GpuContext,
+  kvLayout,
+  kvSlotBytes,
   type OpContext,
+  roundUp,
   storageBytes,
   submitPass,
 } from "../../kernels/index.ts";
 import { BLOCK_SIZE } from "../../kvcache/ids.ts";
 import type { LlamaConfig } from "../model/types.ts";
 
-/** One layer's caches, storage type [numBlocks · 16, numKvHeads, headDim]; keys are rotated. */
+/** One layer's caches, [numBlocks · 16] slots of the family's layout (`kvLayout`); keys are rotated. */
 export interface LayerKv {
   readonly kCache: Exclude<Binding, GPUBuffer>;
   readonly vCache: Exclude<Binding, GPUBuffer>;
@@ -24,6 +27,9 @@ export interface SlotMove {
   readonly from: number;
   readonly to: number;
 }
+
+/** Of offsets of bindings. */
+const OFFSET_UNIT = 256;
 
 /** Layers that share a K buffer and a V buffer, so that one dispatch moves slots in all of them. */
 interface LayerGroup {
@@ -64,9 +70,9 @@ export class KvStorage {
     config: LlamaConfig,
     options: { numBlocks: number; maxMoves: number; featureSize: number },
   ): Promise<KvStorage> {
-    const slotSize = config.numKvHeads * config.headDim;
+    const layout = kvLayout(gpu.family, config);
     const numSlots = options.numBlocks * BLOCK_SIZE;
-    const layerBytes = numSlots * slotSize * storageBytes(gpu.family);
+    const layerBytes = roundUp(numSlots * kvSlotBytes(gpu.family, config), OFFSET_UNIT);
     const groups = createGroups(gpu, config.numLayers, layerBytes);
     const layers = groups.flatMap(({ kCache, vCache, numLayers }) =>
       Array.from({ length: numLayers }, (_, i) => {
@@ -75,7 +81,7 @@ export class KvStorage {
       }),
     );
     const moves = gpu.pool.storage(8 * options.maxMoves, "moves");
-    const commits = await Promise.all(groups.map((group) => commitKv(gpu, { slotSize, numSlots, moves, ...group })));
+    const commits = await Promise.all(groups.map((group) => commitKv(gpu, { layout, layerBytes, moves, ...group })));
     const { maxMoves, featureSize } = options;
     if (featureSize === 0) return new KvStorage(gpu.device, layers, commits, moves, maxMoves, undefined);
     const buffer = gpu.pool.storage(numSlots * featureSize * storageBytes(gpu.family), "features");
@@ -105,9 +111,8 @@ export class KvStorage {
 }
 
 /** As few buffers as the adapter's limits allow. */
-function createGroups({ device, pool }: GpuContext, numLayers: number, layerBytes: number): LayerGroup[] {
-  const { maxBufferSize, maxStorageBufferBindingSize } = device.limits;
-  const mostLayers = Math.max(1, Math.floor(Math.min(maxBufferSize, maxStorageBufferBindingSize) / layerBytes));
+function createGroups({ pool }: GpuContext, numLayers: number, layerBytes: number): LayerGroup[] {
+  const mostLayers = Math.max(1, Math.floor(pool.maxBytes / layerBytes));
   const groups: LayerGroup[] = [];
   for (let first = 0; first < numLayers; first += mostLayers) {
     const inGroup = Math.min(mostLayers, numLayers - first);
@@ -119,5 +124,10 @@ function createGroups({ device, pool }: GpuContext, numLayers: number, layerByte
 
 /** Bytes of one block over all layers. */
 export function blockBytes(context: OpContext, config: LlamaConfig): number {
-  return 2 * config.numLayers * BLOCK_SIZE * config.numKvHeads * config.headDim * storageBytes(context.family);
+  return 2 * config.numLayers * boundBlockBytes(context, config);
+}
+
+/** Bytes of one block among the keys, or the values, of one layer: those are bound as one. */
+export function boundBlockBytes(context: OpContext, config: LlamaConfig): number {
+  return BLOCK_SIZE * kvSlotBytes(context.family, config);
 }

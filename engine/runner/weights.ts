@@ -1,5 +1,7 @@
 import {
   type BufferPool,
+  type EmbeddingTable,
+  embeddingTable,
   type GpuContext,
   type KernelFamily,
   type PackedMatrix,
@@ -7,6 +9,7 @@ import {
   packRows,
   ropeTable,
   stackBlocks,
+  storageBytes,
   uploadMatrix,
 } from "../../kernels/index.ts";
 import { productShapes } from "../model/product-shapes.ts";
@@ -15,8 +18,7 @@ import type { LlamaConfig, WeightSource } from "../model/types.ts";
 
 /** Weights on the GPU, matrices as the family's products read them. */
 export interface LlamaWeights {
-  /** Storage type [vocabSize, hiddenSize], row-major */
-  readonly embedding: GPUBuffer;
+  readonly embedding: EmbeddingTable;
   readonly lmHead: PackedMatrix;
   /** f32 [hiddenSize] */
   readonly finalNorm: GPUBuffer;
@@ -97,10 +99,22 @@ export function uploadLlama(
   const embedding = "model.embed_tokens.weight";
   const head = config.tieWordEmbeddings ? embedding : "lm_head.weight";
   return {
-    embedding: pool.upload(packRows(family, source.readF32(embedding)), embedding),
+    embedding: uploadEmbedding(pool, family, config, source.readF32(embedding)),
     lmHead: matrix([head], shapes.lmHead),
     finalNorm: vector("model.norm.weight"),
     rope: pool.upload(ropeTable(inverseFrequencies(config), maxModelLen), "rope"),
     layers,
   };
+}
+
+/** @param values f32 [vocabSize, hiddenSize] */
+function uploadEmbedding(
+  pool: BufferPool,
+  family: KernelFamily,
+  { vocabSize, hiddenSize }: LlamaConfig,
+  values: Float32Array,
+): EmbeddingTable {
+  return embeddingTable(pool, vocabSize, hiddenSize * storageBytes(family), (first, count, label) =>
+    pool.upload(packRows(family, values.subarray(first * hiddenSize, (first + count) * hiddenSize)), label),
+  );
 }

@@ -65,8 +65,7 @@ function partsOp(
   const runHeads = tensors.infoHeads === 1 ? 4 : 1;
   const numRuns = tensors.numKvHeads * Math.ceil(numHeads / tensors.numKvHeads / runHeads);
   const spec = specOf(context, kernel, tensors, [
-    `kv_${tensors.kvType}`,
-    tensors.treeBuffers ? "attention_keys_tree" : "attention_keys_cache",
+    ...keyReader(tensors),
     portable ? "attention_portable" : "attention_subgroup",
   ]);
   const own = portable ? { CHUNK: 64, HEADS: runHeads } : { CHUNK: 256 };
@@ -74,6 +73,12 @@ function partsOp(
   // The portable kernel has a thread for each item, the other one a workgroup.
   const items = ({ numRows, numSplits }: PassSize) => numRows * numSplits * (portable ? numRuns : numHeads);
   return threadsOp(context, { ...spec, constants }, bindings, portable ? workgroupSize : 1, items, words);
+}
+
+/** The files that read keys and values. */
+function keyReader({ kvType, treeBuffers }: AttentionTensors): readonly string[] {
+  if (kvType === "q8") return ["attention_keys_cache_q8"];
+  return [`kv_${kvType}`, treeBuffers ? "attention_keys_tree" : "attention_keys_cache"];
 }
 
 function mergeOp(

@@ -1,3 +1,4 @@
+import type { KvType } from "../family.ts";
 import type { Binding } from "../kernel.ts";
 
 /** Heads of one attention layer; query head h reads KV head ⌊h · numKvHeads / numHeads⌋. */
@@ -15,7 +16,8 @@ export interface AttentionTensors extends HeadShape {
   readonly ioType: "f32" | "f16";
   /** Where the result is the input of a product, the rows that its buffer has room for; else it lies as `q` does. */
   readonly activationRows?: number;
-  readonly kvType: "f32" | "f16";
+  /** q8 only where all keys lie in the cache. */
+  readonly kvType: KvType;
   /** 1, or numHeads where heads have keys of their own. */
   readonly infoHeads: number;
   /** Lists are followed by what is added to their keys' scores. */

@@ -1,3 +1,4 @@
+import { kvTypeOf } from "../family.ts";
 import type { Binding } from "../kernel.ts";
 import type { Op, OpContext } from "../op.ts";
 import { attentionCore, chooseAttentionKernel, numAttentionSplits } from "./attention-core.ts";
@@ -25,8 +26,8 @@ export interface AttentionArgs {
 
 /** Splits of a pass whose longest row is at `maxPosition`: what `PassSize.numSplits` must be at least. */
 export function attentionSplits(context: Pick<OpContext, "family">, headDim: number, maxPosition: number): number {
-  const { splitSize, storage } = context.family;
-  const kind = chooseAttentionKernel(context, { headDim, kvType: storage }, { splitSize });
+  const { splitSize } = context.family;
+  const kind = chooseAttentionKernel(context, { headDim, kvType: kvTypeOf(context.family) }, { splitSize });
   return numAttentionSplits(kind, { splitSize }, { treeBuffers: false }, maxPosition + 1);
 }
 
@@ -35,12 +36,12 @@ export function attentionSplits(context: Pick<OpContext, "family">, headDim: num
  * block table and its own path of tree keys. Splits of a fixed size in absolute positions, folded in ascending order.
  */
 export function attention(context: OpContext, heads: HeadShape, args: AttentionArgs): Promise<Op> {
-  const { splitSize, storage } = context.family;
+  const { splitSize } = context.family;
   const { blockSize: pageSize, out, ...buffers } = args;
   const layout = { rowsPerBatch: 1, pageSize, splitSize, scale: 1 / Math.sqrt(heads.headDim) };
   const tensors: AttentionTensors = {
     ...heads,
-    ...{ qHeads: heads.numHeads, ioType: "f32", kvType: storage, activationRows: out.maxRows },
+    ...{ qHeads: heads.numHeads, ioType: "f32", kvType: kvTypeOf(context.family), activationRows: out.maxRows },
     ...{ infoHeads: 1, hasBias: false, treeBuffers: false },
   };
   const kind = chooseAttentionKernel(context, tensors, layout);

@@ -1,6 +1,7 @@
+import { kvTypeOf } from "../family.ts";
 import type { Binding, BoundKernel } from "../kernel.ts";
 import type { OpContext } from "../op.ts";
-import { storageEnables } from "./storage.ts";
+import type { KvLayout } from "./kv-layout.ts";
 
 const WORKGROUP_SIZE = 64;
 
@@ -8,26 +9,29 @@ const WORKGROUP_SIZE = 64;
 export type CommitKv = (pass: GPUComputePassEncoder, numLists: number, listLen: number) => void;
 
 export interface CommitKvArgs {
-  /** numKvHeads · headDim */
-  readonly slotSize: number;
-  /** Slots of one layer. */
-  readonly numSlots: number;
+  readonly layout: KvLayout;
+  /** Bytes from one layer's slots to the next one's. */
+  readonly layerBytes: number;
   readonly numLayers: number;
   /** u32 [numLists, listLen, 2] of (from, to) */
   readonly moves: Binding;
-  /** Storage type [numLayers, numSlots, slotSize] */
+  /** [numLayers, layerBytes]: slots as the layout has them */
   readonly kCache: Binding;
   readonly vCache: Binding;
 }
 
 /** Copies K and V between slots: a sequence's moves in one list, in ascending depth. */
 export async function commitKv(context: OpContext, args: CommitKvArgs): Promise<CommitKv> {
-  const { slotSize, numSlots, numLayers, moves, kCache, vCache } = args;
+  const { layout, layerBytes, numLayers, moves, kCache, vCache } = args;
+  const { element, elementBytes, numElements } = layout;
   const kernel: BoundKernel = await context.kernels.bind(
     {
       shader: ["commit_kv"],
-      constants: { kv_t: context.family.storage, SLOT_SIZE: slotSize, NUM_SLOTS: numSlots, WORKGROUP_SIZE },
-      enables: storageEnables(context.family),
+      constants: {
+        ...{ kv_element: element, SLOT_ELEMENTS: numElements, LAYER_ELEMENTS: layerBytes / elementBytes },
+        WORKGROUP_SIZE,
+      },
+      enables: kvTypeOf(context.family) === "f16" ? ["f16"] : [],
       numImmediates: 1,
     },
     [moves, kCache, vCache],
@@ -36,6 +40,6 @@ export async function commitKv(context: OpContext, args: CommitKvArgs): Promise<
   return (pass, numLists, listLen) => {
     if (listLen === 0) return;
     words[0] = listLen;
-    kernel.dispatch(pass, [Math.ceil(slotSize / 4 / WORKGROUP_SIZE), numLists, numLayers], words);
+    kernel.dispatch(pass, [Math.ceil(numElements / WORKGROUP_SIZE), numLists, numLayers], words);
   };
 }

@@ -1,5 +1,5 @@
 import type { Grid, KernelSpec } from "../kernel.ts";
-import type { WeightFormat } from "../weights/packed-matrix.ts";
+import type { MatrixPart, WeightFormat } from "../weights/packed-matrix.ts";
 import { type Activation, MATRIX_TILE, type Product } from "./product.ts";
 
 /** Rows of one matrix multiply, and of how many 16 outputs a workgroup makes: more rows pay for loading more weights at once. */
@@ -8,7 +8,13 @@ function division(rows: number): { tokens: number; features: number } {
 }
 
 /** The product of the matrix family for tiles of `rows` rows: 8, or a multiple of 16. */
-export function matrixSpec(format: WeightFormat, x: Activation, y: Product, rows: number): KernelSpec {
+export function matrixSpec(
+  format: WeightFormat,
+  x: Activation,
+  y: Product,
+  part: MatrixPart,
+  rows: number,
+): KernelSpec {
   const { tokens, features } = division(rows);
   const numInputTiles = Math.ceil(x.numInputs / MATRIX_TILE.inputs);
   return {
@@ -16,7 +22,7 @@ export function matrixSpec(format: WeightFormat, x: Activation, y: Product, rows
     constants: {
       ...{ FEATURES: features, TOKENS: tokens, COLUMNS: rows / tokens },
       SUBGROUP_SIZE: 32,
-      ...{ X_ROWS: x.maxRows, NUM_OUTPUTS: y.numOutputs },
+      ...{ X_ROWS: x.maxRows, Y_OUTPUTS: y.numOutputs, FIRST_OUTPUT: part.firstOutput },
       ...{ INPUT_TILES: numInputTiles, TILES_PER_RANGE: numInputTiles / y.numRanges },
     },
     enables: ["f16", "subgroups", "chromium_experimental_subgroup_matrix"],
@@ -24,6 +30,6 @@ export function matrixSpec(format: WeightFormat, x: Activation, y: Product, rows
   };
 }
 
-export function matrixGrid(y: Product, rows: number, numRows: number): Grid {
-  return [y.numOutputs / (16 * division(rows).features), y.numRanges, Math.ceil(numRows / rows)];
+export function matrixGrid(y: Product, part: MatrixPart, rows: number, numRows: number): Grid {
+  return [part.numOutputs / (16 * division(rows).features), y.numRanges, Math.ceil(numRows / rows)];
 }

@@ -1,7 +1,7 @@
 import type { KernelFamily } from "../family.ts";
 import type { Binding, Grid, KernelSpec } from "../kernel.ts";
 import type { Op, OpContext, PassSize } from "../op.ts";
-import { PANEL, type PackedMatrix, type WeightFormat } from "../weights/packed-matrix.ts";
+import { type MatrixPart, PANEL, type PackedMatrix, type WeightFormat } from "../weights/packed-matrix.ts";
 import { matrixGrid, matrixSpec } from "./matmul-matrix.ts";
 import type { Activation, Product } from "./product.ts";
 
@@ -25,26 +25,42 @@ export async function matmul(
   args: MatmulArgs,
   rows: (size: PassSize) => number = (size) => size.numRows,
 ): Promise<Op> {
-  const { family, kernels } = context;
+  const { family } = context;
   const { weights, x, y } = args;
-  const bindings: Binding[] = [weights.values, x.buffer, y.buffer, ...(weights.scales ? [weights.scales] : [])];
-  const bound = family.rowTiles.map(
-    async (tile) => [tile, await kernels.bind(matmulSpec(family, weights.format, x, y, tile), bindings)] as const,
+  // A kernel for each part of the weights and each tile: parts have outputs of their own, so their order does not matter.
+  const kernels = await Promise.all(
+    weights.parts.map(async (part) => {
+      const bindings: Binding[] = [part.values, x.buffer, y.buffer, ...(part.scales ? [part.scales] : [])];
+      const bound = family.rowTiles.map(async (tile) => {
+        const spec = matmulSpec(family, weights.format, { x, y, part }, tile);
+        return [tile, await context.kernels.bind(spec, bindings)] as const;
+      });
+      return { part, tiles: new Map(await Promise.all(bound)) };
+    }),
   );
-  const tiles = new Map(await Promise.all(bound));
   const words = new Uint32Array(1);
   return (pass, size) => {
     const numRows = rows(size);
     const tile = tileFor(family.rowTiles, numRows);
     words[0] = numRows;
-    tiles.get(tile)?.dispatch(pass, matmulGrid(family, y, tile, numRows), words);
+    for (const { part, tiles } of kernels) {
+      tiles.get(tile)?.dispatch(pass, matmulGrid(family, y, part, tile, numRows), words);
+    }
   };
 }
 
 /** The product for tiles of `rows` rows (one of the family's `rowTiles`). */
-function matmulSpec(family: KernelFamily, format: WeightFormat, x: Activation, y: Product, rows: number): KernelSpec {
-  if (family.name === "matrix") return matrixSpec(format, x, y, rows);
-  const common = { NUM_INPUTS: x.numInputs, NUM_OUTPUTS: y.numOutputs };
+function matmulSpec(
+  family: KernelFamily,
+  format: WeightFormat,
+  { x, y, part }: Pick<MatmulArgs, "x" | "y"> & { readonly part: MatrixPart },
+  rows: number,
+): KernelSpec {
+  if (family.name === "matrix") return matrixSpec(format, x, y, part, rows);
+  const common = {
+    ...{ NUM_INPUTS: x.numInputs, NUM_OUTPUTS: part.numOutputs },
+    ...{ FIRST_OUTPUT: part.firstOutput, Y_OUTPUTS: y.numOutputs },
+  };
   if (family.name === "portable") {
     return {
       shader: ["matmul_step", `matmul_rows${rows}`],
@@ -61,10 +77,10 @@ function matmulSpec(family: KernelFamily, format: WeightFormat, x: Activation, y
   };
 }
 
-function matmulGrid(family: KernelFamily, y: Product, tile: number, numRows: number): Grid {
-  if (family.name === "matrix") return matrixGrid(y, tile, numRows);
+function matmulGrid(family: KernelFamily, y: Product, part: MatrixPart, tile: number, numRows: number): Grid {
+  if (family.name === "matrix") return matrixGrid(y, part, tile, numRows);
   const outputsPerGroup = 4 * (family.name === "portable" ? PORTABLE_WORKGROUP : QUADS_PER_GROUP);
-  return [Math.ceil(y.numOutputs / outputsPerGroup), Math.ceil(numRows / tile), 1];
+  return [Math.ceil(part.numOutputs / outputsPerGroup), Math.ceil(numRows / tile), 1];
 }
 
 /** The tile that serves `numRows` rows with the fewest passes over the weights and the least waste. */

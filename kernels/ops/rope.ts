@@ -1,8 +1,8 @@
+import { kvTypeOf } from "../family.ts";
 import type { Binding } from "../kernel.ts";
 import { type Op, type OpContext, threadsOp } from "../op.ts";
 import type { HeadShape } from "./attention-types.ts";
 import { type Product, productReader } from "./product.ts";
-import { storageEnables } from "./storage.ts";
 
 const WORKGROUP_SIZE = 32;
 
@@ -22,19 +22,20 @@ export interface RopeKvArgs {
 export function ropeKv(context: OpContext, heads: HeadShape, args: RopeKvArgs): Promise<Op> {
   const { numHeads, numKvHeads, headDim } = heads;
   const reader = productReader(args.qkv);
+  const type = kvTypeOf(context.family);
   return threadsOp(
     context,
     {
-      shader: [...reader.shader, "rope_kv"],
+      shader: [...reader.shader, "rope_rows", type === "q8" ? "rope_kv_q8" : "rope_kv"],
       constants: {
         ...reader.constants,
-        kv_t: context.family.storage,
+        ...(type === "q8" ? {} : { kv_t: type }),
         NUM_HEADS: numHeads,
         NUM_KV_HEADS: numKvHeads,
         HEAD_DIM: headDim,
         WORKGROUP_SIZE,
       },
-      enables: storageEnables(context.family),
+      enables: type === "f16" ? ["f16"] : [],
       numImmediates: 1,
     },
     [args.qkv.buffer, args.rope, args.rowInfo, args.slots, args.kCache, args.vCache, args.q],

@@ -1,5 +1,5 @@
-// hidden[row] = table[tokenIds[row]]
-//   table     vec4<weight_t> [vocabSize, HIDDEN_SIZE / 4]
+// hidden[row] = table[tokenIds[row] − FIRST_TOKEN], for rows whose token the table has
+//   table     vec4<weight_t> [NUM_TOKENS, HIDDEN_SIZE / 4]: tokens from FIRST_TOKEN on
 //   token_ids u32 [numRows]
 //   hidden    vec4f [numRows, HIDDEN_SIZE / 4]
 // One thread an output vec4. Reference: reference/embedding.ts
@@ -14,5 +14,8 @@ const COLUMNS = HIDDEN_SIZE / 4u;
 fn main(@builtin(global_invocation_id) id: vec3u) {
   let thread = thread_index(id);
   if (thread >= num_rows * COLUMNS) { return; }
-  hidden[thread] = vec4f(table[token_ids[thread / COLUMNS] * COLUMNS + thread % COLUMNS]);
+  // What lies before the first one wraps around to a large number.
+  let token = token_ids[thread / COLUMNS] - FIRST_TOKEN;
+  if (token >= NUM_TOKENS) { return; }
+  hidden[thread] = vec4f(table[token * COLUMNS + thread % COLUMNS]);
 }

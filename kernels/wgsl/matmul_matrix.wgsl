@@ -2,7 +2,7 @@
 // adds the ranges in ascending order (product_sum.wgsl).
 //   weights  as weights_*_tiles.wgsl has them: `fetch` (to registers), `stage` (to workgroup memory, weights_staged.wgsl)
 //   x        f16 [INPUT_TILES · 4, X_ROWS, 16]
-//   parts    f32 [numRanges, X_ROWS, NUM_OUTPUTS]
+//   parts    f32 [numRanges, X_ROWS, Y_OUTPUTS]; these weights are of its columns from FIRST_OUTPUT on
 // A workgroup is one subgroup, so that its barriers cost next to nothing: 16 · FEATURES (1 or 2) outputs of TOKENS · COLUMNS
 // (1, 2 or 4) rows over one range. Grid: (outputs, ranges, rows). The next tile of weights is on its way while this one is multiplied.
 // Matrices have names: drivers keep an array that a loop indexes in memory, which is up to five times slower.
@@ -20,7 +20,7 @@ fn inputs(column: u32, row: u32) -> Right {
 }
 
 fn store(sum: Sum, range: u32, row: u32, output: u32) {
-  subgroupMatrixStore<col_major>(&parts, (range * X_ROWS + row) * NUM_OUTPUTS + output, sum, NUM_OUTPUTS);
+  subgroupMatrixStore<col_major>(&parts, (range * X_ROWS + row) * Y_OUTPUTS + FIRST_OUTPUT + output, sum, Y_OUTPUTS);
 }
 
 @compute @workgroup_size(SUBGROUP_SIZE)

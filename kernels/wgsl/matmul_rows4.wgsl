@@ -8,10 +8,12 @@ var<immediate> num_rows: u32;
 
 const INPUTS = NUM_INPUTS / 4u;
 const OUTPUTS = NUM_OUTPUTS / 4u;
+const Y_COLUMNS = Y_OUTPUTS / 4u;
+const FIRST_COLUMN = FIRST_OUTPUT / 4u;
 
 fn store(m: u32, n: u32, acc: vec4f) {
   if (m >= num_rows || n >= OUTPUTS) { return; }
-  y[m * OUTPUTS + n] = acc;
+  y[m * Y_COLUMNS + FIRST_COLUMN + n] = acc;
 }
 
 @compute @workgroup_size(WORKGROUP_SIZE)

@@ -1,7 +1,7 @@
 // y[m, n] = Σk w[n, k] · x[m, k]
 //   weights  as weights_*_rows.wgsl has them, whatever their format: `fetch` a chunk of 4 · QUADS inputs, take its `quad`s
 //   x        vec4f [numRows, NUM_INPUTS / 4]
-//   y        vec4f [numRows, NUM_OUTPUTS / 4]
+//   y        vec4f [numRows, Y_OUTPUTS / 4]; these weights are of its columns from FIRST_OUTPUT on
 // A workgroup makes 4 · QUADS_PER_GROUP outputs of ROWS rows, however large its subgroups are. A subgroup streams four outputs'
 // weights at a time, lane l the chunks l, l + size, …: four loads are on their way together, a weight is dequantised once for all
 // rows, and inputs are loaded once for four outputs. Grid x: groups of outputs; grid y: groups of ROWS rows.
@@ -13,6 +13,8 @@ var<immediate> num_rows: u32;
 
 const INPUTS = NUM_INPUTS / 4u;
 const OUTPUTS = NUM_OUTPUTS / 4u;
+const Y_COLUMNS = Y_OUTPUTS / 4u;
+const FIRST_COLUMN = FIRST_OUTPUT / 4u;
 const CHUNKS = (INPUTS + QUADS - 1u) / QUADS;
 
 @compute @workgroup_size(WORKGROUP_SIZE)
@@ -48,7 +50,7 @@ fn main(
     }
     for (var m = 0u; m < ROWS; m++) {
       let sum = subgroupAdd(acc[m]);
-      if (lane == 0u && is_output && first_row + m < num_rows) { y[(first_row + m) * OUTPUTS + n] = sum; }
+      if (lane == 0u && is_output && first_row + m < num_rows) { y[(first_row + m) * Y_COLUMNS + FIRST_COLUMN + n] = sum; }
     }
   }
 }

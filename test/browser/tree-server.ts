@@ -11,6 +11,7 @@ const text: TextService = {
   decodeToken: wordOf,
   tokenBytes: (id) => new TextEncoder().encode(wordOf(id)),
   tokensContaining: async () => [],
+  close: async () => {},
 };
 
 function wordOutput(): TextOutput {

@@ -60,6 +60,17 @@ export function describeClientContract(
       await expectIdle();
     });
 
+    it("tells what it holds, and holds no more on the device after a sequence than before", async () => {
+      const told = () => vi.waitFor(() => client.memory ?? Promise.reject(new Error("nothing was told")), 10_000);
+      const before = await told();
+      expect(before.gpuBytes).toBeGreaterThan(1_000_000);
+      expect(before.heapBytes).toBeGreaterThan(1_000_000);
+      await generate(client, promptOf(0), { ...GREEDY, maxTokens: 2 });
+      await expectIdle();
+      const { gpuBytes, numGpuBuffers } = await told();
+      expect([gpuBytes, numGpuBuffers]).toEqual([before.gpuBytes, before.numGpuBuffers]);
+    });
+
     it("refuses an id that is in flight", async () => {
       const first = client.generate(request("twice"));
       expect(() => client.generate(request("twice"))).toThrow(EngineRequestError);

@@ -6,6 +6,8 @@ import { checkMemory, memoryCapacity, planKvBlocks } from "../../engine/memory-p
 
 const GIB = 2 ** 30;
 const MIB = 2 ** 20;
+/** No buffer is too large. */
+const UNBOUND = { maxBoundBytes: 2 ** 50, boundBlockBytes: [["keys of a layer", 1]] as const };
 
 describe("memory that may be taken", () => {
   it("is a share of what the option says, else of the machine's for a software adapter, else unknown", () => {
@@ -46,7 +48,7 @@ describe("the number of KV blocks", () => {
         const batch = 1 + wish.maxNumSeqs * Math.ceil(wish.maxSlots / 16);
         let numBlocks: number;
         try {
-          numBlocks = planKvBlocks(memory, wish);
+          numBlocks = planKvBlocks({ ...UNBOUND, ...memory }, wish);
         } catch (error) {
           expect(error).toBeInstanceOf(EngineOptionsError);
           expect(left).toBeLessThan((wish.numKvBlocks ?? 2) * perBlock);
@@ -69,12 +71,30 @@ describe("the number of KV blocks", () => {
 
   it("names the numbers where it is refused", () => {
     const memory = {
-      ...{ capacityBytes: 2 * GIB, weightBytes: 512 * MIB },
+      ...{ ...UNBOUND, capacityBytes: 2 * GIB, weightBytes: 512 * MIB },
       blockBytes: [["big", 3 * MIB] as const, ["small", MIB] as const],
     };
     const wish = { numKvBlocks: 1000, maxNumSeqs: 8, maxSlots: 100, takesAll: true };
     expect(() => planKvBlocks(memory, wish)).toThrow(
       /^1000 KV blocks need 3\.91 GiB \(big 2\.93 GiB, small 1000\.00 MiB\) beside weights of 512\.00 MiB, but 2\.00 GiB may be used; use fewer/,
+    );
+  });
+
+  it("is what can be bound as one buffer at most; more is refused with the numbers", () => {
+    const memory = {
+      ...{
+        capacityBytes: undefined,
+        weightBytes: 0,
+        blockBytes: [["big", 64 * 1024] as const],
+        maxBoundBytes: 128 * MIB,
+      },
+      boundBlockBytes: [["keys of a layer", 32 * 1024] as const, ["drafters' features", 64 * 1024] as const],
+    };
+    const wish = { maxNumSeqs: 64, maxSlots: 32_768, takesAll: true };
+    expect(planKvBlocks(memory, wish)).toBe(2048);
+    expect(planKvBlocks(memory, { ...wish, numKvBlocks: 2048 })).toBe(2048);
+    expect(() => planKvBlocks(memory, { ...wish, numKvBlocks: 2049 })).toThrow(
+      /^2049 KV blocks need 128\.06 MiB for drafters' features, but .* at most 128\.00 MiB .*at most 2048 --kv-blocks/,
     );
   });
 });

@@ -25,6 +25,8 @@ import {
   gatherFeatures,
   type KernelFamily,
   keepFeatures,
+  kvLayout,
+  kvSlotBytes,
   laneHistory,
   laneRows,
   laneWalk,
@@ -112,8 +114,21 @@ async function everyOp(context: GpuContext, sizes: { headDim: number; size: numb
       out: { ...x, numInputs: 6 * headDim },
       blockSize: 16,
     }),
-    commitKv(context, { slotSize: size, numSlots: 16, numLayers: 2, moves: buffer(), ...cache() }),
-    embedding(context, { hiddenSize: size, table: buffer(), tokenIds: buffer(), hidden: buffer() }),
+    commitKv(context, {
+      ...{
+        numLayers: 2,
+        moves: buffer(),
+        ...cache(),
+        layout: kvLayout(context.family, { numKvHeads: 1, headDim: size }),
+      },
+      layerBytes: 16 * kvSlotBytes(context.family, { numKvHeads: 1, headDim: size }),
+    }),
+    embedding(context, {
+      hiddenSize: size,
+      table: [{ rows: buffer(), firstToken: 0, numTokens: 8 }],
+      tokenIds: buffer(),
+      hidden: buffer(),
+    }),
     ...everyDraftRules(buffer, topK).flatMap((rules) => [
       draftCatchUp(context, shape, rules, lanes, batch),
       draftGrow(context, shape, rules, draft, batch),
@@ -139,7 +154,8 @@ async function everyOp(context: GpuContext, sizes: { headDim: number; size: numb
     ),
     ...formats.map((format) => {
       const scales = format === "q8" || format === "q4" ? { scales: buffer() } : {};
-      return matmul(context, { weights: { format, values: buffer(), ...scales }, x, y: product(size) });
+      const part = (firstOutput: number) => ({ values: buffer(), ...scales, firstOutput, numOutputs: size });
+      return matmul(context, { weights: { format, parts: [part(0), part(size)] }, x, y: product(2 * size) });
     }),
     ...[{ epsilon: 1e-5 }, { epsilon: 0, product: product(size, 3) }].map((args) =>
       addRmsNorm(context, {
@@ -214,9 +230,19 @@ describe("every shader compiles without a GPU", () => {
     context.pool.destroyAll();
   });
 
+  it.each(FAMILIES.flatMap((family) => (["f32", "q8"] as const).map((kv) => ({ ...family, kv }))))(
+    "$name family, $storage, keys and values in $kv",
+    async (family) => {
+      const context = { ...createGpuContext(gpu, family), kernels: new NullKernels(gpu.device) };
+      await context.guard.run(() => everyOp(context, { headDim: 64, size: 256, topK: 8 }));
+      expect(context.guard.failure).toBeUndefined();
+      context.pool.destroyAll();
+    },
+  );
+
   it("there is no WGSL file that no op uses", async () => {
     const kernels = new NullKernels(gpu.device);
-    for (const family of FAMILIES) {
+    for (const family of FAMILIES.flatMap((family) => [family, { ...family, kv: "q8" as const }])) {
       await everyOp({ ...createGpuContext(gpu, family), kernels }, { headDim: 16, size: 32, topK: 2 });
     }
     const folder = join(import.meta.dirname, "../../kernels/wgsl");

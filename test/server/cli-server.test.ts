@@ -5,10 +5,12 @@ import type { CreatedEngine, EngineOptions } from "../../engine/engine-options.t
 import { resolveModel } from "../../engine/model/bundled.ts";
 import { openModel } from "../../engine/model/open.ts";
 import type { TextAssets } from "../../engine/model/types.ts";
+import { ModelText } from "../../engine/text/model-text.ts";
 import { explain } from "../../server/cli-errors.ts";
 import { createLogger } from "../../server/cli-logger.ts";
 import { loadConfig } from "../../server/config-load.ts";
 import { type RunningServer, serve } from "../../server/main.ts";
+import { LocalTextService } from "../../server/text-service.ts";
 import { HeldEngine, Recorder } from "./cli-fakes.ts";
 
 let text: TextAssets;
@@ -18,6 +20,8 @@ beforeAll(() => {
   if (model.text === undefined) throw new Error("the bundled model has no tokenizer");
   text = model.text;
 });
+
+const openText = (assets: TextAssets) => new LocalTextService(new ModelText(assets));
 
 interface Started {
   readonly server: RunningServer;
@@ -36,7 +40,7 @@ async function start(args: readonly string[] = [], { drainMs = 20_000, isTTY = f
   const { config } = loadConfig(["--port", "0", ...args], {});
   const logger = createLogger(config.logLevel, output);
   const shutdownTimes = { drainMs, closeMs: 2_000 };
-  const server = await serve(config, { createEngine, logger, output, shutdownTimes });
+  const server = await serve(config, { createEngine, openText, logger, output, shutdownTimes });
   const [engine] = engines;
   if (engine === undefined) throw new Error("no engine was made");
   return { server, engine, output };
@@ -105,7 +109,7 @@ describe("start", () => {
     };
     const output = new Recorder();
     const { config } = loadConfig(["--port", "0"], {});
-    const starting = serve(config, { createEngine, output, logger: createLogger("info", output) });
+    const starting = serve(config, { createEngine, openText, output, logger: createLogger("info", output) });
     await expect.poll(() => output.text).toContain("loading the model");
     const url = String(output.lines()[0]?.url);
     expect((await fetch(`${url}/health`)).status).toBe(200);
@@ -124,7 +128,7 @@ describe("start", () => {
     const { config } = loadConfig(["--port", "0"], {});
     const output = new Recorder();
     const createEngine = () => Promise.reject(new Error("no such model"));
-    const failed = serve(config, { createEngine, output, logger: createLogger("info", output) });
+    const failed = serve(config, { createEngine, openText, output, logger: createLogger("info", output) });
     await expect(failed).rejects.toThrow("no such model");
     await expect(fetch(`${output.lines()[0]?.url}/health`)).rejects.toThrow("fetch failed");
   });
@@ -141,7 +145,7 @@ describe("start", () => {
       throw new Error("loaded");
     };
     const output = new Recorder();
-    const failed = serve(config, { createEngine, output, logger: createLogger("silent", output) });
+    const failed = serve(config, { createEngine, openText, output, logger: createLogger("silent", output) });
     const error: unknown = await failed.catch((reason) => reason);
     expect(explain(error, config).cause).toBe(`port ${port} on 127.0.0.1 is in use by another program`);
     expect(loaded).toBe(0);

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import type { StepStats } from "../../engine/client.ts";
+import type { EngineMemory, StepStats } from "../../engine/client.ts";
 import { Metrics } from "../../server/metrics.ts";
 import { FakeEngine } from "../support/fake-engine.ts";
 
@@ -53,6 +53,18 @@ describe("metrics", () => {
       ]),
     );
     expect(new Set(names).size).toBe(names.length);
+  });
+
+  it("tell what the engine holds, once it has told", async () => {
+    const engine = Object.assign(new FakeEngine({ answer: () => [] }), {
+      memory: undefined as EngineMemory | undefined,
+    });
+    const metrics = new Metrics(engine, "m");
+    expect(readValue(await metrics.render(), "engine_gpu_buffers")).toBe(0);
+    engine.memory = { gpuBytes: 1024, numGpuBuffers: 3, heapBytes: 2048 };
+    const text = await metrics.render();
+    const names = ["engine_gpu_memory_bytes", "engine_gpu_buffers", "engine_heap_bytes"];
+    expect(names.map((name) => readValue(text, name))).toEqual([1024, 3, 2048]);
   });
 
   it("count a step: tokens, drafts, acceptance by depth and by rank among siblings", async () => {

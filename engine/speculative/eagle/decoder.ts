@@ -9,6 +9,7 @@ import {
   keepFeatures,
   matmul,
   type PassSize,
+  wholeTable,
 } from "../../../kernels/index.ts";
 import { mlp, selfAttention } from "../../model/layer-ops.ts";
 import type { LlamaConfig } from "../../model/types.ts";
@@ -50,7 +51,7 @@ export function eagleDecoder(
     const numLogits = (size: PassSize) => size.numLogits;
     return Promise.all([
       eagleInput(gpu, {
-        ...{ table: target.weights.embedding, tokenIds, sources: sources.buffer },
+        ...{ table: wholeTable(target.weights.embedding), tokenIds, sources: sources.buffer },
         ...{ target: target.features, own, out: joined },
       }),
       matmul(gpu, { weights: weights.fc, x: joined, y: fc }),

@@ -9,6 +9,7 @@ import {
   matmul,
   type PassSize,
   spreadLogits,
+  wholeTable,
 } from "../../../kernels/index.ts";
 import type { Eagle3Files } from "../../model/eagle3-files.ts";
 import { mlp, selfAttention } from "../../model/layer-ops.ts";
@@ -57,7 +58,13 @@ export function eagle3Decoder(
       eagle3Levels(gpu, { sources: sources.buffer, levels: target.features, out: levels }),
       matmul(gpu, { weights: weights.fc, x: levels, y: fused }),
       eagle3Input(gpu, {
-        ...{ table: weights.embedding ?? target.weights.embedding, tokenIds, sources: sources.buffer, fused, own },
+        ...{
+          table: weights.embedding ?? wholeTable(target.weights.embedding),
+          tokenIds,
+          sources: sources.buffer,
+          fused,
+          own,
+        },
         ...{ gains: weights.inputGains, epsilon, hidden, out: joined },
       }),
       ...selfAttention(gpu, heads, weights, { ...a, normed: joined, qkv }, inputs, kv.layer(0)),

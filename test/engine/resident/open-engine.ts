@@ -88,6 +88,7 @@ export async function openEngine(gpu: GpuContext, options: OpenOptions): Promise
     ...(resident ? { [drafts ? "residentDrafting" : "residentPlain"]: resident } : {}),
     stepsInFlight: Math.max(1, stepsInFlight),
     checkInvariants: options.checkInvariants ?? true,
+    buffers: gpu.pool,
   });
   return { engine, runner, blocks, draftBlocks, draftRunner, resident, numLayers: model.config.numLayers };
 }

@@ -3,7 +3,15 @@ import { referencePrompts } from "../../../bench/prompts.ts";
 import { resolveModel } from "../../../engine/model/bundled.ts";
 import { openModel } from "../../../engine/model/open.ts";
 import { ModelRunner } from "../../../engine/runner/model-runner.ts";
-import { createGpuContext, type Gpu, type GpuContext, openGpu, storageBytes } from "../../../kernels/index.ts";
+import {
+  createGpuContext,
+  type Gpu,
+  type GpuContext,
+  type KernelFamily,
+  kvSlotBytes,
+  kvTypeOf,
+  openGpu,
+} from "../../../kernels/index.ts";
 import { BLOCK_SIZE } from "../../../kvcache/ids.ts";
 import { ADAPTER, FAMILIES } from "../../support/gpu.ts";
 import { Random } from "../../support/random.ts";
@@ -55,97 +63,104 @@ const CASES = [
     roads: ADAPTER === "software" && family.name === "subgroup" ? SHORT_LIST : ROADS,
   })),
   { name: "sapling-14m", family: FAMILIES[0], roads: SHORT_LIST },
+  {
+    name: "sapling-2m-draft",
+    family: { ...FAMILIES[0], kv: "q8" } satisfies KernelFamily,
+    roads: SHORT_LIST.slice(-1),
+  },
 ];
 
-describe.each(CASES)("$name, $family.name family, $family.storage", ({ name, family, roads }) => {
-  const model = openModel(resolveModel(name));
-  const tokenIds = textOf(LENGTH, 0);
-  let device: Gpu;
-  let gpu: GpuContext;
-  let runner: ModelRunner;
-  let expected: Uint32Array;
+describe.each(CASES.map((one) => ({ ...one, kvType: kvTypeOf(one.family) })))(
+  "$name, $family.name family, keys and values in $kvType",
+  ({ name, family, roads }) => {
+    const model = openModel(resolveModel(name));
+    const tokenIds = textOf(LENGTH, 0);
+    let device: Gpu;
+    let gpu: GpuContext;
+    let runner: ModelRunner;
+    let expected: Uint32Array;
 
-  beforeAll(async () => {
-    device = await openGpu(ADAPTER);
-    gpu = createGpuContext(device, family);
-    const maxTableWords = 8 * BLOCKS + 32 * 32;
-    const limits = {
-      maxRows: MAX_ROWS,
-      maxLogits: 64,
-      maxModelLen: 1024,
-      numBlocks: NUM_BLOCKS,
-      maxTableWords,
-      topK: 1,
-    };
-    runner = await ModelRunner.create(gpu, model, limits);
-    await inChunks(() => LENGTH)(runner, { tokenIds, blockTable: A }, 0, new Random(1));
-    expected = await stateOf(A);
-  });
+    beforeAll(async () => {
+      device = await openGpu(ADAPTER);
+      gpu = createGpuContext(device, family);
+      const maxTableWords = 8 * BLOCKS + 32 * 32;
+      const limits = {
+        maxRows: MAX_ROWS,
+        maxLogits: 64,
+        maxModelLen: 1024,
+        numBlocks: NUM_BLOCKS,
+        maxTableWords,
+        topK: 1,
+      };
+      runner = await ModelRunner.create(gpu, model, limits);
+      await inChunks(() => LENGTH)(runner, { tokenIds, blockTable: A }, 0, new Random(1));
+      expected = await stateOf(A);
+    });
 
-  afterAll(() => {
-    gpu.pool.destroyAll();
-    device.close();
-  });
+    afterAll(() => {
+      gpu.pool.destroyAll();
+      device.close();
+    });
 
-  /** The last token's logits, then K and V of every layer by position, as bits. */
-  async function stateOf(blockTable: readonly number[]): Promise<Uint32Array> {
-    const parts = [new Uint32Array(new Float32Array((await runner.readLogits()).at(-1) ?? []).buffer)];
-    const { numLayers, numKvHeads, headDim } = model.config;
-    const size = (numKvHeads * headDim * storageBytes(family)) / 4;
-    for (let layer = 0; layer < numLayers; layer++) {
-      const { kCache, vCache } = runner.kv.layer(layer);
-      for (const cache of [kCache, vCache]) {
-        const all = new Uint32Array(await gpu.pool.read(cache.buffer, cache.offset, cache.size));
-        for (let position = 0; position < LENGTH; position++) {
-          const slot = (blockTable[Math.floor(position / BLOCK_SIZE)] ?? 0) * BLOCK_SIZE + (position % BLOCK_SIZE);
-          parts.push(all.subarray(slot * size, (slot + 1) * size));
+    /** The last token's logits, then K and V of every layer by position, as bits. */
+    async function stateOf(blockTable: readonly number[]): Promise<Uint32Array> {
+      const parts = [new Uint32Array(new Float32Array((await runner.readLogits()).at(-1) ?? []).buffer)];
+      const { numLayers } = model.config;
+      const size = kvSlotBytes(family, model.config) / 4;
+      for (let layer = 0; layer < numLayers; layer++) {
+        const { kCache, vCache } = runner.kv.layer(layer);
+        for (const cache of [kCache, vCache]) {
+          const all = new Uint32Array(await gpu.pool.read(cache.buffer, cache.offset, cache.size));
+          for (let position = 0; position < LENGTH; position++) {
+            const slot = (blockTable[Math.floor(position / BLOCK_SIZE)] ?? 0) * BLOCK_SIZE + (position % BLOCK_SIZE);
+            parts.push(all.subarray(slot * size, (slot + 1) * size));
+          }
         }
       }
+      return concat(parts);
     }
-    return concat(parts);
-  }
 
-  it.each(roads)(
-    "%s: logits, keys and values are the same bits",
-    async (_, road) => {
-      await poison(B);
-      await road(runner, { tokenIds, blockTable: B }, 0, new Random(3));
-      expect(firstDifference(await stateOf(B), expected)).toBe(-1);
-    },
-    TIMEOUT_MS,
-  );
-
-  it("a prefix that another sequence computed: the same bits", async () => {
-    await poison(B);
-    const blockTable = [...A.slice(0, PREFIX_BLOCKS), ...B.slice(PREFIX_BLOCKS)];
-    await inChunks((random) => random.int(1, 90))(
-      runner,
-      { tokenIds, blockTable },
-      PREFIX_BLOCKS * BLOCK_SIZE,
-      new Random(4),
+    it.each(roads)(
+      "%s: logits, keys and values are the same bits",
+      async (_, road) => {
+        await poison(B);
+        await road(runner, { tokenIds, blockTable: B }, 0, new Random(3));
+        expect(firstDifference(await stateOf(B), expected)).toBe(-1);
+      },
+      TIMEOUT_MS,
     );
-    expect(firstDifference(await stateOf(blockTable), expected)).toBe(-1);
-  });
 
-  it("one changed token changes later keys and the logits: the comparison can fail", async () => {
-    const changed = tokenIds.with(300, 5);
-    await inChunks(() => LENGTH)(runner, { tokenIds: changed, blockTable: B }, 0, new Random(1));
-    expect(firstDifference(await stateOf(B), expected)).toBeGreaterThanOrEqual(0);
-  });
+    it("a prefix that another sequence computed: the same bits", async () => {
+      await poison(B);
+      const blockTable = [...A.slice(0, PREFIX_BLOCKS), ...B.slice(PREFIX_BLOCKS)];
+      await inChunks((random) => random.int(1, 90))(
+        runner,
+        { tokenIds, blockTable },
+        PREFIX_BLOCKS * BLOCK_SIZE,
+        new Random(4),
+      );
+      expect(firstDifference(await stateOf(blockTable), expected)).toBe(-1);
+    });
 
-  /** What is left in blocks from earlier is not a number, in halves nor in f32: reading it would show. */
-  async function poison(blockTable: readonly number[]): Promise<void> {
-    const { numKvHeads, headDim } = model.config;
-    const nan = new Uint8Array(BLOCK_SIZE * numKvHeads * headDim * storageBytes(family)).fill(0xff);
-    for (let layer = 0; layer < model.config.numLayers; layer++) {
-      const { kCache, vCache } = runner.kv.layer(layer);
-      for (const { buffer, offset } of [kCache, vCache]) {
-        for (const block of blockTable) gpu.device.queue.writeBuffer(buffer, offset + block * nan.byteLength, nan);
+    it("one changed token changes later keys and the logits: the comparison can fail", async () => {
+      const changed = tokenIds.with(300, 5);
+      await inChunks(() => LENGTH)(runner, { tokenIds: changed, blockTable: B }, 0, new Random(1));
+      expect(firstDifference(await stateOf(B), expected)).toBeGreaterThanOrEqual(0);
+    });
+
+    /** What is left in blocks from earlier is not a number, in halves nor in f32: reading it would show. */
+    async function poison(blockTable: readonly number[]): Promise<void> {
+      const nan = new Uint8Array(BLOCK_SIZE * kvSlotBytes(family, model.config)).fill(0xff);
+      for (let layer = 0; layer < model.config.numLayers; layer++) {
+        const { kCache, vCache } = runner.kv.layer(layer);
+        for (const { buffer, offset } of [kCache, vCache]) {
+          for (const block of blockTable) gpu.device.queue.writeBuffer(buffer, offset + block * nan.byteLength, nan);
+        }
       }
+      await gpu.device.queue.onSubmittedWorkDone();
     }
-    await gpu.device.queue.onSubmittedWorkDone();
-  }
-});
+  },
+);
 
 function concat(parts: readonly Uint32Array[]): Uint32Array {
   const out = new Uint32Array(parts.reduce((sum, part) => sum + part.length, 0));

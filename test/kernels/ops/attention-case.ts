@@ -3,6 +3,7 @@ import {
   attentionSplits,
   type GpuContext,
   type HeadShape,
+  kvTypeOf,
   type Op,
   packRows,
   ROW_INFO_WORDS,
@@ -11,6 +12,7 @@ import { attentionCore } from "../../../kernels/ops/attention-core.ts";
 import type { AttentionBuffers, AttentionKernel } from "../../../kernels/ops/attention-types.ts";
 import type { Activation } from "../../../kernels/ops/product.ts";
 import { attentionReference, slotsOfRow } from "../../../kernels/reference/attention.ts";
+import { packKv } from "../../../kernels/reference/kv-q8.ts";
 import { uniformHalves } from "../../support/arrays.ts";
 import { call, submit } from "../../support/gpu.ts";
 import { emptyActivation, readActivation } from "../../support/products.ts";
@@ -77,10 +79,12 @@ export async function attend(
   const poison = new Float32Array(numPartials * headDim).fill(Number.NaN);
   const rowSize = numHeads * headDim;
   const out = emptyActivation(gpu, rows.length, rowSize);
+  const packCache = (values: Float32Array) =>
+    kvTypeOf(gpu.family) === "q8" ? packKv(values, headDim) : packRows(gpu.family, values);
   const buffers = {
     q: gpu.pool.upload(q, "q"),
-    kCache: gpu.pool.upload(packRows(gpu.family, cache.keys), "kCache"),
-    vCache: gpu.pool.upload(packRows(gpu.family, cache.values), "vCache"),
+    kCache: gpu.pool.upload(packCache(cache.keys), "kCache"),
+    vCache: gpu.pool.upload(packCache(cache.values), "vCache"),
     rowInfo: gpu.pool.upload(info, "rowInfo"),
     tables: gpu.pool.upload(tables, "tables"),
     partial: gpu.pool.upload(poison, "partial"),

@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { beforeEach, describe, expect, it } from "vitest";
 import type { HeadShape } from "../../../kernels/index.ts";
+import { quantizeKv } from "../../../kernels/reference/kv-q8.ts";
 import { expectClose, firstDifferentBits } from "../../support/arrays.ts";
 import { ADAPTER, FAMILIES, MATRIX, useGpu } from "../../support/gpu.ts";
 import { Random } from "../../support/random.ts";
@@ -82,6 +83,26 @@ describe.each(ADAPTER === "gpu" ? [...FAMILIES, MATRIX] : FAMILIES)("$name famil
       }
     });
     await fc.assert(property, { numRuns: 8, seed: 1 });
+  });
+
+  it("keys and values in 8 bits: right for what they stand for, and a row's bits alone", async () => {
+    const gpu = { ...test.context(family), family: { ...family, kv: "q8" as const } };
+    const heads = { numHeads: 6, numKvHeads: 2, headDim: 24 };
+    const random = new Random(12);
+    const numBlocks = Math.ceil((2 * splitSize + 8) / 16);
+    const exact = randomCache(random, heads, numBlocks * 16);
+    const cache = { keys: asStored(exact.keys, 24), values: asStored(exact.values, 24) };
+    const table = random.shuffle(Array.from({ length: numBlocks }, (_, i) => i));
+    const rows = [0, 17, splitSize, 2 * splitSize + 7].flatMap((position) =>
+      [0, Math.min(position, 9)].map((numPath) => rowOver(random, heads, table, position, numPath)),
+    );
+    const together = await attend(gpu, heads, 16, exact, rows);
+    const expected = attendReference(heads, 16, cache, rows);
+    for (const [row, values] of expected.entries()) {
+      expectClose(together[row] ?? [], values, toleranceOf(heads), `row ${row}`);
+      const [alone = new Float32Array()] = await attend(gpu, heads, 16, exact, rows.slice(row, row + 1));
+      expect(firstDifferentBits(alone, together[row] ?? alone)).toBe(-1);
+    }
   });
 
   it("scores far apart do not overflow, and one key dominates", async () => {
@@ -187,3 +208,9 @@ describe.each(ADAPTER === "gpu" ? [...FAMILIES, MATRIX] : FAMILIES)("$name famil
     });
   });
 });
+
+/** What 8 bits keep of keys or values. */
+function asStored(rows: Float32Array, headDim: number): Float32Array<ArrayBuffer> {
+  const { quants, scales } = quantizeKv(rows, headDim);
+  return Float32Array.from(quants, (quant, i) => quant * (scales[Math.floor(i / headDim)] ?? 0));
+}

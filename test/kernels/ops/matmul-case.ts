@@ -1,5 +1,6 @@
 import { expect } from "vitest";
 import {
+  destroyMatrix,
   expandBlocks,
   type GpuContext,
   matmul,
@@ -40,7 +41,8 @@ export async function multiply(
   const input = rowsActivation(gpu, x, numInputs);
   await submit(context, [call(await matmul(context, { weights: packed, x: input, y }), { numRows })]);
   const all = await readF32(context, y.buffer, count + guard);
-  for (const buffer of [packed.values, packed.scales, input.buffer, y.buffer]) if (buffer) gpu.pool.destroy(buffer);
+  for (const buffer of [input.buffer, y.buffer]) gpu.pool.destroy(buffer);
+  destroyMatrix(gpu.pool, packed);
   expect(all.subarray(count)).toEqual(new Float32Array(guard));
   return all.slice(0, count);
 }

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import type { KernelFamily } from "../../../kernels/index.ts";
+import { BufferPool, type KernelFamily, uploadMatrix } from "../../../kernels/index.ts";
 import { tileFor } from "../../../kernels/ops/matmul.ts";
 import { matmulReference } from "../../../kernels/reference/matmul.ts";
 import { expectClose, firstDifferentBits } from "../../support/arrays.ts";
@@ -73,6 +73,29 @@ describe.each(ALL)("$name family, $storage", (family) => {
           }
         }
       }
+    },
+  );
+
+  it.each(formats)(
+    "weights in %s that are too large to be bound as one buffer: the same bits from several",
+    async (format) => {
+      const shape = { numInputs: 416, numOutputs: 132 };
+      const gpu = test.context(family);
+      const product = productOf(new Random(8), shape, 5, format);
+      const whole = await multiply(gpu, family.rowTiles, product);
+      const { parts } = uploadMatrix(gpu.pool, family, shape, product.weights, "whole");
+      const pool = new BufferPool(gpu.device, Math.ceil(0.52 * (parts[0]?.values.size ?? 0)));
+      const cut = uploadMatrix(pool, family, shape, product.weights, "cut");
+      expect(cut.parts.map(({ firstOutput, numOutputs }) => [firstOutput, numOutputs])).toEqual([
+        [0, 64],
+        [64, 64],
+        [128, 4],
+      ]);
+      expect(firstDifferentBits(await multiply({ ...gpu, pool }, family.rowTiles, product), whole)).toBe(-1);
+      expect(() => uploadMatrix(new BufferPool(gpu.device, 1000), family, shape, product.weights, "tiny")).toThrow(
+        /1000/,
+      );
+      pool.destroyAll();
     },
   );
 

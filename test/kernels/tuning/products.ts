@@ -5,7 +5,7 @@ export const MATRIX: KernelFamily = { name: "matrix", storage: "f16", rowTiles: 
 
 /** A product of three layers whose buffers nobody looks at. */
 export function productOf(numInputs: number, numOutputs: number, whole = false): ModelProduct {
-  const matrix = { format: "q8", values: {} as GPUBuffer } as const;
+  const matrix = { format: "q8", parts: [{ values: {} as GPUBuffer, firstOutput: 0, numOutputs }] } as const;
   return { shape: { numInputs, numOutputs }, whole, matrices: [matrix, matrix, matrix] };
 }
 

@@ -50,7 +50,8 @@ describe.each(FAMILIES)("an EAGLE-3 drafter of the public layout, $name, $storag
       kept.set(values, ((TARGET_TABLE[0] ?? 0) * BLOCK_SIZE + position) * stride + offset);
     }
     const features = { buffer: gpu.pool.upload(packRows(family, kept), "kept"), stride, offset, size };
-    const embedding = gpu.pool.storage(4 * vocabSize * hiddenSize, "not its own");
+    const table = gpu.pool.storage(4 * vocabSize * hiddenSize, "not its own");
+    const embedding = [{ rows: table, firstToken: 0, numTokens: vocabSize }];
     const sources = new FeatureSources(gpu, OPTIONS.maxRows);
     const weights = uploadEagle3(gpu, files, OPTIONS.maxModelLen);
     files.weights.close();

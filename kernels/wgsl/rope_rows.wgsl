@@ -1,0 +1,39 @@
+// Rows of a product as Q, K and V, of which Q and K are rotated (rotary "halves": dimension i pairs with i + D/2).
+//   parts     the product [numRows, NUM_HEADS + 2 · NUM_KV_HEADS heads in the order Q, K, V, HEAD_DIM] (product_sum.wgsl)
+//   rope      vec4f [maxPositions, 2, HEAD_DIM / 8]   cosines, then sines of each position, computed in f64 on the host
+//   row_info  vec4u [numRows]   (table offset, position, linear length, list offset)
+//   slots     u32 [numRows]   where the row's K and V go
+//   q         vec4f [numRows, NUM_HEADS, HEAD_DIM / 4]
+@group(0) @binding(0) var<storage, read> parts: array<vec4f>;
+@group(0) @binding(1) var<storage, read> rope: array<vec4f>;
+@group(0) @binding(2) var<storage, read> row_info: array<vec4u>;
+@group(0) @binding(3) var<storage, read> slots: array<u32>;
+@group(0) @binding(6) var<storage, read_write> q: array<vec4f>;
+var<immediate> num_rows: u32;
+
+const QUADS = HEAD_DIM / 8u;
+const ALL_HEADS = NUM_HEADS + 2u * NUM_KV_HEADS;
+
+/** Dimensions 4 · quad … 4 · quad + 3 of either half of a head. */
+struct Pairs { low: vec4f, high: vec4f }
+
+fn pairs_of(row: u32, head: u32, quad: u32) -> Pairs {
+  let column = head * 2u * QUADS + quad;
+  var low = product_sum(row, column);
+  var high = product_sum(row, column + QUADS);
+  if (head < NUM_HEADS + NUM_KV_HEADS) {
+    let angle = row_info[row].y * 2u * QUADS + quad;
+    let c = rope[angle];
+    let s = rope[angle + QUADS];
+    let rotated = low * c - high * s;
+    high = high * c + low * s;
+    low = rotated;
+  }
+  return Pairs(low, high);
+}
+
+fn write_q(row: u32, head: u32, quad: u32, pairs: Pairs) {
+  let to = (row * NUM_HEADS + head) * 2u * QUADS + quad;
+  q[to] = pairs.low;
+  q[to + QUADS] = pairs.high;
+}

@@ -1,0 +1,40 @@
+import type { TextAssets } from "../engine/model/types.ts";
+import { ModelText } from "../engine/text/model-text.ts";
+import { type ChatMessage, checkLength, LocalTextService } from "./text-service.ts";
+import { TextThread, type TextThreadSettings } from "./text-thread.ts";
+
+/**
+ * Text whose slow parts, those that grow with what a client sends, run in a thread of their own: 2 MiB take seconds, in which the
+ * server goes on answering everybody else.
+ */
+export class ThreadedTextService extends LocalTextService {
+  readonly #thread: TextThread;
+
+  /** @throws ModelFileError as `ModelText` does */
+  constructor(assets: TextAssets, settings?: Partial<TextThreadSettings>) {
+    super(new ModelText(assets));
+    this.#thread = new TextThread(assets, settings);
+  }
+
+  override async encodePrompt(text: string): Promise<readonly number[]> {
+    checkLength(text.length, "prompt");
+    return this.#thread.run({ method: "encodePrompt", text });
+  }
+
+  override async encodePrediction(text: string): Promise<readonly number[]> {
+    checkLength(text.length, "prediction");
+    return this.#thread.run({ method: "encodePrediction", text });
+  }
+
+  override async encodeChat(messages: readonly ChatMessage[]): Promise<readonly number[]> {
+    return this.#thread.run({ method: "encodeChat", messages });
+  }
+
+  override async tokensContaining(part: string): Promise<readonly number[]> {
+    return this.#thread.run({ method: "tokensContaining", text: part });
+  }
+
+  override close(): Promise<void> {
+    return this.#thread.close();
+  }
+}
