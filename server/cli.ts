@@ -1,6 +1,5 @@
 #!/usr/bin/env node
 import type { EngineOptions } from "../engine/engine-options.ts";
-import type { TextAssets } from "../engine/model/types.ts";
 import { explain, formatExplanation } from "./cli-errors.ts";
 import { mainHelp, serveHelp, versionText } from "./cli-help.ts";
 import { createLogger, logSupervision } from "./cli-logger.ts";
@@ -39,14 +38,13 @@ async function runServe(args: readonly string[]): Promise<void> {
   onStopSignals(process, () => void stop().then(() => process.exit(0), fail), process.exit);
   try {
     // Help and usage errors should not wait for the GPU library.
-    const [{ serve }, { ThreadedTextService }, { superviseEngine }] = await Promise.all([
+    const [{ serve }, { openText }, { superviseEngine }] = await Promise.all([
       import("./main.ts"),
       import("./threaded-text-service.ts"),
       import("../engine/process/supervised-engine.ts"),
     ]);
     const createEngine = (options: EngineOptions) =>
       superviseEngine(options, { onEvent: (event) => logSupervision(logger, event) });
-    const openText = (assets: TextAssets) => new ThreadedTextService(assets);
     const running = await serve(config, { createEngine, openText, logger, output: process.stdout });
     stop = running.shutDown;
   } catch (error) {

@@ -1,7 +1,15 @@
+import { extname } from "node:path";
 import type { TextAssets } from "../engine/model/types.ts";
 import { ModelText } from "../engine/text/model-text.ts";
-import { type ChatMessage, checkLength, LocalTextService } from "./text-service.ts";
+import { type ChatMessage, checkLength, LocalTextService, type TextService } from "./text-service.ts";
 import { TextThread, type TextThreadSettings } from "./text-thread.ts";
+
+/** The text of a server. From its source it has no thread: Node's threads do not load TypeScript through tsx. */
+export function openText(assets: TextAssets): TextService {
+  return extname(import.meta.filename) === ".ts"
+    ? new LocalTextService(new ModelText(assets))
+    : new ThreadedTextService(assets);
+}
 
 /**
  * Text whose slow parts, those that grow with what a client sends, run in a thread of their own: 2 MiB take seconds, in which the
