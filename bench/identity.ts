@@ -138,7 +138,7 @@ function batchOf(
 ) {
   return Array.from({ length: batchSize }, (_, i) => ({
     prompt: prompts[(seed + 3 * i) % prompts.length] ?? [0],
-    params: { ...GREEDY, ...sampling.params, seed: [seed, 0] as const, maxTokens: maxTokens - 3 * i },
+    params: { ...GREEDY, ...sampling.params, seed: [seed, 0] as const, maxTokens: Math.max(1, maxTokens - 3 * i) },
   }));
 }
 
