@@ -13,7 +13,7 @@ import { referencePrompts } from "../../bench/prompts.ts";
 import { ADAPTER } from "../support/gpu.ts";
 
 const DRAFTERS = ["draft", "suffix"] as const;
-const MAX_TOKENS = 112;
+const MAX_TOKENS = 56;
 
 it("the pairs cover every value, each drafter with every tree, batch and way to sample", () => {
   const pairs = coveringPairs(DRAFTERS);
@@ -37,7 +37,7 @@ describe("the same tokens with speculation and without", () => {
     const [numTokens, numAccepted] = [total((r) => r.numTokens), total((r) => r.numAccepted)];
     console.log(`${results.length} pairs, ${numTokens} tokens, of which ${numAccepted} were drafted and accepted`);
     expect(results.filter(({ numDifferent }) => numDifferent > 0)).toEqual([]);
-    expect(numTokens).toBeGreaterThan(3_500);
+    expect(numTokens).toBeGreaterThan(1_800);
     for (const drafter of DRAFTERS) {
       const mine = results.filter(({ pair }) => pair.drafter === drafter);
       expect(

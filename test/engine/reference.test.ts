@@ -10,7 +10,7 @@ import { ADAPTER } from "../support/gpu.ts";
 const MARGIN = MARGINS[ADAPTER === "gpu" ? "f16" : "f32"];
 const END_OF_TURN = 2;
 
-describe.each(["none", "suffix", "draft"] as const)("drafter %s, greedy", (drafter) => {
+describe.each(["none", "draft"] as const)("drafter %s, greedy", (drafter) => {
   const prompts = referencePrompts();
   let client: EngineClient;
   let texts: readonly Generated[];
@@ -47,7 +47,6 @@ describe.each(["none", "suffix", "draft"] as const)("drafter %s, greedy", (draft
     const acceptanceLength = texts.reduce((sum, { tokenIds }) => sum + tokenIds.length, 0) / numSteps;
     console.log(`drafter ${drafter}: mean acceptance length ${acceptanceLength.toFixed(2)}`);
     if (drafter === "draft") expect(acceptanceLength).toBeGreaterThanOrEqual(3);
-    if (drafter === "suffix") expect(acceptanceLength).toBeGreaterThan(1.05);
     if (drafter === "none") expect(acceptanceLength).toBe(1);
   });
 });

@@ -70,7 +70,7 @@ async function runAll(drafts: boolean, stepsInFlight: number, numBlocks = 80): P
   engine.checkIntegrity();
   await engine.close();
   expect(blocks.usage).toBe(0);
-  if (stepsInFlight > 0) expect(submit?.mock.calls.length).toBeGreaterThan(5);
+  if (stepsInFlight > 0) expect(submit?.mock.calls.length).toBeGreaterThan(2);
   expect(numPreemptions > 0).toBe(numBlocks < 80);
   return runs;
 }
