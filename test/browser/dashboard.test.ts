@@ -79,7 +79,7 @@ describe("dashboard", () => {
 
     await expect.poll(() => text(page, "#tokens-per-second"), PATIENCE).toMatch(/[1-9]/);
     expect(Number(await text(page, "#acceptance-length"))).toBeGreaterThan(1);
-    expect(await text(page, "#totals")).toContain("39 tokens");
+    await expect.poll(() => text(page, "#totals"), PATIENCE).toContain("39 tokens");
     expect(await page.locator("#depth-bars li").first().getAttribute("aria-label")).toMatch(/^depth 1: [1-9]\d*%$/);
     for (const chart of ["throughput", "requests", "kv", "acceptance", "step"]) {
       expect(await page.locator(`#chart-${chart} .line`).first().getAttribute("d"), chart).toMatch(/^M/);
