@@ -1,20 +1,12 @@
 import { request } from "node:http";
-import { afterEach, describe, expect, it, vi } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { ApiError } from "../../server/errors.ts";
-import { post, startApp, stepsOf, type TestApp } from "../support/test-app.ts";
+import { post, stepsOf, type TestApp, useApps } from "../support/test-app.ts";
 
 const CHAT = "/v1/chat/completions";
 const body = { messages: [{ role: "user", content: "x" }] };
-const apps: TestApp[] = [];
-const start: typeof startApp = async (...args) => {
-  const app = await startApp(...args);
-  apps.push(app);
-  return app;
-};
+const start = useApps();
 const answer = () => stepsOf("fine");
-afterEach(async () => {
-  await Promise.all(apps.splice(0).map((app) => app.close()));
-});
 
 /** With a Host header of one's own, which fetch does not allow. */
 function getAs(app: TestApp, path: string, host: string): Promise<number> {

@@ -1,17 +1,9 @@
-import { afterEach, describe, expect, it, vi } from "vitest";
-import { post, startApp, stepsOf, type TestApp } from "../support/test-app.ts";
+import { describe, expect, it, vi } from "vitest";
+import { post, stepsOf, useApps } from "../support/test-app.ts";
 
 const PATH = "/v1/completions";
 const body = { prompt: "x", max_tokens: 200 };
-const apps: TestApp[] = [];
-const start: typeof startApp = async (...args) => {
-  const app = await startApp(...args);
-  apps.push(app);
-  return app;
-};
-afterEach(async () => {
-  await Promise.all(apps.splice(0).map((app) => app.close()));
-});
+const start = useApps();
 
 const slow = { answer: () => stepsOf("word ".repeat(200), 1), stepMs: 50 };
 const never = { answer: () => stepsOf("fine"), gate: new Promise<void>(() => {}) };

@@ -1,20 +1,12 @@
 import { connect } from "node:net";
-import { afterEach, describe, expect, it, vi } from "vitest";
-import { post, startApp, stepsOf, TEXT, type TestApp } from "../support/test-app.ts";
+import { describe, expect, it, vi } from "vitest";
+import { post, stepsOf, TEXT, useApps } from "../support/test-app.ts";
 
 const STORY = "A cat sat on the mat, and the café warmed its paws: 猫 🐈 are happy there. The end of it all.";
 const LONG = STORY.repeat(40);
 const LONG_STEPS = stepsOf(LONG);
 const WIDE_STEPS = stepsOf(LONG, 40);
-const apps: TestApp[] = [];
-const start: typeof startApp = async (...args) => {
-  const app = await startApp(...args);
-  apps.push(app);
-  return app;
-};
-afterEach(async () => {
-  await Promise.all(apps.splice(0).map((app) => app.close()));
-});
+const start = useApps();
 
 /** The data of each event, and what was not an event. */
 function eventsOf(text: string): string[] {

@@ -1,4 +1,5 @@
 import type { AddressInfo } from "node:net";
+import { afterEach } from "vitest";
 import type { EngineClient } from "../../engine/client.ts";
 import { resolveModel } from "../../engine/model/bundled.ts";
 import { openModel } from "../../engine/model/open.ts";
@@ -41,6 +42,19 @@ export interface TestApp extends ListeningApp {
 export async function startApp(engine: FakeEngineOptions, options: Partial<AppOptions> = {}): Promise<TestApp> {
   const client = new FakeEngine(engine);
   return { ...(await listenOver(client, options)), engine: client };
+}
+
+/** As `startApp`, for the tests of one file: each app is closed after the test that started it. */
+export function useApps(): typeof startApp {
+  const apps: TestApp[] = [];
+  afterEach(async () => {
+    await Promise.all(apps.splice(0).map((app) => app.close()));
+  });
+  return async (...args) => {
+    const app = await startApp(...args);
+    apps.push(app);
+    return app;
+  };
 }
 
 /** The app over any engine, listening on a free port of the loopback. */
