@@ -295,9 +295,10 @@ export class Engine implements EngineClient {
       observedStep(output, verified, { onDevice: loop !== undefined, overlaps, draftMs, stepMs: endMs - begunMs }),
     );
     if (this.#listeners.size === 0) return;
+    const speculation = policy.state;
     const stats = {
       ...{ ...this.#loadNow(), ...stepStats(output, verified, committed, { ...times, begunMs, endMs }) },
-      ...(policy.state ? { speculation: policy.state } : {}),
+      ...(speculation ? { speculation } : {}),
     };
     for (const listener of this.#listeners) listener(stats);
   }

@@ -16,10 +16,10 @@ fn write_kv(of_values: bool, at: u32, word: u32) {
 
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn main(@builtin(global_invocation_id) id: vec3u) {
-  let thread = thread_index(id);
-  let quad = thread % QUADS;
-  let head = (thread / QUADS) % ALL_HEADS;
-  let row = thread / (QUADS * ALL_HEADS);
+  let place = place_of(id);
+  let row = place.row;
+  let head = place.head;
+  let quad = place.quad;
   if (row >= num_rows) { return; }
   if (head < NUM_HEADS) {
     write_q(row, head, quad, pairs_of(row, head, quad));

@@ -14,6 +14,14 @@ var<immediate> num_rows: u32;
 const QUADS = HEAD_DIM / 8u;
 const ALL_HEADS = NUM_HEADS + 2u * NUM_KV_HEADS;
 
+/** What a thread has: 4 pairs of one head of a row. */
+struct Place { row: u32, head: u32, quad: u32 }
+
+fn place_of(id: vec3u) -> Place {
+  let thread = thread_index(id);
+  return Place(thread / (QUADS * ALL_HEADS), (thread / QUADS) % ALL_HEADS, thread % QUADS);
+}
+
 /** Dimensions 4 · quad … 4 · quad + 3 of either half of a head. */
 struct Pairs { low: vec4f, high: vec4f }
 
