@@ -2,15 +2,24 @@ import type { EngineClient, EngineInfo, StepStats } from "../engine/client.ts";
 import { createEngine } from "../engine/create.ts";
 import type { EngineOptions } from "../engine/engine-options.ts";
 import type { SamplingParams } from "../engine/sampling-params.ts";
-import { generate, sum, warmUpEngine } from "./generate.ts";
+import { warmUpEngine } from "./generate.ts";
 import { median } from "./median.ts";
 
 /** One way to run an engine, under load beside others. */
 export interface Contender {
   readonly name: string;
   readonly options: Partial<EngineOptions>;
-  /** Neither plain nor adaptive: one of those that the adaptive one is measured against. */
-  readonly isFixed: boolean;
+}
+
+export interface Load {
+  readonly numStreams: readonly number[];
+  /** Turns of each contender that count, and those before them in which it gets used to the load. */
+  readonly numRounds: number;
+  readonly numWarmUps: number;
+  /** How long a turn is, by what an engine runs on. */
+  readonly turnMs: (adapterKind: EngineInfo["adapterKind"]) => number;
+  readonly prompts: readonly (readonly number[])[];
+  readonly params: SamplingParams;
 }
 
 export interface LoadFigures {
@@ -18,6 +27,8 @@ export interface LoadFigures {
   readonly numStreams: number;
   /** Of all streams together, prompts included; the median of the rounds. */
   readonly tokensPerSecond: number;
+  /** The last contender's rate over this one's in the same round; the median of the rounds. */
+  readonly lastOverThis: number;
   /** Tokens that a sequence emits in a step. */
   readonly acceptanceLength: number;
   /** Share of a sequence's steps that verified a draft. */
@@ -29,8 +40,8 @@ export interface LoadReport {
   readonly figures: readonly LoadFigures[];
 }
 
-/** What one round of streams gave. */
-interface Round {
+/** What the streams of one turn gave. */
+interface Turn {
   readonly tokensPerSecond: number;
   readonly numTokens: number;
   readonly numSteps: number;
@@ -38,18 +49,13 @@ interface Round {
 }
 
 /**
- * So many streams at once, each with a prompt of its own: every contender in turn, round by round, so that a noisy machine is
- * noisy for all of them.
+ * So many streams at once, each of which takes the next prompt when its text has ended: every contender in turn, round by round.
+ * Rates are compared within a round only, since the machine is not as fast in the next.
  */
 export async function measureLoad(
   options: EngineOptions,
   contenders: readonly Contender[],
-  load: {
-    readonly numStreams: readonly number[];
-    readonly numRounds: number;
-    readonly prompts: readonly (readonly number[])[];
-    readonly params: SamplingParams;
-  },
+  load: Load,
 ): Promise<LoadReport> {
   const clients: EngineClient[] = [];
   for (const { options: own } of contenders) clients.push((await createEngine({ ...options, ...own })).client);
@@ -58,50 +64,65 @@ export async function measureLoad(
   for (const client of clients) await warmUpEngine(client, load.prompts[0] ?? [0]);
   const figures: LoadFigures[] = [];
   for (const numStreams of load.numStreams) {
-    const rounds = contenders.map((): Round[] => []);
-    for (let round = 0; round <= load.numRounds; round++) {
-      for (const [i, client] of clients.entries()) {
-        const one = await runRound(client, numStreams, round, load);
-        // The first round lets every contender get used to the load.
-        if (round > 0) rounds[i]?.push(one);
+    const rounds: Turn[][] = [];
+    for (let round = -load.numWarmUps; round < load.numRounds; round++) {
+      const turns: Turn[] = [];
+      for (const i of inTurn(clients.length, round + load.numWarmUps)) {
+        const client = clients[i];
+        if (client) turns[i] = await runTurn(client, numStreams, round + load.numWarmUps, load);
       }
+      if (round >= 0) rounds.push(turns);
     }
-    for (const [i, { name }] of contenders.entries()) figures.push(toFigures(name, numStreams, rounds[i] ?? []));
+    for (const [i, { name }] of contenders.entries()) figures.push(toFigures(name, numStreams, rounds, i));
   }
   for (const client of clients) await client.close();
   return { info: first.info, figures };
 }
 
-async function runRound(
-  client: EngineClient,
-  numStreams: number,
-  round: number,
-  { prompts, params }: { readonly prompts: readonly (readonly number[])[]; readonly params: SamplingParams },
-): Promise<Round> {
-  let [numSteps, numDrafted] = [0, 0];
-  const stop = client.onStep(({ sequences }: StepStats) => {
+/** Places 0…n - 1, beginning with another one each time: steps that were in flight when a turn ended are the next one's loss. */
+function inTurn(numPlaces: number, round: number): number[] {
+  return Array.from({ length: numPlaces }, (_, i) => (i + round) % numPlaces);
+}
+
+let numRequests = 0;
+
+/** Runs all streams for the time of a turn, then stops them where they are. */
+async function runTurn(client: EngineClient, numStreams: number, round: number, load: Load): Promise<Turn> {
+  const { prompts, params } = load;
+  const turnMs = load.turnMs(client.info.adapterKind);
+  let [numTokens, numSteps, numDrafted, next] = [0, 0, 0, round * numStreams];
+  const stopListening = client.onStep(({ sequences }: StepStats) => {
     numSteps += sequences.length;
     numDrafted += sequences.filter(({ numDraft }) => numDraft > 0).length;
   });
+  const end = new AbortController();
   const startMs = performance.now();
-  const runs = await Promise.all(
-    Array.from({ length: numStreams }, (_, i) => {
-      const prompt = prompts[(i + round * numStreams) % prompts.length] ?? [0];
-      return generate(client, prompt, { ...params, seed: [round, i] });
-    }),
-  );
+  const stream = async () => {
+    while (!end.signal.aborted) {
+      const promptTokenIds = prompts[next++ % prompts.length] ?? [0];
+      const request = { id: `load-${numRequests++}`, choice: 0, promptTokenIds, params };
+      for await (const { tokenIds, finishReason, error } of client.generate(request, end.signal)) {
+        if (finishReason === "error") throw new Error(error ?? "the engine failed");
+        numTokens += tokenIds.length;
+        if (performance.now() - startMs >= turnMs) end.abort();
+      }
+    }
+  };
+  await Promise.all(Array.from({ length: numStreams }, stream));
   const seconds = (performance.now() - startMs) / 1000;
-  stop();
-  const numTokens = sum(runs, ({ tokenIds }) => tokenIds.length);
+  stopListening();
   return { tokensPerSecond: numTokens / seconds, numTokens, numSteps, numDrafted };
 }
 
-function toFigures(contender: string, numStreams: number, rounds: readonly Round[]): LoadFigures {
-  const numSteps = sum(rounds, (round) => round.numSteps);
+function toFigures(contender: string, numStreams: number, rounds: readonly Turn[][], place: number): LoadFigures {
+  const turns = rounds.flatMap((round) => round[place] ?? []);
+  const total = (pick: (turn: Turn) => number) => turns.reduce((sum, turn) => sum + pick(turn), 0);
+  const ratios = rounds.map((round) => (round.at(-1)?.tokensPerSecond ?? 0) / (round[place]?.tokensPerSecond ?? 1));
   return {
     ...{ contender, numStreams },
-    tokensPerSecond: median(rounds.map(({ tokensPerSecond }) => tokensPerSecond)),
-    acceptanceLength: sum(rounds, ({ numTokens }) => numTokens) / numSteps,
-    draftedShare: sum(rounds, ({ numDrafted }) => numDrafted) / numSteps,
+    tokensPerSecond: median(turns.map(({ tokensPerSecond }) => tokensPerSecond)),
+    lastOverThis: median(ratios),
+    acceptanceLength: total(({ numTokens }) => numTokens) / total(({ numSteps }) => numSteps),
+    draftedShare: total(({ numDrafted }) => numDrafted) / total(({ numSteps }) => numSteps),
   };
 }
