@@ -95,16 +95,16 @@ async function runTurn(client: EngineClient, numStreams: number, round: number, 
     numSteps += sequences.length;
     numDrafted += sequences.filter(({ numDraft }) => numDraft > 0).length;
   });
-  const end = new AbortController();
   const startMs = performance.now();
+  const isOver = () => performance.now() - startMs >= turnMs;
   const stream = async () => {
-    while (!end.signal.aborted) {
+    while (!isOver()) {
       const promptTokenIds = prompts[next++ % prompts.length] ?? [0];
       const request = { id: `load-${numRequests++}`, choice: 0, promptTokenIds, params };
-      for await (const { tokenIds, finishReason, error } of client.generate(request, end.signal)) {
+      for await (const { tokenIds, finishReason, error } of client.generate(request)) {
         if (finishReason === "error") throw new Error(error ?? "the engine failed");
         numTokens += tokenIds.length;
-        if (performance.now() - startMs >= turnMs) end.abort();
+        if (isOver()) break;
       }
     }
   };

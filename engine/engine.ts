@@ -3,7 +3,7 @@ import type { BufferPool } from "../kernels/index.ts";
 import type { BlockManager } from "../kvcache/block-manager.ts";
 import { InvariantError, invariant } from "../kvcache/invariant.ts";
 import { SchedulerError } from "../scheduler/errors.ts";
-import type { CommittedSequence, ScheduledSequence, SchedulerOutput } from "../scheduler/output.ts";
+import { type CommittedSequence, NO_TREES, type ScheduledSequence, type SchedulerOutput } from "../scheduler/output.ts";
 import { Scheduler } from "../scheduler/scheduler.ts";
 import type { Sequence } from "../scheduler/sequence.ts";
 import type { EngineClient, EngineInfo, EngineMemory, EngineOutput, EngineRequest, StepStats } from "./client.ts";
@@ -46,8 +46,8 @@ export interface EngineParts {
 interface StepInFlight {
   readonly output: SchedulerOutput;
   readonly startMs: number;
-  /** Steps before it whose results were not known when it was submitted. */
-  readonly numAhead: number;
+  /** Steps of the device right before it, each submitted before the one before it had ended. */
+  readonly numBefore: number;
   /** What it runs in, where that is the device. */
   readonly loop?: ResidentLoop;
   readonly verification: Promise<Verification>;
@@ -181,7 +181,14 @@ export class Engine implements EngineClient {
 
   #first(startMs: number): StepInFlight | undefined {
     const { policy, residentDrafting, residentPlain } = this.#parts;
-    const output = this.#scheduler.schedule((numSequences) => policy.limits(numSequences));
+    let catchesUp = false;
+    const output = this.#scheduler.schedule((numSequences, isDecode) => {
+      const wanted = policy.limits(numSequences);
+      if (residentDrafting === undefined || wanted.numLookaheadNodes === 0) return wanted;
+      // Drafts of the host cost several times what the device's cost: no one waits for them while a prompt is computed.
+      catchesUp = !isDecode;
+      return catchesUp ? NO_TREES : { ...wanted, uniform: true };
+    });
     if (output.sequences.length === 0) return undefined;
     for (const { sequence } of output.sequences) {
       const reader = this.#readers.get(sequence.id);
@@ -190,20 +197,20 @@ export class Engine implements EngineClient {
     const sequences = output.sequences.map((scheduled) => this.#withReader(scheduled));
     const loop = output.limits.numLookaheadNodes === 0 ? residentPlain : residentDrafting;
     if (loop?.start(output, sequences)) {
-      return { ...{ output, startMs, numAhead: 0, loop }, verification: this.#decodeThere(loop, output) };
+      return { ...{ output, startMs, numBefore: 0, loop }, verification: this.#decodeThere(loop, output) };
     }
-    return { ...{ output, startMs, numAhead: 0 }, verification: decodeOnHost(this.#parts, output, sequences) };
+    return {
+      ...{ output, startMs, numBefore: 0 },
+      verification: decodeOnHost(this.#parts, output, sequences, catchesUp),
+    };
   }
 
   /** One more of the same, as long as the policy wants the same. */
-  #ahead({ output: { limits, sequences }, loop }: StepInFlight, numAhead: number, startMs: number) {
-    const wanted = this.#parts.policy.limits(sequences.length);
-    const isSame =
-      wanted.numLookaheadNodes === limits.numLookaheadNodes && wanted.maxDraftDepth === limits.maxDraftDepth;
-    const reserved = isSame ? loop?.reserveAhead(numAhead) : undefined;
+  #ahead({ output: { limits }, loop, numBefore }: StepInFlight, numAhead: number, startMs: number) {
+    const reserved = loop && this.#parts.policy.goesOn(limits) ? loop.reserveAhead(numAhead) : undefined;
     const output = reserved && this.#scheduler.scheduleAhead(reserved);
     if (loop === undefined || output === undefined) return undefined;
-    return { output, startMs, numAhead, loop, verification: this.#decodeThere(loop, output) };
+    return { output, startMs, numBefore: numBefore + 1, loop, verification: this.#decodeThere(loop, output) };
   }
 
   /** A step that runs on the device from drafting to commit. It is submitted when this returns. */
@@ -284,13 +291,14 @@ export class Engine implements EngineClient {
     committed: readonly CommittedSequence[],
     times: Pick<StepTimes, "draftMs" | "pass" | "verifiedMs">,
   ): void {
-    const { output, startMs, numAhead, loop } = step;
+    const { output, startMs, numBefore, loop } = step;
     const endMs = performance.now();
     const begunMs = Math.max(startMs, this.#lastStepEndMs);
     this.#lastStepEndMs = endMs;
     const { policy, stepsInFlight } = this.#parts;
     const { draftMs } = times;
-    const overlaps = loop === undefined || stepsInFlight === 1 || numAhead > 0;
+    // The first steps in flight were all submitted before the first was read: their times are not what each of them took.
+    const overlaps = loop === undefined || numBefore >= stepsInFlight;
     policy.observe(
       observedStep(output, verified, { onDevice: loop !== undefined, overlaps, draftMs, stepMs: endMs - begunMs }),
     );

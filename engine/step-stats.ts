@@ -43,7 +43,7 @@ export function observedStep(
   verified: readonly VerifiedSequence[],
   step: {
     readonly onDevice: boolean;
-    /** It is no first one of steps that overlap, whose time is longer. */
+    /** It is no first one of steps that overlap, whose times are others. */
     readonly overlaps: boolean;
     readonly draftMs: number;
     readonly stepMs: number;
@@ -60,12 +60,14 @@ export function observedStep(
   const numDraft = onDevice
     ? sequences.reduce((sum, { numLookaheadNodes }) => sum + numLookaheadNodes, 0)
     : verified.reduce((sum, { tree }) => sum + tree.tokenIds.length - 1, 0);
+  const hasPrompt = numTokens !== verified.length;
   return {
     ...{ onDevice, limits, draftMs, stepMs, drafts },
     numSequences: verified.length,
     numRows: numTokens + numDraft,
     numEmitted: verified.reduce((sum, { result }) => sum + result.tokenIds.length, 0),
-    isSteady: overlaps && preemptedIds.length === 0 && numTokens === verified.length,
+    isSteady: overlaps && preemptedIds.length === 0 && !hasPrompt,
+    hasPrompt,
   };
 }
 

@@ -7,8 +7,22 @@ export interface TreeLimits {
   readonly maxDraftDepth: number;
 }
 
-/** Chooses them for a step in which so many sequences sample. */
-export type ChooseLimits = (numSequences: number) => TreeLimits;
+/** Plain decoding. */
+export const NO_TREES: TreeLimits = { numLookaheadNodes: 0, maxDraftDepth: 0 };
+
+export interface ChosenLimits extends TreeLimits {
+  /**
+   * All trees are to have this one size, where rows and slots suffice: those of sequences that are about to end too. What
+   * is accepted past an end is discarded.
+   */
+  readonly uniform?: boolean;
+}
+
+/**
+ * Chooses them for a step in which so many sequences sample.
+ * @param isDecode every sequence of the step computes its last known token and no other
+ */
+export type ChooseLimits = (numSequences: number, isDecode: boolean) => ChosenLimits;
 
 /**
  * One sequence's part of a step. Rows: the known tokens at positions `startPosition … startPosition + numTokens − 1`,
@@ -29,7 +43,8 @@ export interface ScheduledSequence {
   readonly numLookaheadNodes: number;
   /**
    * Deepest that such a node may be (the root is at 0), at most numLookaheadNodes: a run accepted down to it, and the
-   * bonus token after that, still fit in what the sequence may generate.
+   * bonus token after that, still fit in what the sequence may generate or, where all trees are to have one size, in what
+   * model and cache hold.
    */
   readonly maxDraftDepth: number;
 }

@@ -61,7 +61,7 @@ export function goesOn({ sequence, needsSample }: ScheduledSequence, numAhead: n
   return sequence.status === "running" && needsSample && sequence.numTokens + numAhead < sequence.maxNumTokens;
 }
 
-/** Reserves what a step may write whatever the `numAhead` steps before it emit. False where that might not fit. */
+/** Reserves what a decode may write whatever the `numAhead` steps before it emit. False where that might not fit. */
 export function reserveAhead(
   { id, numTokens }: Sequence,
   numAhead: number,
@@ -71,6 +71,22 @@ export function reserveAhead(
 ): boolean {
   const mostTokens = numTokens + numAhead * (maxDraftDepth + 1);
   return mostTokens + maxDraftDepth + 1 <= maxSequenceLen && blocks.ensure(id, mostTokens + numLookaheadNodes);
+}
+
+/** Trees of one size for all decodes, whatever they may still generate; undefined where rows, slots or the model do not suffice. */
+export function reserveUniform(
+  plans: readonly ScheduledSequence[],
+  blocks: BlockManager,
+  { numRows, limits }: LookaheadBudget,
+  maxSequenceLen: number,
+): ScheduledSequence[] | undefined {
+  const { numLookaheadNodes } = limits;
+  const maxDraftDepth = Math.min(limits.maxDraftDepth, numLookaheadNodes);
+  const size = { numLookaheadNodes, maxDraftDepth };
+  const hasRoom =
+    plans.length * numLookaheadNodes <= numRows &&
+    plans.every(({ sequence }) => reserveAhead(sequence, 0, size, blocks, maxSequenceLen));
+  return hasRoom ? plans.map((plan) => ({ ...plan, ...size })) : undefined;
 }
 
 /** @param maxTreeNodes root included */

@@ -22,6 +22,7 @@ import {
   planKnownTokens,
   reserveAhead,
   reserveLookahead,
+  reserveUniform,
 } from "./plan.ts";
 import { PlansInFlight } from "./plans-in-flight.ts";
 import { type Sequence, type SequenceRequest, SequenceState } from "./sequence.ts";
@@ -145,10 +146,13 @@ export class Scheduler {
     const plans = this.#batch.running
       .map((sequence) => planKnownTokens(sequence, rows.get(sequence) ?? 0))
       .filter((plan) => plan.numTokens > 0);
-    const limits = choose(plans.filter(({ needsSample }) => needsSample).length);
+    const isDecode = plans.every(({ numTokens, needsSample }) => numTokens === 1 && needsSample);
+    const { uniform, ...limits } = choose(plans.filter(({ needsSample }) => needsSample).length, isDecode);
     invariant(limits.numLookaheadNodes < maxTreeNodes, "trees are larger than block tables may be");
     const numRows = tokenBudget - sum(plans.map(({ numTokens }) => numTokens));
-    return this.#begin(reserveLookahead(plans, this.#blocks, { numRows, limits }), limits, changes);
+    const budget = { numRows, limits };
+    const alike = uniform && isDecode && reserveUniform(plans, this.#blocks, budget, this.maxSequenceLen);
+    return this.#begin(alike || reserveLookahead(plans, this.#blocks, budget), limits, changes);
   }
 
   /**

@@ -11,7 +11,7 @@ import {
   readLane,
 } from "../../kernels/index.ts";
 import { BLOCK_SIZE, numBlocksFor } from "../../kvcache/ids.ts";
-import type { SchedulerOutput, TreeLimits } from "../../scheduler/output.ts";
+import { NO_TREES, type SchedulerOutput, type TreeLimits } from "../../scheduler/output.ts";
 import type { Sequence } from "../../scheduler/sequence.ts";
 import type { ModelRunner, PassTimes } from "../runner/model-runner.ts";
 import type { TokenLogprobs } from "../runner/token-logprobs.ts";
@@ -83,7 +83,7 @@ export class ResidentLoop {
   /** One for each slot of the ring, where steps are measured. */
   readonly #timers: readonly PassTimer[];
   #lanes: readonly Sequence[] = [];
-  #limits: TreeLimits = { numLookaheadNodes: 0, maxDraftDepth: 0 };
+  #limits: TreeLimits = NO_TREES;
 
   private constructor(
     parts: {

@@ -1,10 +1,11 @@
-import type { TreeLimits } from "../../../scheduler/output.ts";
+import { NO_TREES, type TreeLimits } from "../../../scheduler/output.ts";
 import type { DraftTree } from "../draft-tree.ts";
 import { AcceptanceTable } from "./acceptance-table.ts";
 import { Calibration } from "./calibration.ts";
 import { CostModel, type PassCost } from "./cost-model.ts";
 import { cutTrees, keepNodes } from "./cut-trees.ts";
 import { DraftSample } from "./draft-sample.ts";
+import { RestartLoss } from "./restart-loss.ts";
 import { SizeChoice, type SizeOptions } from "./size-choice.ts";
 import { type CutTree, type ObservedStep, type SpeculationState, stateOf, type TreePolicy } from "./tree-policy.ts";
 
@@ -17,39 +18,54 @@ export interface AdaptiveOptions extends SizeOptions {
   readonly draftRows: number;
 }
 
-const PLAIN: TreeLimits = { numLookaheadNodes: 0, maxDraftDepth: 0 };
 /** Trees to learn from before anything is decided. */
 const NUM_TO_LEARN = 16;
 /** So much better than plain decoding trees must be for drafting to begin again. */
 const BETTER = 1.01;
-/** Drafting steps between two with trees of another size, at least. */
-const EXPLORE_EVERY = 48;
+/** Drafting steps between two trials of another size, at least. */
+const TRY_EVERY = 48;
 /** Steps of a kind, with about as many sequences, that must have been seen before they are ruled out. */
 const NUM_SEEN = 4;
 /** Plain steps are looked at again after so many others at most, sooner as long as few were seen. */
 const PLAIN_EVERY = 1024;
-/** A level of a draft on the device takes about this share of a pass, before one was seen. */
-const DRAFT_PRIOR = 0.3;
-/** Probes at a load at which drafting was not seen yet, whatever they lose. */
-const NUM_FIRST_PROBES = 3;
-/** Steps and trees of a probe, at least. */
-const PROBE_STEPS = 4;
+/** Probes at most, whatever they lose, at a load at which drafting was hardly seen yet. */
+const NUM_FIRST_PROBES = 8;
+/** Steps of a trial: on the device the first ones do not count, and each change costs time. */
+const TRIAL_STEPS = { device: 12, host: 1 } as const;
+/** Steps of a probe, and trees at least. */
+const PROBE_STEPS = { device: 16, host: 4 } as const;
 const PROBE_TREES = 8;
-/** Share of the time that may be lost to probes. */
+/** Plain steps of a look at them, on the device those that do not count included. */
+const PLAIN_STEPS = NUM_SEEN + 2;
+/** Share of the time that may be lost to probes, and to trials. */
 const PROBE_SHARE = 0.004;
-/** Of the first probe; later ones have less, as more is known. */
+/** Of the first of them at a load; later ones have less, as more is known. */
 const FIRST_SHARE = 0.04;
 /** A probe is thought to lose so many plain steps before one was made. */
 const PROBE_LOSS = 12;
+/** Steps on the device before what runs there is given up for something better: prompts stop it anyway, now and then. */
+const RUN_STEPS = 64;
 /** Drafting that takes less than this share of a plain step is taken for free. */
 const FREE_SHARE = 0.02;
 /** Plain steps in a row at most where drafting is free and nothing worth verifying was found. */
-const MAX_BURST = 16;
+const MAX_BURST = 64;
+
+/** Steps of a kind that are made whatever pays, to learn what they are worth. */
+interface Trial {
+  readonly limits: TreeLimits;
+  /** Steps to come. */
+  left: number;
+  /** Trees while plain decoding pays: what it has lost so far is added up here, in ms. */
+  probeLossMs: number | undefined;
+}
 
 /**
  * Speculates as much as pays: of all sizes of trees the one with the most expected tokens a second, by live acceptance and measured
  * costs, or none. While nothing is speculated a probe now and then keeps the estimates alive, within a fixed share of the
  * time. Where trees are seen before they are verified, one node budget cuts the trees of the whole batch (`cutTrees`).
+ *
+ * On the device steps follow each other without the host, and every change of what they do costs time: there it is decided when
+ * they have to stop for something else, or after many of them.
  *
  * Drafting that costs next to nothing, as by look-up, is not decided on averages: every tree speaks for itself, and after trees
  * that were not worth verifying the next few steps are plain.
@@ -59,33 +75,35 @@ export class AdaptiveTrees implements TreePolicy {
   readonly #costs: CostModel;
   readonly #acceptance: AcceptanceTable;
   readonly #sizes: SizeChoice;
+  readonly #restarts = new RestartLoss();
   readonly #calibration = new Calibration();
+  readonly #sample = new DraftSample();
   #numSequences = 1;
   #limits: TreeLimits;
-  /** Steps since the latest plain one, and plain ones that are to come whatever pays. */
+  #trial: Trial | undefined;
+  /** A trial ended since it was decided. */
+  #trialIsOver = false;
+  /** Steps on the device since it was decided. */
+  #runSteps = 0;
+  /** Steps since the latest plain one. */
   #numSincePlain = 0;
-  #plainLeft = 0;
-  #numProbes = 1;
-  /** Steps that the probe under way has left. */
-  #probeLeft = 0;
-  /** What the probe under way has lost so far, and what the latest lost in all, in ms. */
-  #probeLossMs = 0;
+  /** What the latest probe lost in all, in ms. */
   #lastProbeLossMs: number | undefined;
+  /** By log₂ of the load: probes, and trials of other sizes. */
+  readonly #probesByLoad = new Map<number, number>();
+  readonly #trialsByLoad = new Map<number, number>();
+  /** Time in plain steps since the latest probe. */
+  #plainMs = 0;
   /** Steps that drafted since another size was tried, and their time. */
   #numDrafting = 0;
   #draftingMs = 0;
-  readonly #sample = new DraftSample();
-  /** By log₂ of the load. */
-  readonly #probesByLoad = new Map<number, number>();
-  /** Time in plain steps since the latest probe. */
-  #plainMs = 0;
   /** Plain steps to come while drafting is free, and how many they were the last time. */
   #burstLeft = 0;
   #burst = 0;
 
   constructor(options: AdaptiveOptions) {
     this.#options = options;
-    this.#costs = new CostModel({ ...options, draftPrior: options.draftsOnDevice ? DRAFT_PRIOR : 0 });
+    this.#costs = new CostModel(options);
     this.#acceptance = new AcceptanceTable(options.maxNodes, options.maxDepth);
     this.#sizes = new SizeChoice(options, this.#costs, this.#acceptance);
     this.#limits = this.#sizes.largest;
@@ -96,11 +114,19 @@ export class AdaptiveTrees implements TreePolicy {
   }
 
   limits(numSequences: number): TreeLimits {
-    if (numSequences > 0 && numSequences !== this.#numSequences) {
+    if (numSequences > 0) {
       this.#numSequences = numSequences;
-      this.#decide();
+      this.#runSteps = 0;
+      this.#trialIsOver = false;
+      this.#limits = this.#decide();
     }
     return this.#limits;
+  }
+
+  goesOn(limits: TreeLimits): boolean {
+    if (this.#options.draftsOnDevice && this.#runSteps < RUN_STEPS && !this.#trialIsOver) return true;
+    const { numLookaheadNodes, maxDraftDepth } = this.#decide();
+    return numLookaheadNodes === limits.numLookaheadNodes && maxDraftDepth === limits.maxDraftDepth;
   }
 
   cut(trees: readonly DraftTree[], numRows: number): readonly CutTree[] {
@@ -120,14 +146,19 @@ export class AdaptiveTrees implements TreePolicy {
       this.#calibration.observe(draft);
       this.#acceptance.observe({ ...draft, tree: this.#calibration.calibrate(draft.tree) });
     }
-    this.#numSequences = Math.max(1, step.numSequences);
     this.#learnCosts(step);
+    if (step.numSequences > 0) this.#restarts.observe(step, this.#steadyRate(step));
     this.#account(step);
-    this.#decide();
   }
 
   get #plainRate(): number {
     return this.#sizes.plainRate(this.#numSequences);
+  }
+
+  #steadyRate({ numSequences, limits }: ObservedStep): number {
+    return limits.numLookaheadNodes === 0
+      ? this.#sizes.plainRate(numSequences)
+      : this.#sizes.rateOf(numSequences, limits);
   }
 
   #learnCosts(step: ObservedStep): void {
@@ -146,28 +177,29 @@ export class AdaptiveTrees implements TreePolicy {
     }
   }
 
-  /** Time and losses of probes, and the lengths of bursts. */
-  #account({ numEmitted, limits, stepMs }: ObservedStep): void {
+  /** Time, trials and their losses, and the lengths of bursts. */
+  #account({ numEmitted, limits, onDevice, stepMs }: ObservedStep): void {
     const isPlain = limits.numLookaheadNodes === 0;
+    if (onDevice) this.#runSteps++;
     this.#numSincePlain = isPlain ? 0 : this.#numSincePlain + 1;
     this.#draftingMs += isPlain ? 0 : stepMs;
     this.#numDrafting += isPlain ? 0 : 1;
-    if (isPlain) {
-      this.#plainMs += stepMs;
-      this.#plainLeft = Math.max(0, this.#plainLeft - 1);
-      this.#burstLeft = Math.max(0, this.#burstLeft - 1);
-    } else if (this.#probeLeft > 0) {
-      this.#probeLossMs += stepMs - numEmitted / this.#plainRate;
-      this.#probeLeft--;
-      if (this.#probeLeft === 0) {
-        this.#lastProbeLossMs = Math.max(0, this.#probeLossMs);
-        this.#plainMs = 0;
-      }
-    }
+    this.#plainMs += isPlain ? stepMs : 0;
+    if (isPlain) this.#burstLeft = Math.max(0, this.#burstLeft - 1);
+    const trial = this.#trial;
+    if (trial === undefined) return;
+    if (trial.probeLossMs !== undefined) trial.probeLossMs += stepMs - numEmitted / this.#plainRate;
+    if (limits.numLookaheadNodes === trial.limits.numLookaheadNodes) trial.left--;
+    if (trial.left > 0) return;
+    this.#trial = undefined;
+    this.#trialIsOver = true;
+    if (trial.probeLossMs === undefined) return;
+    this.#lastProbeLossMs = Math.max(0, trial.probeLossMs);
+    this.#plainMs = 0;
   }
 
-  #decide(): void {
-    this.#limits = this.#isFree() ? this.#afterBurst() : this.#chosen();
+  #decide(): TreeLimits {
+    return this.#isFree() ? this.#afterBurst() : this.#chosen();
   }
 
   /** Whether drafting costs so little that each step may see what it brings. */
@@ -178,7 +210,7 @@ export class AdaptiveTrees implements TreePolicy {
   }
 
   #afterBurst(): TreeLimits {
-    return this.#burstLeft > 0 ? PLAIN : this.#sizes.largest;
+    return this.#burstLeft > 0 ? NO_TREES : this.#sizes.largest;
   }
 
   /** Plain steps on the device are faster than the host's: trees must make up for that, or the next steps are plain. */
@@ -191,43 +223,60 @@ export class AdaptiveTrees implements TreePolicy {
   }
 
   #chosen(): TreeLimits {
-    if (this.#costs.numPlainObserved(this.#numSequences) < NUM_SEEN) return PLAIN;
-    const plainEvery = Math.min(PLAIN_EVERY, 2 ** (1 + this.#costs.numPlainObserved(this.#numSequences)));
-    if (this.#numSincePlain > plainEvery) this.#plainLeft = NUM_SEEN;
-    if (this.#plainLeft > 0) return PLAIN;
+    if (this.#trial) return this.#trial.limits;
+    const numPlain = this.#costs.numPlainObserved(this.#numSequences);
+    if (numPlain < NUM_SEEN) return NO_TREES;
+    if (this.#numSincePlain > Math.min(PLAIN_EVERY, 2 ** (1 + numPlain))) return this.#try(NO_TREES, PLAIN_STEPS);
     const wanted = this.#sizes.choose(this.#numSequences);
-    if (this.#acceptance.numTrees < NUM_TO_LEARN || this.#probeLeft > 0) return wanted;
-    const rate = this.#sizes.rateOf(this.#numSequences, wanted);
+    if (this.#acceptance.numTrees < NUM_TO_LEARN) return wanted;
     const isPlain = this.#limits.numLookaheadNodes === 0;
-    if (rate > this.#plainRate * (isPlain ? BETTER : 1)) return this.#exploration() ?? wanted;
-    return this.#isProbeDue() ? this.#probe(wanted) : PLAIN;
+    const draftingMs = this.#tokenMs(this.#sizes.rateOf(this.#numSequences, wanted), true);
+    if (draftingMs * (isPlain ? BETTER : 1) < this.#tokenMs(this.#plainRate, false)) return this.#otherSize() ?? wanted;
+    return this.#isProbeDue() ? this.#probe(wanted) : NO_TREES;
   }
 
-  /** One step with trees of another size, lest its worth is forgotten or never known, as often as the time it loses allows. */
-  #exploration(): TreeLimits | undefined {
-    if (this.#numDrafting < EXPLORE_EVERY) return undefined;
-    const other = this.#sizes.explore(this.#numSequences, PROBE_SHARE * this.#draftingMs);
-    if (other !== undefined) [this.#numDrafting, this.#draftingMs] = [0, 0];
-    return other;
+  /** What a token takes in all. */
+  #tokenMs(steadyRate: number, isDrafting: boolean): number {
+    return 1 / steadyRate + this.#restarts.msPerToken(this.#numSequences, isDrafting);
+  }
+
+  /** Trees of another size for a while, lest its worth is forgotten or never known, as often as the time it loses allows. */
+  #otherSize(): TreeLimits | undefined {
+    if (this.#numDrafting < TRY_EVERY) return undefined;
+    const numSteps = TRIAL_STEPS[this.#options.draftsOnDevice ? "device" : "host"];
+    const numTrials = this.#trialsByLoad.get(this.#loadClass) ?? 0;
+    const share = Math.max(PROBE_SHARE, FIRST_SHARE / (1 + numTrials));
+    const other = this.#sizes.explore(this.#numSequences, (share * this.#draftingMs) / numSteps);
+    if (other === undefined) return undefined;
+    this.#trialsByLoad.set(this.#loadClass, numTrials + 1);
+    [this.#numDrafting, this.#draftingMs] = [0, 0];
+    return this.#try(other, numSteps);
   }
 
   get #loadClass(): number {
     return Math.round(Math.log2(this.#numSequences));
   }
 
+  get #probeSteps(): number {
+    return PROBE_STEPS[this.#options.draftsOnDevice ? "device" : "host"];
+  }
+
   #isProbeDue(): boolean {
-    const isUnseen = this.#costs.numDraftObserved(this.#numSequences) < NUM_SEEN;
-    if (isUnseen && (this.#probesByLoad.get(this.#loadClass) ?? 0) < NUM_FIRST_PROBES) return true;
+    const isUnseen = this.#costs.numDraftObserved(this.#numSequences) < this.#probeSteps;
+    const numProbes = this.#probesByLoad.get(this.#loadClass) ?? 0;
+    if (isUnseen && numProbes < NUM_FIRST_PROBES) return true;
     const lossMs = this.#lastProbeLossMs ?? PROBE_LOSS * this.#costs.plainMs(this.#numSequences);
-    return this.#plainMs * Math.max(PROBE_SHARE, FIRST_SHARE / this.#numProbes) > lossMs;
+    return this.#plainMs * Math.max(PROBE_SHARE, FIRST_SHARE / (1 + numProbes)) > lossMs;
   }
 
   #probe(wanted: TreeLimits): TreeLimits {
-    this.#numProbes++;
     this.#probesByLoad.set(this.#loadClass, (this.#probesByLoad.get(this.#loadClass) ?? 0) + 1);
-    this.#probeLeft = Math.max(PROBE_STEPS, Math.ceil(PROBE_TREES / this.#numSequences));
-    this.#probeLossMs = 0;
     this.#acceptance.age();
-    return wanted;
+    return this.#try(wanted, Math.max(this.#probeSteps, Math.ceil(PROBE_TREES / this.#numSequences)), 0);
+  }
+
+  #try(limits: TreeLimits, left: number, probeLossMs?: number): TreeLimits {
+    this.#trial = { limits, left, probeLossMs };
+    return limits;
   }
 }

@@ -1,3 +1,4 @@
+import { LineFit } from "./line-fit.ts";
 import { RatioCurve } from "./ratio-curve.ts";
 
 /** A pass of so many rows, as measured at start-up: one point of T(M). */
@@ -13,8 +14,8 @@ export interface CostOptions {
   readonly plainOnDevice: boolean;
   /** Rows that a sequence has in a draft pass. */
   readonly draftRows: number;
-  /** What a level of a draft is thought to take, of a pass of the target's, before one was seen; may be 0. */
-  readonly draftPrior: number;
+  /** Steps draft and verify on the device: then their parts are not known. */
+  readonly draftsOnDevice: boolean;
 }
 
 /** A step in which all trees have one size. */
@@ -25,20 +26,26 @@ export interface StepShape {
   readonly depth: number;
 }
 
-/** How much of a deviation is taken for the machine's, not for the curve's. */
+/** How much of a deviation from what was often observed is taken for the machine's. */
 const DRIFT_RATE = 0.02;
-const NUM_SETTLED = 32;
+/**
+ * The same where whole steps run on the device, whose parts are not known: machines with other work are faster and slower from one
+ * second to the next, and sizes are compared by what they take beside each other.
+ */
+const WHOLE_DRIFT_RATE = 0.2;
+const NUM_SETTLED = 16;
 /** Observations of a curve after which outliers are cut, in log ratio. */
 const NUM_KNOWN = 8;
 const MAX_STEP = 0.4;
-/** A draft that seems to cost less of a step was not measured right. */
-const MIN_DRAFT_SHARE = 0.02;
 /** Whole steps after which one that was observed counts half. */
 const HALF_LIFE = 256;
+/** A level of a draft on the device is hoped to take this share of a pass, before one was seen: what is hoped for is tried. */
+const DRAFT_PRIOR = 0.1;
 /** Least time that is told from none. */
 const MIN_MS = 1e-3;
-/** Observations after which a draft's cost is thought to be known. */
-const NUM_TO_SPLIT = 8;
+/** Depths at which steps on the device have the times that were expected, and how many observations that is worth. */
+const PRIOR_DEPTHS = [1, 4] as const;
+const PRIOR_WEIGHT = 1;
 
 /**
  * What steps cost, in ms: T(M) as measured at start-up, times factors that are learned from the steps themselves. A deviation that
@@ -52,8 +59,8 @@ export class CostModel {
   readonly #verify = new RatioCurve();
   /** By sequences, one level of a draft against a pass of its rows; 0 until drafting was observed. */
   readonly #draft = new RatioCurve();
-  /** By size of the trees, then by sequences: what whole steps take, against the sum of their parts. */
-  readonly #sizes = new Map<string, RatioCurve>();
+  /** By log₂ of the load: what whole steps take by depth, but for what the rows of their nodes add. */
+  readonly #byDepth = new Map<number, LineFit>();
   /** By size and load: whole steps that were observed, the latest at which of them. */
   readonly #recent = new Map<string, { readonly count: number; readonly at: number }>();
   #numWhole = 0;
@@ -69,9 +76,9 @@ export class CostModel {
     return (this.#options.plainOnDevice ? this.#plain : this.#verify).numObserved(numSequences);
   }
 
-  /** How often drafting for about so many sequences was. */
+  /** How often steps that drafted for about so many sequences were. */
   numDraftObserved(numSequences: number): number {
-    return this.#draft.numObserved(numSequences);
+    return this.#byDepth.get(loadOf(numSequences))?.numObserved ?? this.#draft.numObserved(numSequences);
   }
 
   plainMs(numSequences: number): number {
@@ -84,10 +91,9 @@ export class CostModel {
     return this.#drift * this.#verify.at(numRows) * this.#passMs(numRows);
   }
 
-  /** Drafting trees of this depth for so many sequences. */
+  /** Drafting trees of this depth for so many sequences, by the host; 0 before it was seen. */
   draftMs(numSequences: number, depth: number): number {
-    const factor = this.#hasDraft ? this.#draft.at(numSequences) : this.#options.draftPrior;
-    return this.#drift * depth * factor * this.#levelMs(numSequences);
+    return this.#drift * depth * (this.#hasDraft ? this.#draft.at(numSequences) : 0) * this.#levelMs(numSequences);
   }
 
   /** How often such steps were observed lately, with about as many sequences: older ones count less. */
@@ -99,8 +105,10 @@ export class CostModel {
   /** A step that drafts trees of one size for all sequences and verifies them. */
   wholeMs(size: StepShape): number {
     const { numSequences, numNodes, depth } = size;
-    const factor = this.#sizes.get(sizeKey(size))?.at(numSequences) ?? 1;
-    return factor * (this.verifyMs(numSequences * numNodes) + this.draftMs(numSequences, depth));
+    if (!this.#options.draftsOnDevice)
+      return this.verifyMs(numSequences * numNodes) + this.draftMs(numSequences, depth);
+    const byDepth = this.#byDepth.get(loadOf(numSequences)) ?? this.#expectedByDepth(numSequences);
+    return this.#drift * Math.max(MIN_MS, byDepth.at(depth) + this.#nodesMs(size));
   }
 
   observePlain(numSequences: number, ms: number): void {
@@ -119,26 +127,44 @@ export class CostModel {
 
   /** A step on the device, whose parts are not known. */
   observeWhole(size: StepShape, ms: number): void {
-    const { numSequences, numNodes, depth } = size;
-    if (this.numDraftObserved(numSequences) < NUM_TO_SPLIT) {
-      const draftMs = ms - this.verifyMs(numSequences * numNodes);
-      this.observeDraft(numSequences, depth, Math.max(draftMs, MIN_DRAFT_SHARE * ms));
-    }
+    const { numSequences, depth } = size;
+    const load = loadOf(numSequences);
+    const byDepth = this.#byDepth.get(load) ?? this.#expectedByDepth(numSequences);
+    this.#byDepth.set(load, byDepth);
+    const logRatio = Math.log(ms / this.wholeMs(size));
+    const bounded = byDepth.numObserved < NUM_KNOWN ? ms : ms * Math.exp(clamp(logRatio) - logRatio);
+    byDepth.observe(depth, bounded / this.#drift - this.#nodesMs(size));
+    if (byDepth.numObserved >= NUM_SETTLED) this.#drift *= Math.exp(WHOLE_DRIFT_RATE * clamp(logRatio));
     this.#recent.set(loadKey(size), { count: this.numWholeObserved(size) + 1, at: this.#numWhole });
     this.#numWhole++;
-    const key = sizeKey(size);
-    const curve = this.#sizes.get(key) ?? new RatioCurve();
-    this.#sizes.set(key, curve);
-    this.#learn(curve, numSequences, ms / this.wholeMs(size));
   }
 
   #learn(curve: RatioCurve, count: number, ratio: number): void {
     const numObserved = curve.numObserved(count);
     const logRatio = Math.log(ratio);
     // Other work on the machine is no news, once the curve is known: both learn the same, or they would part.
-    const step = numObserved < NUM_KNOWN ? logRatio : Math.max(-MAX_STEP, Math.min(MAX_STEP, logRatio));
-    if (numObserved >= NUM_SETTLED) this.#drift *= Math.exp(DRIFT_RATE * step);
+    const step = numObserved < NUM_KNOWN ? logRatio : clamp(logRatio);
+    const driftRate = this.#numWhole > 0 ? WHOLE_DRIFT_RATE : DRIFT_RATE;
+    if (numObserved >= NUM_SETTLED) this.#drift *= Math.exp(driftRate * step);
     curve.observe(count, step);
+  }
+
+  /** What the nodes below the roots add to a pass. */
+  #nodesMs({ numSequences, numNodes }: StepShape): number {
+    return this.#passMs(numSequences * numNodes) - this.#passMs(numSequences);
+  }
+
+  /** A plain step and the levels of a draft, as far as they are known: at the nearest load at which steps were observed, in proportion. */
+  #expectedByDepth(numSequences: number): LineFit {
+    const load = loadOf(numSequences);
+    const [nearest] = [...this.#byDepth.keys()].sort((a, b) => Math.abs(a - load) - Math.abs(b - load));
+    const known = nearest === undefined ? undefined : this.#byDepth.get(nearest);
+    const scale = this.#passMs(numSequences) / this.#passMs(2 ** (nearest ?? 0));
+    const plainMs = this.plainMs(numSequences) / this.#drift;
+    const levelMs = DRAFT_PRIOR * this.#levelMs(numSequences);
+    const point = (depth: number) => [depth, known ? scale * known.at(depth) : plainMs + depth * levelMs] as const;
+    const [first, second] = PRIOR_DEPTHS;
+    return new LineFit([point(first), point(second)], PRIOR_WEIGHT);
   }
 
   #levelMs(numSequences: number): number {
@@ -158,10 +184,14 @@ export class CostModel {
   }
 }
 
-function sizeKey({ numNodes, depth }: StepShape): string {
-  return `${numNodes} ${depth}`;
+function clamp(logRatio: number): number {
+  return Math.max(-MAX_STEP, Math.min(MAX_STEP, logRatio));
 }
 
-function loadKey(size: StepShape): string {
-  return `${Math.round(Math.log2(size.numSequences))} ${sizeKey(size)}`;
+function loadOf(numSequences: number): number {
+  return Math.round(Math.log2(numSequences));
+}
+
+function loadKey({ numSequences, numNodes, depth }: StepShape): string {
+  return `${loadOf(numSequences)} ${numNodes} ${depth}`;
 }

@@ -27,6 +27,10 @@ export class ShapedTrees implements TreePolicy {
     return limitsOf(this.shape);
   }
 
+  goesOn(): boolean {
+    return true;
+  }
+
   cut(trees: readonly DraftTree[]): readonly CutTree[] {
     return trees.map((drafted) => cutToShape(drafted, this.shape));
   }
@@ -65,7 +69,7 @@ export class SequoiaTrees implements TreePolicy {
 
   constructor(options: SequoiaOptions) {
     this.#options = options;
-    this.#costs = new CostModel({ ...options, plainOnDevice: false, draftRows: options.topK, draftPrior: 0 });
+    this.#costs = new CostModel({ ...options, plainOnDevice: false, draftRows: options.topK, draftsOnDevice: false });
     this.#shape = this.#best();
   }
 
@@ -79,6 +83,10 @@ export class SequoiaTrees implements TreePolicy {
 
   limits(): TreeLimits {
     return limitsOf(this.#shape);
+  }
+
+  goesOn(): boolean {
+    return true;
   }
 
   cut(trees: readonly DraftTree[]): readonly CutTree[] {

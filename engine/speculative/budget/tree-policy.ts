@@ -25,8 +25,10 @@ export interface ObservedStep {
   readonly limits: TreeLimits;
   /** The step ran on the device from drafting to commit. */
   readonly onDevice: boolean;
-  /** Nothing but decoding, and not while steps begin to overlap: its times say what such steps cost. */
+  /** Nothing but decoding, and not while steps begin to overlap on the device: its times say what such steps cost. */
   readonly isSteady: boolean;
+  /** Prompts, or tokens that were computed before and lost, are among its rows. */
+  readonly hasPrompt: boolean;
   readonly stepMs: number;
   /** Of it, drafting; 0 where it is not known. */
   readonly draftMs: number;
@@ -47,6 +49,8 @@ export interface SpeculationState {
 export interface TreePolicy {
   /** Bounds of each tree of the next step, in which so many sequences sample. No nodes: a plain decode. */
   limits(numSequences: number): TreeLimits;
+  /** Whether steps of these bounds, which run on the device, are to go on. Otherwise `limits` is asked anew when the last of them ends. */
+  goesOn(limits: TreeLimits): boolean;
   /**
    * What is to be verified of the trees of a step.
    * @param numRows of known tokens, roots among them
@@ -75,6 +79,10 @@ export class FixedTrees implements TreePolicy {
 
   limits(): TreeLimits {
     return this.#limits;
+  }
+
+  goesOn(): boolean {
+    return true;
   }
 
   cut(trees: readonly DraftTree[]): readonly CutTree[] {

@@ -249,6 +249,10 @@ describe("a policy that changes its mind at any step", () => {
       return this.#limits;
     }
 
+    goesOn({ numLookaheadNodes, maxDraftDepth }: TreeLimits): boolean {
+      return numLookaheadNodes === this.#limits.numLookaheadNodes && maxDraftDepth === this.#limits.maxDraftDepth;
+    }
+
     cut(trees: readonly DraftTree[]): readonly CutTree[] {
       return trees.map((drafted) => {
         const kept = new Set([0]);

@@ -1,12 +1,16 @@
 import { AdaptiveTrees } from "../../../../engine/speculative/budget/adaptive-trees.ts";
+import type { TreePolicy } from "../../../../engine/speculative/budget/tree-policy.ts";
 import type { VerifiedDraft } from "../../../../engine/speculative/budget/verified-draft.ts";
 import { childOf, type DraftTree, survivals } from "../../../../engine/speculative/draft-tree.ts";
 import { walkTree } from "../../../../engine/speculative/walk.ts";
+import { NO_TREES } from "../../../../scheduler/output.ts";
 import { Random } from "../../../support/random.ts";
 
 export const MAX_NODES = 16;
 export const MAX_DEPTH = 6;
 const TOKEN_BUDGET = 512;
+/** Steps in which a machine with other work gets faster and slower again. */
+const SWING_STEPS = 170;
 
 /** A machine and a drafter, as they truly are. */
 export interface World {
@@ -17,6 +21,10 @@ export interface World {
   readonly levelMs: (numSequences: number) => number;
   /** Plain steps, where the device runs them, take this share of a pass. */
   readonly plainShare: number;
+  /** The first step on the device after a prompt or a change of limits takes so many times as long. */
+  readonly startFactor: number;
+  /** By how much it gets faster and slower again and again, in log ratio. */
+  readonly swing: number;
   readonly draftsOnDevice: boolean;
   /** How often a first choice is right, by step; the drafter's own estimate is `overconfidence` times nearer to 1. */
   readonly quality: (step: number) => number;
@@ -129,6 +137,10 @@ export function simulate(
   lengths: ReadonlyMap<string, number>,
   run: {
     readonly load: (step: number) => number;
+    /** Tokens of the batch between two prompts, whose steps run on the host and draft nothing; none come where it is not given. */
+    readonly tokensPerPrompt?: number;
+    /** Who decides, where it is not the adaptive policy. */
+    readonly policy?: TreePolicy;
     readonly numSteps: number;
     /** Steps at the beginning that do not count. */
     readonly warmUp: number;
@@ -142,24 +154,32 @@ export function simulate(
   const passes = sizes.map((numRows) => ({ numRows, ms: world.passMs(numRows) * (1.05 + 0.1 * random.next()) }));
   passes.sort((a, b) => a.numRows - b.numRows);
   const { draftsOnDevice } = world;
-  const policy = new AdaptiveTrees({
-    ...{ maxNodes: MAX_NODES, maxDepth: MAX_DEPTH, tokenBudget: TOKEN_BUDGET, passes, draftsOnDevice },
-    ...{ plainOnDevice: world.plainShare < 1, draftRows: 3 },
-  });
+  const policy =
+    run.policy ??
+    new AdaptiveTrees({
+      ...{ maxNodes: MAX_NODES, maxDepth: MAX_DEPTH, tokenBudget: TOKEN_BUDGET, passes, draftsOnDevice },
+      ...{ plainOnDevice: world.plainShare < 1, draftRows: 3 },
+    });
+  const { plainShare, startFactor } = world;
   let [tokens, ms, numDrafting] = [0, 0, 0];
-  let numBehind = 0;
+  let [numBehind, numBefore, untilPrompt] = [0, 0, run.tokensPerPrompt ?? Number.POSITIVE_INFINITY];
+  let limits = NO_TREES;
+  let numSequences = 0;
   for (let step = 0; step < numSteps; step++) {
-    const numSequences = load(step);
-    const limits = policy.limits(numSequences);
-    const isPlain = limits.numLookaheadNodes === 0;
+    const hasPrompt = untilPrompt <= 0;
+    const isSame = load(step) === numSequences && !hasPrompt && numBefore > 0 && policy.goesOn(limits);
+    numSequences = load(step);
+    if (!isSame) [limits, numBefore] = [policy.limits(numSequences), 0];
+    const drafts: VerifiedDraft[] = [];
+    const isPlain = hasPrompt || limits.numLookaheadNodes === 0;
     const mostNodes = Math.min(1 + limits.numLookaheadNodes, Math.floor(TOKEN_BUDGET / numSequences));
     let [stepMs, draftMs, numRows, numEmitted] = [0, 0, numSequences, 0];
-    const drafts: VerifiedDraft[] = [];
-    const [verifyNoise, draftNoise] = [noise(), noise()];
     if (isPlain) {
-      stepMs = world.plainShare * world.passMs(numSequences);
+      stepMs = (hasPrompt ? 2 : plainShare) * world.passMs(numSequences);
       numEmitted = numSequences;
-      numBehind++;
+      // With a prompt the drafter catches up, where it drafts at all.
+      if (hasPrompt && limits.numLookaheadNodes > 0) draftMs = world.levelMs(numSequences);
+      else numBehind++;
     } else {
       const depth = Math.min(limits.maxDraftDepth, mostNodes - 1);
       // Tokens that the drafter has not seen are caught up with first.
@@ -180,21 +200,30 @@ export function simulate(
       }
       stepMs = world.passMs(numRows);
     }
+    const onDevice = !hasPrompt && (isPlain ? plainShare < 1 : draftsOnDevice);
+    // The first of two steps in flight is read late, the second early.
+    const factor = onDevice ? ([startFactor, 0.5][numBefore] ?? 1) : 1;
+    const [trueMs, trueDraftMs] = [stepMs * factor, draftMs * factor];
+    const swing = Math.exp(world.swing * Math.sin((2 * Math.PI * step) / SWING_STEPS));
+    const seenDraftMs = trueDraftMs * noise() * swing;
     policy.observe({
-      ...{ numSequences, numRows, numEmitted, limits, drafts, isSteady: true },
-      stepMs: stepMs * verifyNoise + draftMs * draftNoise,
-      draftMs: draftsOnDevice ? 0 : draftMs * draftNoise,
-      onDevice: isPlain ? world.plainShare < 1 : draftsOnDevice,
+      ...{ numSequences, numRows, numEmitted, drafts, onDevice, hasPrompt },
+      limits: hasPrompt ? NO_TREES : limits,
+      isSteady: !hasPrompt && (!onDevice || numBefore >= 2),
+      stepMs: trueMs * noise() * swing + seenDraftMs,
+      draftMs: draftsOnDevice ? 0 : seenDraftMs,
     });
+    numBefore = onDevice ? numBefore + 1 : 0;
+    untilPrompt = (hasPrompt ? (run.tokensPerPrompt ?? 0) : untilPrompt) - numEmitted;
     if (step < warmUp) continue;
     const mean = draftsOnDevice && !isPlain ? lengths.get(`${mostNodes} ${limits.maxDraftDepth}`) : undefined;
     tokens += mean === undefined ? numEmitted : numSequences * mean;
-    ms += stepMs + draftMs;
+    ms += trueMs + trueDraftMs;
     if (!isPlain) numDrafting++;
   }
   return {
     rate: tokens / ms,
     draftShare: numDrafting / (numSteps - warmUp),
-    calibrationError: policy.state.calibrationError,
+    calibrationError: policy.state?.calibrationError ?? 0,
   };
 }

@@ -1,6 +1,6 @@
 import type { World } from "./simulation.ts";
 
-const BASE = { quality: () => 0.7, overconfidence: 1.3 };
+const BASE = { quality: () => 0.7, overconfidence: 1.3, startFactor: 2, swing: 0 };
 
 /** Machines and drafters of several kinds; the drafter itself is the same in all. */
 export const WORLDS: readonly World[] = [
@@ -12,6 +12,17 @@ export const WORLDS: readonly World[] = [
     ...{ ...BASE, name: "a small model on a GPU: tiles of 16 rows", plainShare: 0.8, draftsOnDevice: true },
     passMs: (numRows) => 1 + 0.1 * Math.ceil(numRows / 16) + 0.002 * numRows,
     levelMs: (numSequences) => 0.12 + 0.002 * numSequences,
+  },
+  {
+    ...{
+      ...BASE,
+      name: "a small model on a GPU whose host is busy",
+      plainShare: 0.8,
+      draftsOnDevice: true,
+      swing: 0.3,
+    },
+    passMs: (numRows) => 1.2 + 0.001 * numRows,
+    levelMs: (numSequences) => 0.2 + 0.001 * numSequences,
   },
   {
     ...{ ...BASE, name: "a large model on a GPU: rows cost beyond 64", plainShare: 0.98, draftsOnDevice: true },
