@@ -137,11 +137,15 @@ export class Engine implements EngineClient {
     this.#parts.proposer.checkIntegrity?.(this.#readers.sequences());
   }
 
+  get #hasWork(): boolean {
+    return this.#scheduler.hasWork() || this.#inFlight.length > 0;
+  }
+
   async #run(): Promise<void> {
     try {
       // Callers of the same turn get into the first step together.
       await Promise.resolve();
-      while (this.#scheduler.hasWork() || this.#inFlight.length > 0) await this.#step();
+      while (this.#hasWork) await this.#step();
     } catch (error) {
       this.#die(error);
     } finally {
@@ -149,8 +153,12 @@ export class Engine implements EngineClient {
     }
   }
 
-  /** Gives the device as many steps as may be in flight, then takes in the oldest. */
+  /** Ends what is overdue, gives the device as many steps as may be in flight, then takes in the oldest. */
   async #step(): Promise<void> {
+    for (const { id } of this.#scheduler.expire(performance.now())) {
+      this.#end(id, { ...NOTHING, finishReason: "deadline" });
+    }
+    if (!this.#hasWork) return;
     for (let next = this.#next(); next !== undefined; next = this.#next()) this.#inFlight.push(next);
     const [step] = this.#inFlight;
     if (step === undefined) throw new Error("invariant: there is work, but nothing could be scheduled");
@@ -263,8 +271,10 @@ export class Engine implements EngineClient {
   #enqueue(request: EngineRequest): Sequence {
     checkRequest(request, this.info);
     const { maxTokens, stopTokenIds } = request.params;
+    const { timeoutMs } = request;
+    const deadline = timeoutMs === undefined ? {} : { deadlineMs: performance.now() + timeoutMs };
     try {
-      return this.#scheduler.add({ ...request, maxTokens, stopTokenIds });
+      return this.#scheduler.add({ ...request, ...deadline, maxTokens, stopTokenIds });
     } catch (error) {
       if (error instanceof SchedulerError) throw new EngineRequestError(error.code, error.message);
       throw error;

@@ -8,6 +8,8 @@ export interface Flight {
   readonly stream: OutputStream;
   /** Generated tokens that have come, those included that the request came with. */
   readonly outputTokenIds: readonly number[];
+  /** By the clock of `expire`; infinite where it has none. */
+  readonly deadlineMs: number;
   /** An engine knew it that is gone. */
   readonly isLost: boolean;
 }
@@ -21,6 +23,8 @@ type FlightState = Flight & {
   isSent: boolean;
   /** It was in an engine that failed, and has not had an output since: it may be what the engine died of. */
   isSuspect: boolean;
+  /** Its reader was told that its deadline has passed; the engine has not said so yet. */
+  isExpired: boolean;
 };
 
 /**
@@ -48,16 +52,31 @@ export class Flights {
     return [...this.#flights.values()];
   }
 
-  add(key: number, request: EngineRequest, stream: OutputStream): void {
+  add(key: number, request: EngineRequest, stream: OutputStream, deadlineMs = Number.POSITIVE_INFINITY): void {
     const outputTokenIds = [...(request.outputTokenIds ?? [])];
-    this.#flights.set(key, { key, request, stream, outputTokenIds, isLost: false, isSent: false, isSuspect: false });
+    const flight = { key, request, stream, outputTokenIds, deadlineMs };
+    this.#flights.set(key, { ...flight, isLost: false, isSent: false, isSuspect: false, isExpired: false });
   }
 
-  /** Undefined where it is not in flight any more. */
+  /** Undefined where it is not in flight any more, or nobody waits for it. */
   remove(key: number): Flight | undefined {
     const flight = this.#flights.get(key);
+    if (flight?.isExpired) return undefined;
     this.#flights.delete(key);
     return flight;
+  }
+
+  /**
+   * Those whose deadline has come, each of them once: their readers are to be told. What the engine has stays in flight until the
+   * engine says its end, as it does between two steps, or fails: if it hangs, it still has work, and is known to hang in this.
+   */
+  expire(nowMs: number): readonly Flight[] {
+    const due = [...this.#flights.values()].filter(({ deadlineMs, isExpired }) => deadlineMs <= nowMs && !isExpired);
+    for (const flight of due) {
+      flight.isExpired = true;
+      if (!flight.isSent) this.#flights.delete(flight.key);
+    }
+    return due;
   }
 
   /** Those to send now; they count as sent. */
@@ -97,6 +116,7 @@ export class Flights {
     if (condemned) this.#flights.delete(condemned.key);
     for (const flight of this.#flights.values()) {
       if (!flight.isSent) continue;
+      if (flight.isExpired) this.#flights.delete(flight.key);
       flight.isSent = false;
       flight.isLost = true;
       flight.isSuspect = condemned === undefined;

@@ -120,7 +120,8 @@ class SupervisedEngine implements EngineClient {
     }
     const key = this.#numKeys++;
     const stream = new OutputStream(() => this.#abort(key));
-    this.#flights.add(key, request, stream);
+    const { timeoutMs } = request;
+    this.#flights.add(key, request, stream, timeoutMs === undefined ? undefined : performance.now() + timeoutMs);
     if (signal?.aborted) this.#abort(key);
     else signal?.addEventListener("abort", () => this.#abort(key), { once: true });
     this.#sendNext();
@@ -159,10 +160,13 @@ class SupervisedEngine implements EngineClient {
   #sendNext(): void {
     if (this.#process === undefined) return;
     const wasIdle = !this.#flights.areSome;
-    for (const { key, request, outputTokenIds, isLost } of this.#flights.takeSendable()) {
-      if (wasIdle) this.#watchdog.began(performance.now());
+    const nowMs = performance.now();
+    for (const { key, request, outputTokenIds, deadlineMs, isLost } of this.#flights.takeSendable()) {
+      if (wasIdle) this.#watchdog.began(nowMs);
       if (isLost) this.#counts.numReplays++;
-      this.#process.send({ type: "generate", key, request: { ...request, outputTokenIds } });
+      // Processes have clocks of their own: what is told is what is left.
+      const deadline = Number.isFinite(deadlineMs) ? { timeoutMs: Math.max(0, deadlineMs - nowMs) } : {};
+      this.#process.send({ type: "generate", key, request: { ...request, ...deadline, outputTokenIds } });
     }
   }
 
@@ -196,10 +200,20 @@ class SupervisedEngine implements EngineClient {
   }
 
   #look(): void {
+    const nowMs = performance.now();
+    this.#expire(nowMs);
     if (this.#process === undefined) return;
-    const reason = this.#watchdog.look(performance.now(), this.#flights.areSome);
+    const reason = this.#watchdog.look(nowMs, this.#flights.areSome);
     if (reason !== undefined) this.#fail(reason);
     else this.#process.send({ type: "ping" });
+  }
+
+  /**
+   * Deadlines are the engine's scheduler's, which knows them as it plans a step. Looked for here, at every look, are those that it cannot
+   * keep: of an engine whose step does not end, and of sequences that no engine has while it is started again or another one is on trial.
+   */
+  #expire(nowMs: number): void {
+    for (const { stream } of this.#flights.expire(nowMs)) stream.push({ ...NOTHING, finishReason: "deadline" });
   }
 
   /** The process that runs is of no more use: another takes its place, unless that has failed too often. */

@@ -11,13 +11,17 @@ interface Model {
   isPoison: boolean;
   /** Engines that died of it. */
   numKilled: number;
+  readonly deadlineMs: number;
+  /** Its reader was told of its deadline while an engine had it. */
+  isExpired: boolean;
 }
 
 const requestOf = (id: number) => ({ id: String(id), choice: 0, promptTokenIds: [1], params: GREEDY });
 
-test("flights: all are sent, none twice to one engine, each with all its tokens; a poisonous one kills two engines at most", () => {
+test("flights: all are sent, none twice to one engine, each with all its tokens; a poisonous one kills two engines at most; deadlines are told once", () => {
+  const timeoutMs = fc.oneof(fc.constant(Number.POSITIVE_INFINITY), fc.integer({ min: 0, max: 30 }));
   const operation = fc.oneof(
-    fc.record({ kind: fc.constant("add" as const), isPoison: fc.boolean() }),
+    fc.record({ kind: fc.constant("add" as const), isPoison: fc.boolean(), timeoutMs }),
     fc.record({ kind: fc.constantFrom("output" as const, "last" as const, "abort" as const), pick: fc.nat() }),
     fc.record({ kind: fc.constant("crash" as const) }),
   );
@@ -29,7 +33,10 @@ test("flights: all are sent, none twice to one engine, each with all its tokens;
       /** The engine is lost; what the flights then condemn is gone. */
       const crash = () => {
         const condemned = flights.lose();
-        for (const model of models.values()) model.isSent = false;
+        for (const [key, model] of models) {
+          model.isSent = false;
+          if (model.isExpired) models.delete(key);
+        }
         if (condemned) models.delete(condemned.key);
         return condemned;
       };
@@ -49,22 +56,34 @@ test("flights: all are sent, none twice to one engine, each with all its tokens;
           if (condemned) expect(poisons.map(([key]) => key)).toEqual([condemned.key]);
         }
       };
+      /** What no engine has ends with its deadline; what one has stays until that says so, or fails. */
+      const expire = (nowMs: number) => {
+        const due = [...models].filter(([, { deadlineMs, isExpired }]) => deadlineMs <= nowMs && !isExpired);
+        expect(flights.expire(nowMs).map(({ key }) => key)).toEqual(due.map(([key]) => key));
+        for (const [key, model] of due) {
+          model.isExpired = true;
+          if (!model.isSent) models.delete(key);
+        }
+      };
       for (const [step, one] of operations.entries()) {
+        expire(step);
         const alive = sent();
         if (one.kind === "add") {
-          models.set(step, { emitted: [], isSent: false, isPoison: one.isPoison, numKilled: 0 });
-          flights.add(step, requestOf(step), new OutputStream(() => {}));
+          const { isPoison, timeoutMs } = one;
+          const deadlineMs = step + timeoutMs;
+          models.set(step, { emitted: [], isSent: false, isPoison, numKilled: 0, deadlineMs, isExpired: false });
+          flights.add(step, requestOf(step), new OutputStream(() => {}), deadlineMs);
         } else if (one.kind === "crash") crash();
         else {
           const [key, model] = alive[one.pick % Math.max(1, alive.length)] ?? [];
           if (key === undefined || model === undefined) continue;
-          if (one.kind === "abort") flights.remove(key);
+          if (one.kind === "abort") expect(flights.remove(key)?.key).toBe(model.isExpired ? undefined : key);
           else {
             const finished = one.kind === "last" ? ({ finishReason: "length" } as const) : {};
             model.emitted.push(step);
             flights.receive(key, { tokenIds: [step], numAccepted: 0, numDraft: 0, ...finished });
           }
-          if (one.kind !== "output") models.delete(key);
+          if (one.kind === "last" || (one.kind === "abort" && !model.isExpired)) models.delete(key);
         }
         pump();
         expect(flights.size).toBe(models.size);
