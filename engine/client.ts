@@ -127,6 +127,8 @@ export interface EngineInfo {
   readonly numKvBlocks: number;
   readonly blockSize: number;
   readonly maxNumSeqs: number;
+  /** Levels that a draft tree may have below its root; 0 where nothing is drafted. */
+  readonly treeDepth: number;
   readonly kernels: EngineKernels;
   /** Identifies model file, adapter, build, choice of kernels and numerics: equal fingerprints promise equal text. */
   readonly fingerprint: string;

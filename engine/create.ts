@@ -128,6 +128,7 @@ export async function assembleEngine(
     numKvBlocks: numBlocks,
     blockSize: BLOCK_SIZE,
     maxNumSeqs: settings.maxNumSeqs,
+    treeDepth: treeNodes > 1 ? settings.treeDepth : 0,
     kernels: { target: target.choice, ...(drafting ? { draft: drafting.choice } : {}) },
     fingerprint: fingerprint(model, device, target.gpu),
   };

@@ -23,6 +23,7 @@ export interface FakeEngineOptions {
 export const FAKE_INFO: EngineInfo = {
   ...{ modelName: "fake", drafter: "draft", adapter: "Fake", adapterKind: "gpu", features: [] },
   ...{ maxModelLen: 256, vocabSize: 4096, numKvBlocks: 65, blockSize: 16, maxNumSeqs: 4, fingerprint: "fake-1" },
+  treeDepth: 7,
   kernels: { target: { key: "fake", rowTiles: [1], ranges: {} } },
 };
 

@@ -75,6 +75,7 @@ export async function openEngine(gpu: GpuContext, options: OpenOptions): Promise
     ...{ modelName: "test", drafter: proposer.name, adapter: "test", features: [] },
     ...{ vocabSize: model.config.vocabSize, maxModelLen, numKvBlocks: numBlocks, blockSize: 16, maxNumSeqs },
     adapterKind: "software",
+    treeDepth: drafts ? TREE_DEPTH : 0,
     kernels: { target: { key: "test", rowTiles: gpu.family.rowTiles, ranges: {} } },
     fingerprint: "test",
   };
