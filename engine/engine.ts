@@ -7,6 +7,7 @@ import type { CommittedSequence, ScheduledSequence, SchedulerOutput } from "../s
 import { Scheduler } from "../scheduler/scheduler.ts";
 import type { Sequence } from "../scheduler/sequence.ts";
 import type { EngineClient, EngineInfo, EngineMemory, EngineOutput, EngineRequest, StepStats } from "./client.ts";
+import { decodeOnDevice } from "./device-step.ts";
 import { EngineDeadError, EngineRequestError } from "./errors.ts";
 import { decodeOnHost, type Verification } from "./host-step.ts";
 import { NOTHING } from "./output-stream.ts";
@@ -16,8 +17,8 @@ import type { ResidentLoop } from "./resident/resident-loop.ts";
 import type { ModelRunner } from "./runner/model-runner.ts";
 import type { TreePolicy } from "./speculative/budget/tree-policy.ts";
 import type { Proposer } from "./speculative/proposer.ts";
-import { type SequenceOfStep, type VerifiedSequence, verifiedLane } from "./step.ts";
-import { observedStep, type StepTimes, stepStats } from "./step-stats.ts";
+import type { SequenceOfStep, VerifiedSequence } from "./step.ts";
+import { StepReports } from "./step-reports.ts";
 
 export interface EngineParts {
   readonly info: EngineInfo;
@@ -59,17 +60,17 @@ export class Engine implements EngineClient {
   readonly #parts: EngineParts;
   readonly #scheduler: Scheduler;
   readonly #readers = new Readers();
-  readonly #listeners = new Set<(stats: StepStats) => void>();
+  readonly #reports: StepReports;
   /** In order. Several only where all of them run on the device. */
   readonly #inFlight: StepInFlight[] = [];
-  #lastStepEndMs = 0;
   #loop: Promise<void> | undefined;
   #death: EngineDeadError | undefined;
 
   constructor(parts: EngineParts) {
-    const { info, blocks, tokenBudget, treeNodes } = parts;
+    const { info, blocks, tokenBudget, treeNodes, policy, stepsInFlight } = parts;
     this.info = info;
     this.#parts = parts;
+    this.#reports = new StepReports(policy, stepsInFlight);
     this.#scheduler = new Scheduler({
       ...{ blockManager: blocks, tokenBudget },
       ...{ maxNumSeqs: info.maxNumSeqs, maxModelLen: info.maxModelLen, maxTreeNodes: treeNodes },
@@ -93,8 +94,7 @@ export class Engine implements EngineClient {
   }
 
   onStep(listener: (stats: StepStats) => void): () => void {
-    this.#listeners.add(listener);
-    return () => this.#listeners.delete(listener);
+    return this.#reports.listen(listener);
   }
 
   load() {
@@ -175,7 +175,14 @@ export class Engine implements EngineClient {
     }
     for (const sequence of sequences) this.#emit(sequence, verified);
     if (this.#inFlight.length === 0) step.loop?.end();
-    this.#report(step, verified, sequences, { ...parts, verifiedMs });
+    const { output, startMs, numAhead, loop } = step;
+    this.#reports.tell(
+      {
+        ...{ output, startMs, numAhead, onDevice: loop !== undefined, verified, committed: sequences },
+        times: { ...parts, verifiedMs },
+      },
+      () => this.#loadNow(),
+    );
   }
 
   /** The next step to submit, if there is one that need not wait for those in flight. */
@@ -198,7 +205,7 @@ export class Engine implements EngineClient {
     const sequences = output.sequences.map((scheduled) => this.#withReader(scheduled));
     const loop = output.limits.numLookaheadNodes === 0 ? residentPlain : residentDrafting;
     if (loop?.start(output, sequences)) {
-      return { ...{ output, startMs, numAhead: 0, loop }, verification: this.#decodeThere(loop, output) };
+      return { ...{ output, startMs, numAhead: 0, loop }, verification: decodeOnDevice(loop, output, 0) };
     }
     return { ...{ output, startMs, numAhead: 0 }, verification: decodeOnHost(this.#parts, output, sequences) };
   }
@@ -211,22 +218,7 @@ export class Engine implements EngineClient {
     const reserved = isSame ? loop?.reserveAhead(numAhead) : undefined;
     const output = reserved && this.#scheduler.scheduleAhead(reserved);
     if (loop === undefined || output === undefined) return undefined;
-    return { output, startMs, numAhead, loop, verification: this.#decodeThere(loop, output) };
-  }
-
-  /** A step that runs on the device from drafting to commit. It is submitted when this returns. */
-  #decodeThere(resident: ResidentLoop, output: SchedulerOutput): Promise<Verification> {
-    const step = resident.submit(this.#inFlight.length);
-    const verification = step.then(({ lanes, times }): Verification => {
-      const sequences = output.sequences.flatMap(({ sequence: { id } }, i) => {
-        const lane = lanes[i];
-        return lane ? verifiedLane(id, lane) : [];
-      });
-      return times ? { sequences, draftMs: times.draftMs, pass: times } : { sequences, draftMs: 0 };
-    });
-    // It is awaited later, or never: after the failure of a step before it.
-    verification.catch(() => {});
-    return verification;
+    return { output, startMs, numAhead, loop, verification: decodeOnDevice(loop, output, numAhead) };
   }
 
   /** Leaves out sequences that ended meanwhile; ends those whose logits were not numbers, and those alone. */
@@ -285,31 +277,5 @@ export class Engine implements EngineClient {
     const { sequence } = scheduled;
     const { params, choice } = this.#readers.get(sequence.id).request;
     return { scheduled, sequence, params, choice, blockTable: this.#parts.blocks.blockTable(sequence.id) };
-  }
-
-  /** Steps may overlap: a step's time is what it added to the time of the one before it. */
-  #report(
-    step: StepInFlight,
-    verified: readonly VerifiedSequence[],
-    committed: readonly CommittedSequence[],
-    times: Pick<StepTimes, "draftMs" | "pass" | "verifiedMs">,
-  ): void {
-    const { output, startMs, numAhead, loop } = step;
-    const endMs = performance.now();
-    const begunMs = Math.max(startMs, this.#lastStepEndMs);
-    this.#lastStepEndMs = endMs;
-    const { policy, stepsInFlight } = this.#parts;
-    const { draftMs } = times;
-    const overlaps = loop === undefined || stepsInFlight === 1 || numAhead > 0;
-    policy.observe(
-      observedStep(output, verified, { onDevice: loop !== undefined, overlaps, draftMs, stepMs: endMs - begunMs }),
-    );
-    if (this.#listeners.size === 0) return;
-    const speculation = policy.state;
-    const stats = {
-      ...{ ...this.#loadNow(), ...stepStats(output, verified, committed, { ...times, begunMs, endMs }) },
-      ...(speculation ? { speculation } : {}),
-    };
-    for (const listener of this.#listeners) listener(stats);
   }
 }
