@@ -20,7 +20,7 @@ import { checkKernelSizes } from "./model/llama.ts";
 import { openModel } from "./model/open.ts";
 import type { LlamaConfig, OpenedModel, WeightSource } from "./model/types.ts";
 import { closeDrafters, configsOf, type OpenedDrafter, openDrafters } from "./open-drafters.ts";
-import { draftsOnDevice } from "./resident/create-drafter.ts";
+import { suitsDevice } from "./resident/device-drafting.ts";
 import { ResidentLoop } from "./resident/resident-loop.ts";
 import { contextOfChoice } from "./runner/kernel-choice.ts";
 import { blockBytes, boundBlockBytes } from "./runner/kv-storage.ts";
@@ -185,14 +185,15 @@ async function createResidents(
   { stepsInFlight, maxNumSeqs, treeNodes, treeDepth, tree, treeBudget, profile }: Settings,
   gpu: GpuContext,
   runner: ModelRunner,
-  proposer: Proposer,
+  { onDevice }: Proposer,
 ): Promise<Residents> {
   if (stepsInFlight === 0) return {};
   const options = { maxLanes: maxNumSeqs, treeNodes, treeDepth, stepsInFlight, profile };
-  const drafts = treeNodes > 1 && tree === undefined && draftsOnDevice(proposer, { treeNodes, treeDepth });
+  const isGrown = treeNodes > 1 && tree === undefined;
+  const drafting = isGrown && onDevice && suitsDevice(onDevice, { treeNodes, treeDepth }) ? onDevice : undefined;
   const isEverPlain = treeNodes === 1 || (treeBudget === "adaptive" && tree === undefined);
   const [residentDrafting, residentPlain] = await Promise.all([
-    drafts ? ResidentLoop.create(gpu, runner, proposer, options) : undefined,
+    drafting && ResidentLoop.create(gpu, runner, drafting, options),
     isEverPlain ? ResidentLoop.create(gpu, runner, undefined, { ...options, treeNodes: 1 }) : undefined,
   ]);
   return { ...(residentDrafting ? { residentDrafting } : {}), ...(residentPlain ? { residentPlain } : {}) };

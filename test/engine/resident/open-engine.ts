@@ -7,6 +7,7 @@ import { ResidentLoop } from "../../../engine/resident/resident-loop.ts";
 import { ModelRunner } from "../../../engine/runner/model-runner.ts";
 import { FixedTrees, type TreePolicy } from "../../../engine/speculative/budget/tree-policy.ts";
 import { DraftModelProposer } from "../../../engine/speculative/draft-model.ts";
+import type { Proposer } from "../../../engine/speculative/proposer.ts";
 import { NoProposer } from "../../../engine/speculative/root-only.ts";
 import type { GpuContext } from "../../../kernels/index.ts";
 import { BlockManager } from "../../../kvcache/block-manager.ts";
@@ -56,16 +57,13 @@ export async function openEngine(gpu: GpuContext, options: OpenOptions): Promise
   const draft = { ...model, config: { ...model.config, rmsNormEps: 0.02 } };
   const draftBlocks = new BlockManager(numBlocks, secret);
   const draftRunner = drafts ? await ModelRunner.create(gpu, draft, { ...limits, topK: TOP_K }) : undefined;
-  const proposer = draftRunner ? new DraftModelProposer(draftRunner, draftBlocks) : new NoProposer();
+  const proposer: Proposer = draftRunner ? new DraftModelProposer(draftRunner, draftBlocks) : new NoProposer();
   const tree = { treeNodes: drafts ? TREE_NODES : 1, treeDepth: TREE_DEPTH };
   const loopOptions = { maxLanes: maxNumSeqs, stepsInFlight, profile: false };
   const resident =
     stepsInFlight === 0
       ? undefined
-      : await ResidentLoop.create(gpu, runner, proposer instanceof NoProposer ? undefined : proposer, {
-          ...loopOptions,
-          ...tree,
-        });
+      : await ResidentLoop.create(gpu, runner, proposer.onDevice, { ...loopOptions, ...tree });
   const residentPlain = options.policy
     ? await ResidentLoop.create(gpu, runner, undefined, { ...loopOptions, treeNodes: 1, treeDepth: 1 })
     : undefined;
