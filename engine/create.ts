@@ -11,6 +11,7 @@ import {
 import { BlockManager } from "../kvcache/block-manager.ts";
 import { BLOCK_SIZE, numBlocksFor } from "../kvcache/ids.ts";
 import { createProposer } from "./create-proposer.ts";
+import { DeviceLedger } from "./device-ledger.ts";
 import { Engine, type EngineParts } from "./engine.ts";
 import { type CreatedEngine, ENGINE_DEFAULTS, type EngineOptions } from "./engine-options.ts";
 import { EngineOptionsError, ModelFileError } from "./errors.ts";
@@ -137,7 +138,7 @@ export async function assembleEngine(
     ...{ tokenBudget: settings.tokenBudget, treeNodes, policy, ...residents },
     stepsInFlight: Math.max(1, settings.stepsInFlight),
     checkInvariants: settings.checkInvariants,
-    buffers: gpu.pool,
+    ledger: new DeviceLedger(gpu.pool),
     dispose: () => {
       gpu.pool.destroyAll();
       device.close();

@@ -1,5 +1,4 @@
 import { getHeapStatistics } from "node:v8";
-import type { BufferPool } from "../kernels/index.ts";
 import type { BlockManager } from "../kvcache/block-manager.ts";
 import { InvariantError, invariant } from "../kvcache/invariant.ts";
 import { SchedulerError } from "../scheduler/errors.ts";
@@ -7,6 +6,7 @@ import type { CommittedSequence, ScheduledSequence, SchedulerOutput } from "../s
 import { Scheduler } from "../scheduler/scheduler.ts";
 import type { Sequence } from "../scheduler/sequence.ts";
 import type { EngineClient, EngineInfo, EngineMemory, EngineOutput, EngineRequest, StepStats } from "./client.ts";
+import type { DeviceLedger } from "./device-ledger.ts";
 import { decodeOnDevice } from "./device-step.ts";
 import { EngineDeadError, EngineRequestError } from "./errors.ts";
 import { decodeOnHost, type Verification } from "./host-step.ts";
@@ -38,7 +38,7 @@ export interface EngineParts {
   /** Check after every step what must hold, before any of its tokens leaves; the engine ends where it does not. */
   readonly checkInvariants: boolean;
   /** The ledger of everything on the device. */
-  readonly buffers: Pick<BufferPool, "totalBytes" | "numBuffers">;
+  readonly ledger: DeviceLedger;
   /** Frees the device and everything on it. */
   readonly dispose: () => void;
 }
@@ -103,7 +103,7 @@ export class Engine implements EngineClient {
   }
 
   get memory(): EngineMemory {
-    const { totalBytes, numBuffers } = this.#parts.buffers;
+    const { totalBytes, numBuffers } = this.#parts.ledger;
     return { gpuBytes: totalBytes, numGpuBuffers: numBuffers, heapBytes: getHeapStatistics().used_heap_size };
   }
 
@@ -123,7 +123,7 @@ export class Engine implements EngineClient {
     this.#parts.dispose();
   }
 
-  /** @throws InvariantError when queues, block tables, reference counts, the drafter's tables or the readers' sequences disagree. */
+  /** @throws InvariantError when queues, block tables, reference counts, buffers, the drafter's tables or the readers' sequences disagree. */
   checkIntegrity(): void {
     this.#checkIntegrity(0);
   }
@@ -131,6 +131,7 @@ export class Engine implements EngineClient {
   /** @param numEnded sequences that the scheduler has ended, and whose readers do not know yet */
   #checkIntegrity(numEnded: number): void {
     this.#scheduler.checkIntegrity();
+    this.#parts.ledger.checkIntegrity();
     const { numRunning, numWaiting } = this.#scheduler;
     const [numReaders, numSequences] = [this.#readers.size, numRunning + numWaiting + numEnded];
     invariant(numReaders === numSequences, () => `${numReaders} readers wait, for ${numSequences} sequences`);

@@ -1,4 +1,5 @@
 import type { EngineInfo } from "../../../engine/client.ts";
+import { DeviceLedger } from "../../../engine/device-ledger.ts";
 import { Engine } from "../../../engine/engine.ts";
 import { resolveModel } from "../../../engine/model/bundled.ts";
 import { openModel } from "../../../engine/model/open.ts";
@@ -9,7 +10,7 @@ import { FixedTrees, type TreePolicy } from "../../../engine/speculative/budget/
 import { DraftModelProposer } from "../../../engine/speculative/draft-model.ts";
 import type { Proposer } from "../../../engine/speculative/proposer.ts";
 import { NoProposer } from "../../../engine/speculative/root-only.ts";
-import type { GpuContext } from "../../../kernels/index.ts";
+import { BufferPool, type GpuContext } from "../../../kernels/index.ts";
 import { BlockManager } from "../../../kvcache/block-manager.ts";
 
 export interface OpenOptions {
@@ -30,6 +31,8 @@ export interface OpenOptions {
 /** An engine whose parts a test can look at and disturb. */
 export interface OpenedEngine {
   readonly engine: Engine;
+  /** Of all that it has on the device. */
+  readonly pool: BufferPool;
   readonly runner: ModelRunner;
   readonly blocks: BlockManager;
   /** The draft model's. */
@@ -47,7 +50,9 @@ const TOP_K = 2;
  * The small model as target and, with a coarser norm, as its own draft: it is right often, not always. The device is the
  * context's owner's to close.
  */
-export async function openEngine(gpu: GpuContext, options: OpenOptions): Promise<OpenedEngine> {
+export async function openEngine(context: GpuContext, options: OpenOptions): Promise<OpenedEngine> {
+  const pool = new BufferPool(context.device);
+  const gpu = { ...context, pool };
   const { drafts, stepsInFlight, numBlocks = 80, maxModelLen = 256, maxNumSeqs = 8, prefixCache = false } = options;
   const secret = prefixCache ? Uint8Array.of(1, 2, 3) : undefined;
   const model = openModel(resolveModel("sapling-2m-draft"));
@@ -78,7 +83,7 @@ export async function openEngine(gpu: GpuContext, options: OpenOptions): Promise
     fingerprint: "test",
   };
   const engine = new Engine({
-    ...{ info, runner, blocks, proposer, tokenBudget: limits.maxRows, dispose: () => {} },
+    ...{ info, runner, blocks, proposer, tokenBudget: limits.maxRows, dispose: () => pool.destroyAll() },
     treeNodes: tree.treeNodes,
     policy:
       options.policy ??
@@ -87,7 +92,7 @@ export async function openEngine(gpu: GpuContext, options: OpenOptions): Promise
     ...(resident ? { [drafts ? "residentDrafting" : "residentPlain"]: resident } : {}),
     stepsInFlight: Math.max(1, stepsInFlight),
     checkInvariants: options.checkInvariants ?? true,
-    buffers: gpu.pool,
+    ledger: new DeviceLedger(pool),
   });
-  return { engine, runner, blocks, draftBlocks, draftRunner, resident, numLayers: model.config.numLayers };
+  return { engine, pool, runner, blocks, draftBlocks, draftRunner, resident, numLayers: model.config.numLayers };
 }
