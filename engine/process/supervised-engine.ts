@@ -182,7 +182,9 @@ class SupervisedEngine implements EngineClient {
     this.#load = load;
     for (const { key, output } of outputs) {
       const received = this.#flights.receive(key, output);
-      received?.flight.stream.push(received.output);
+      if (received === undefined) continue;
+      received.flight.stream.push(received.output);
+      if (received.flight.isOver && output.finishReason === undefined) this.#process?.send({ type: "abort", key });
     }
     this.#sendNext();
     for (const stats of steps) {
@@ -192,9 +194,11 @@ class SupervisedEngine implements EngineClient {
   }
 
   #abort(key: number): void {
-    const flight = this.#flights.remove(key);
+    const flight = this.#flights.abandon(key);
     if (flight === undefined) return;
     flight.stream.push({ ...NOTHING, finishReason: "abort" });
+    // On trial: it is aborted when there is an output of it.
+    if (this.#flights.has(key)) return;
     this.#process?.send({ type: "abort", key });
     this.#sendNext();
   }
@@ -266,9 +270,6 @@ class SupervisedEngine implements EngineClient {
   }
 
   #endAll(output: EngineOutput): void {
-    for (const { key, stream } of this.#flights.all()) {
-      this.#flights.remove(key);
-      stream.push(output);
-    }
+    for (const { stream } of this.#flights.clear()) stream.push(output);
   }
 }
