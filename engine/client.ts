@@ -22,14 +22,16 @@ export interface EngineRequest {
   readonly caller?: string;
   /** What the output may be for the most part, as token ids: drafters may use it. */
   readonly prediction?: readonly number[];
+  /** It is ended after so long, counted from `generate`: before its first step, or between two steps. Never by default. */
+  readonly timeoutMs?: number;
 }
 
-/** stop: an end token; length: maxTokens or the model's context; abort: the caller's; error: the engine failed. */
-export type FinishReason = "stop" | "length" | "abort" | "error";
+/** stop: an end token; length: maxTokens or the model's context; abort: the caller's; deadline: `timeoutMs`; error: the engine failed. */
+export type FinishReason = "stop" | "length" | "abort" | "deadline" | "error";
 
 /** What one engine step emitted for one sequence. */
 export interface EngineOutput {
-  /** Tokens in order. Empty only in the last output of a sequence that was aborted or failed. */
+  /** Tokens in order. Empty only in the last output of a sequence that was aborted, failed or met its deadline. */
   readonly tokenIds: readonly number[];
   /** The first `numAccepted` of `tokenIds` were drafted and accepted; the one after them was sampled by the target. */
   readonly numAccepted: number;
@@ -125,6 +127,8 @@ export interface EngineInfo {
   readonly numKvBlocks: number;
   readonly blockSize: number;
   readonly maxNumSeqs: number;
+  /** Levels that a draft tree may have below its root; 0 where nothing is drafted. */
+  readonly treeDepth: number;
   readonly kernels: EngineKernels;
   /** Identifies model file, adapter, build, choice of kernels and numerics: equal fingerprints promise equal text. */
   readonly fingerprint: string;

@@ -11,6 +11,7 @@ import {
 import { BlockManager } from "../kvcache/block-manager.ts";
 import { BLOCK_SIZE, numBlocksFor } from "../kvcache/ids.ts";
 import { createProposer } from "./create-proposer.ts";
+import { DeviceLedger } from "./device-ledger.ts";
 import { Engine, type EngineParts } from "./engine.ts";
 import { type CreatedEngine, ENGINE_DEFAULTS, type EngineOptions } from "./engine-options.ts";
 import { EngineOptionsError, ModelFileError } from "./errors.ts";
@@ -20,7 +21,7 @@ import { checkKernelSizes } from "./model/llama.ts";
 import { openModel } from "./model/open.ts";
 import type { LlamaConfig, OpenedModel, WeightSource } from "./model/types.ts";
 import { closeDrafters, configsOf, type OpenedDrafter, openDrafters } from "./open-drafters.ts";
-import { draftsOnDevice } from "./resident/create-drafter.ts";
+import { suitsDevice } from "./resident/device-drafting.ts";
 import { ResidentLoop } from "./resident/resident-loop.ts";
 import { contextOfChoice } from "./runner/kernel-choice.ts";
 import { blockBytes, boundBlockBytes } from "./runner/kv-storage.ts";
@@ -128,6 +129,7 @@ export async function assembleEngine(
     numKvBlocks: numBlocks,
     blockSize: BLOCK_SIZE,
     maxNumSeqs: settings.maxNumSeqs,
+    treeDepth: treeNodes > 1 ? settings.treeDepth : 0,
     kernels: { target: target.choice, ...(drafting ? { draft: drafting.choice } : {}) },
     fingerprint: fingerprint(model, device, target.gpu),
   };
@@ -136,7 +138,7 @@ export async function assembleEngine(
     ...{ tokenBudget: settings.tokenBudget, treeNodes, policy, ...residents },
     stepsInFlight: Math.max(1, settings.stepsInFlight),
     checkInvariants: settings.checkInvariants,
-    buffers: gpu.pool,
+    ledger: new DeviceLedger(gpu.pool),
     dispose: () => {
       gpu.pool.destroyAll();
       device.close();
@@ -184,14 +186,15 @@ async function createResidents(
   { stepsInFlight, maxNumSeqs, treeNodes, treeDepth, tree, treeBudget, profile }: Settings,
   gpu: GpuContext,
   runner: ModelRunner,
-  proposer: Proposer,
+  { onDevice }: Proposer,
 ): Promise<Residents> {
   if (stepsInFlight === 0) return {};
   const options = { maxLanes: maxNumSeqs, treeNodes, treeDepth, stepsInFlight, profile };
-  const drafts = treeNodes > 1 && tree === undefined && draftsOnDevice(proposer, { treeNodes, treeDepth });
+  const isGrown = treeNodes > 1 && tree === undefined;
+  const drafting = isGrown && onDevice && suitsDevice(onDevice, { treeNodes, treeDepth }) ? onDevice : undefined;
   const isEverPlain = treeNodes === 1 || (treeBudget === "adaptive" && tree === undefined);
   const [residentDrafting, residentPlain] = await Promise.all([
-    drafts ? ResidentLoop.create(gpu, runner, proposer, options) : undefined,
+    drafting && ResidentLoop.create(gpu, runner, drafting, options),
     isEverPlain ? ResidentLoop.create(gpu, runner, undefined, { ...options, treeNodes: 1 }) : undefined,
   ]);
   return { ...(residentDrafting ? { residentDrafting } : {}), ...(residentPlain ? { residentPlain } : {}) };

@@ -1,5 +1,4 @@
 import { getHeapStatistics } from "node:v8";
-import type { BufferPool } from "../kernels/index.ts";
 import type { BlockManager } from "../kvcache/block-manager.ts";
 import { InvariantError, invariant } from "../kvcache/invariant.ts";
 import { SchedulerError } from "../scheduler/errors.ts";
@@ -7,6 +6,8 @@ import { type CommittedSequence, NO_TREES, type ScheduledSequence, type Schedule
 import { Scheduler } from "../scheduler/scheduler.ts";
 import type { Sequence } from "../scheduler/sequence.ts";
 import type { EngineClient, EngineInfo, EngineMemory, EngineOutput, EngineRequest, StepStats } from "./client.ts";
+import type { DeviceLedger } from "./device-ledger.ts";
+import { decodeOnDevice } from "./device-step.ts";
 import { EngineDeadError, EngineRequestError } from "./errors.ts";
 import { decodeOnHost, type Verification } from "./host-step.ts";
 import { NOTHING } from "./output-stream.ts";
@@ -16,8 +17,8 @@ import type { ResidentLoop } from "./resident/resident-loop.ts";
 import type { ModelRunner } from "./runner/model-runner.ts";
 import type { TreePolicy } from "./speculative/budget/tree-policy.ts";
 import type { Proposer } from "./speculative/proposer.ts";
-import { type SequenceOfStep, type VerifiedSequence, verifiedLane } from "./step.ts";
-import { observedStep, type StepTimes, stepStats } from "./step-stats.ts";
+import type { SequenceOfStep, VerifiedSequence } from "./step.ts";
+import { StepReports } from "./step-reports.ts";
 
 export interface EngineParts {
   readonly info: EngineInfo;
@@ -37,7 +38,7 @@ export interface EngineParts {
   /** Check after every step what must hold, before any of its tokens leaves; the engine ends where it does not. */
   readonly checkInvariants: boolean;
   /** The ledger of everything on the device. */
-  readonly buffers: Pick<BufferPool, "totalBytes" | "numBuffers">;
+  readonly ledger: DeviceLedger;
   /** Frees the device and everything on it. */
   readonly dispose: () => void;
 }
@@ -59,17 +60,17 @@ export class Engine implements EngineClient {
   readonly #parts: EngineParts;
   readonly #scheduler: Scheduler;
   readonly #readers = new Readers();
-  readonly #listeners = new Set<(stats: StepStats) => void>();
+  readonly #reports: StepReports;
   /** In order. Several only where all of them run on the device. */
   readonly #inFlight: StepInFlight[] = [];
-  #lastStepEndMs = 0;
   #loop: Promise<void> | undefined;
   #death: EngineDeadError | undefined;
 
   constructor(parts: EngineParts) {
-    const { info, blocks, tokenBudget, treeNodes } = parts;
+    const { info, blocks, tokenBudget, treeNodes, policy, stepsInFlight } = parts;
     this.info = info;
     this.#parts = parts;
+    this.#reports = new StepReports(policy, stepsInFlight);
     this.#scheduler = new Scheduler({
       ...{ blockManager: blocks, tokenBudget },
       ...{ maxNumSeqs: info.maxNumSeqs, maxModelLen: info.maxModelLen, maxTreeNodes: treeNodes },
@@ -93,8 +94,7 @@ export class Engine implements EngineClient {
   }
 
   onStep(listener: (stats: StepStats) => void): () => void {
-    this.#listeners.add(listener);
-    return () => this.#listeners.delete(listener);
+    return this.#reports.listen(listener);
   }
 
   load() {
@@ -103,7 +103,7 @@ export class Engine implements EngineClient {
   }
 
   get memory(): EngineMemory {
-    const { totalBytes, numBuffers } = this.#parts.buffers;
+    const { totalBytes, numBuffers } = this.#parts.ledger;
     return { gpuBytes: totalBytes, numGpuBuffers: numBuffers, heapBytes: getHeapStatistics().used_heap_size };
   }
 
@@ -123,7 +123,7 @@ export class Engine implements EngineClient {
     this.#parts.dispose();
   }
 
-  /** @throws InvariantError when queues, block tables, reference counts, the drafter's tables or the readers' sequences disagree. */
+  /** @throws InvariantError when queues, block tables, reference counts, buffers, the drafter's tables or the readers' sequences disagree. */
   checkIntegrity(): void {
     this.#checkIntegrity(0);
   }
@@ -131,17 +131,22 @@ export class Engine implements EngineClient {
   /** @param numEnded sequences that the scheduler has ended, and whose readers do not know yet */
   #checkIntegrity(numEnded: number): void {
     this.#scheduler.checkIntegrity();
+    this.#parts.ledger.checkIntegrity();
     const { numRunning, numWaiting } = this.#scheduler;
     const [numReaders, numSequences] = [this.#readers.size, numRunning + numWaiting + numEnded];
     invariant(numReaders === numSequences, () => `${numReaders} readers wait, for ${numSequences} sequences`);
     this.#parts.proposer.checkIntegrity?.(this.#readers.sequences());
   }
 
+  get #hasWork(): boolean {
+    return this.#scheduler.hasWork() || this.#inFlight.length > 0;
+  }
+
   async #run(): Promise<void> {
     try {
       // Callers of the same turn get into the first step together.
       await Promise.resolve();
-      while (this.#scheduler.hasWork() || this.#inFlight.length > 0) await this.#step();
+      while (this.#hasWork) await this.#step();
     } catch (error) {
       this.#die(error);
     } finally {
@@ -149,8 +154,12 @@ export class Engine implements EngineClient {
     }
   }
 
-  /** Gives the device as many steps as may be in flight, then takes in the oldest. */
+  /** Ends what is overdue, gives the device as many steps as may be in flight, then takes in the oldest. */
   async #step(): Promise<void> {
+    for (const { id } of this.#scheduler.expire(performance.now())) {
+      this.#end(id, { ...NOTHING, finishReason: "deadline" });
+    }
+    if (!this.#hasWork) return;
     for (let next = this.#next(); next !== undefined; next = this.#next()) this.#inFlight.push(next);
     const [step] = this.#inFlight;
     if (step === undefined) throw new Error("invariant: there is work, but nothing could be scheduled");
@@ -167,7 +176,14 @@ export class Engine implements EngineClient {
     }
     for (const sequence of sequences) this.#emit(sequence, verified);
     if (this.#inFlight.length === 0) step.loop?.end();
-    this.#report(step, verified, sequences, { ...parts, verifiedMs });
+    const { output, startMs, numBefore, loop } = step;
+    this.#reports.tell(
+      {
+        ...{ output, startMs, numBefore, onDevice: loop !== undefined, verified, committed: sequences },
+        times: { ...parts, verifiedMs },
+      },
+      () => this.#loadNow(),
+    );
   }
 
   /** The next step to submit, if there is one that need not wait for those in flight. */
@@ -197,7 +213,7 @@ export class Engine implements EngineClient {
     const sequences = output.sequences.map((scheduled) => this.#withReader(scheduled));
     const loop = output.limits.numLookaheadNodes === 0 ? residentPlain : residentDrafting;
     if (loop?.start(output, sequences)) {
-      return { ...{ output, startMs, numBefore: 0, loop }, verification: this.#decodeThere(loop, output) };
+      return { ...{ output, startMs, numBefore: 0, loop }, verification: decodeOnDevice(loop, output, 0) };
     }
     return {
       ...{ output, startMs, numBefore: 0 },
@@ -210,22 +226,8 @@ export class Engine implements EngineClient {
     const reserved = loop && this.#parts.policy.goesOn(limits) ? loop.reserveAhead(numAhead) : undefined;
     const output = reserved && this.#scheduler.scheduleAhead(reserved);
     if (loop === undefined || output === undefined) return undefined;
-    return { output, startMs, numBefore: numBefore + 1, loop, verification: this.#decodeThere(loop, output) };
-  }
-
-  /** A step that runs on the device from drafting to commit. It is submitted when this returns. */
-  #decodeThere(resident: ResidentLoop, output: SchedulerOutput): Promise<Verification> {
-    const step = resident.submit(this.#inFlight.length);
-    const verification = step.then(({ lanes, times }): Verification => {
-      const sequences = output.sequences.flatMap(({ sequence: { id } }, i) => {
-        const lane = lanes[i];
-        return lane ? verifiedLane(id, lane) : [];
-      });
-      return times ? { sequences, draftMs: times.draftMs, pass: times } : { sequences, draftMs: 0 };
-    });
-    // It is awaited later, or never: after the failure of a step before it.
-    verification.catch(() => {});
-    return verification;
+    const verification = decodeOnDevice(loop, output, numAhead);
+    return { output, startMs, numBefore: numBefore + 1, loop, verification };
   }
 
   /** Leaves out sequences that ended meanwhile; ends those whose logits were not numbers, and those alone. */
@@ -270,8 +272,10 @@ export class Engine implements EngineClient {
   #enqueue(request: EngineRequest): Sequence {
     checkRequest(request, this.info);
     const { maxTokens, stopTokenIds } = request.params;
+    const { timeoutMs } = request;
+    const deadline = timeoutMs === undefined ? {} : { deadlineMs: performance.now() + timeoutMs };
     try {
-      return this.#scheduler.add({ ...request, maxTokens, stopTokenIds });
+      return this.#scheduler.add({ ...request, ...deadline, maxTokens, stopTokenIds });
     } catch (error) {
       if (error instanceof SchedulerError) throw new EngineRequestError(error.code, error.message);
       throw error;
@@ -282,32 +286,5 @@ export class Engine implements EngineClient {
     const { sequence } = scheduled;
     const { params, choice } = this.#readers.get(sequence.id).request;
     return { scheduled, sequence, params, choice, blockTable: this.#parts.blocks.blockTable(sequence.id) };
-  }
-
-  /** Steps may overlap: a step's time is what it added to the time of the one before it. */
-  #report(
-    step: StepInFlight,
-    verified: readonly VerifiedSequence[],
-    committed: readonly CommittedSequence[],
-    times: Pick<StepTimes, "draftMs" | "pass" | "verifiedMs">,
-  ): void {
-    const { output, startMs, numBefore, loop } = step;
-    const endMs = performance.now();
-    const begunMs = Math.max(startMs, this.#lastStepEndMs);
-    this.#lastStepEndMs = endMs;
-    const { policy, stepsInFlight } = this.#parts;
-    const { draftMs } = times;
-    // The first steps in flight were all submitted before the first was read: their times are not what each of them took.
-    const overlaps = loop === undefined || numBefore >= stepsInFlight;
-    policy.observe(
-      observedStep(output, verified, { onDevice: loop !== undefined, overlaps, draftMs, stepMs: endMs - begunMs }),
-    );
-    if (this.#listeners.size === 0) return;
-    const speculation = policy.state;
-    const stats = {
-      ...{ ...this.#loadNow(), ...stepStats(output, verified, committed, { ...times, begunMs, endMs }) },
-      ...(speculation ? { speculation } : {}),
-    };
-    for (const listener of this.#listeners) listener(stats);
   }
 }

@@ -25,6 +25,13 @@ export class BufferPool {
     return this.#buffers.size;
   }
 
+  /** What `totalBytes` has to be: the bytes of all buffers that are alive, added up. */
+  countBytes(): number {
+    let sum = 0;
+    for (const size of this.#buffers.values()) sum += size;
+    return sum;
+  }
+
   /** A storage buffer of at least `bytes`, zero-filled. @throws GpuError out_of_memory over the adapter's limits. */
   storage(bytes: number, label: string): GPUBuffer {
     const size = Math.max(16, Math.ceil(bytes / 16) * 16);

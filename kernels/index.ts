@@ -98,7 +98,7 @@ export { checkRowTiles, type ProductSum } from "./row-tiles.ts";
 export { StepGuard } from "./step-guard.ts";
 export { submitPass } from "./submit-pass.ts";
 export { type ChoiceTools, choiceKey, chooseKernels } from "./tuning/choose-kernels.ts";
-export { DeviceTimer } from "./tuning/device-timer.ts";
+export { DeviceProductTimer } from "./tuning/device-product-timer.ts";
 export { type KernelChoice, type ModelProduct, parseChoice, withChoice } from "./tuning/kernel-choice.ts";
 export { type EmbeddingTable, embeddingTable, wholeTable } from "./weights/embedding-table.ts";
 export {

@@ -25,7 +25,7 @@ import {
   reserveUniform,
 } from "./plan.ts";
 import { PlansInFlight } from "./plans-in-flight.ts";
-import { type Sequence, type SequenceRequest, SequenceState } from "./sequence.ts";
+import { type Sequence, type SequenceFinishReason, type SequenceRequest, SequenceState } from "./sequence.ts";
 import { appendRun } from "./verified-run.ts";
 
 export interface SchedulerOptions {
@@ -131,6 +131,19 @@ export class Scheduler {
   fail(id: string): void {
     if (this.#blocks.has(id)) this.#blocks.distrust(id);
     this.abort(id);
+  }
+
+  /**
+   * Drops every sequence whose deadline has come, as `abort` does. To be called ahead of each plan, so that no sequence costs a step
+   * after its deadline.
+   * @returns those that were dropped
+   */
+  expire(nowMs: number): readonly Sequence[] {
+    const due = [...this.#sequences.values()].filter(
+      ({ status, deadlineMs }) => status !== "finished" && deadlineMs <= nowMs,
+    );
+    for (const sequence of due) this.#finish(sequence, "deadline");
+    return due;
   }
 
   /**
@@ -247,7 +260,7 @@ export class Scheduler {
     if (!this.#inFlight.hold(sequence)) this.#blocks.trim(sequence.id, sequence.numTokens);
   }
 
-  #finish(sequence: SequenceState, reason: "stop" | "length" | "abort"): void {
+  #finish(sequence: SequenceState, reason: SequenceFinishReason): void {
     this.#batch.remove(sequence);
     sequence.finish(reason);
     this.#release(sequence);

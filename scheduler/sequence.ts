@@ -17,13 +17,15 @@ export interface SequenceRequest {
   readonly priority?: number;
   /** Whose it is: callers of one priority are served alike. */
   readonly caller?: string;
+  /** When it is to be ended, by the clock whose time `Scheduler.expire` is told; never by default. */
+  readonly deadlineMs?: number;
 }
 
 /** waiting: never ran; preempted: ran, lost its blocks, waits to be computed again. */
 export type SequenceStatus = "waiting" | "running" | "preempted" | "finished";
 
-/** stop: an end token; length: maxTokens, the model's context, or all that the cache can hold; abort: the caller's. */
-export type SequenceFinishReason = "stop" | "length" | "abort";
+/** stop: an end token; length: maxTokens, the model's context, or all that the cache can hold; abort: the caller's; deadline: its own. */
+export type SequenceFinishReason = "stop" | "length" | "abort" | "deadline";
 
 /** A sequence's token state, as everyone but the scheduler sees it. Live: it changes with `commit`, `abort`, `schedule`. */
 export interface Sequence {
@@ -51,6 +53,8 @@ export interface Sequence {
   readonly caller: string;
   /** Order of arrival; lower came first. */
   readonly arrival: number;
+  /** Infinite where it has none. */
+  readonly deadlineMs: number;
 }
 
 /** The state behind a `Sequence`; only the scheduler holds it as this type. */
@@ -63,6 +67,7 @@ export class SequenceState implements Sequence {
   readonly priority: number;
   readonly caller: string;
   readonly arrival: number;
+  readonly deadlineMs: number;
   numComputedTokens = 0;
   /** Known tokens that its caller's account is not to be charged with any more. */
   numSettled = 0;
@@ -91,6 +96,7 @@ export class SequenceState implements Sequence {
     this.priority = request.priority ?? 0;
     this.caller = request.caller ?? "";
     this.arrival = arrival;
+    this.deadlineMs = request.deadlineMs ?? Number.POSITIVE_INFINITY;
     this.#tokenIds = [...request.promptTokenIds, ...(request.outputTokenIds ?? [])];
     this.hashChain = chainOf(this.#tokenIds);
   }

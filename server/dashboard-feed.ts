@@ -5,8 +5,6 @@ import type { EngineLoad } from "./engine-health.ts";
 export const HISTORY_S = 180;
 /** Acceptance by depth looks at this many of the latest verified drafts. */
 export const RECENT_DRAFTS = 512;
-/** Acceptance is counted down to this depth. */
-export const MAX_DEPTH = 16;
 
 /** One second of the server's life. Times are sums over the second's steps, in ms. */
 export interface FeedPoint {
@@ -50,7 +48,7 @@ export interface FeedSnapshot {
   readonly uptimeMs: number;
   readonly load: EngineLoad;
   readonly totals: { readonly tokens: number; readonly draftTokens: number; readonly acceptedTokens: number };
-  /** Of the latest `drafts` drafts, `reached[d]` were accepted to depth d + 1 or deeper. */
+  /** Of the latest `drafts` drafts, `reached[d]` were accepted to depth d + 1 or deeper; for every depth that a draft may have. */
   readonly depth: { readonly drafts: number; readonly reached: readonly number[] };
   readonly points: readonly FeedPoint[];
   readonly tree?: FeedTree;
@@ -67,6 +65,7 @@ type Bucket = { -readonly [K in keyof FeedPoint]: FeedPoint[K] };
  */
 export class DashboardFeed {
   readonly #startMs: number;
+  readonly #treeDepth: number;
   readonly #decodeToken: (id: number) => string;
   #current = emptyBucket(0, 0);
   /** Whole seconds, oldest first. */
@@ -77,8 +76,10 @@ export class DashboardFeed {
   #numDrafts = 0;
   #tree: { readonly sequenceId: string; readonly verified: VerifiedTree } | undefined;
 
-  constructor(startMs: number, decodeToken: (id: number) => string) {
+  /** @param treeDepth levels of a draft tree below its root, at most */
+  constructor(startMs: number, treeDepth: number, decodeToken: (id: number) => string) {
     this.#startMs = startMs;
+    this.#treeDepth = treeDepth;
     this.#decodeToken = decodeToken;
   }
 
@@ -150,8 +151,8 @@ export class DashboardFeed {
   }
 
   #acceptanceByDepth(): FeedSnapshot["depth"] {
-    const deepest = Math.min(MAX_DEPTH, Math.max(0, ...this.#recent));
-    const reached = Array.from({ length: deepest }, (_, d) => this.#recent.filter((length) => length > d).length);
+    const depths = Array.from({ length: this.#treeDepth }, (_, d) => d);
+    const reached = depths.map((d) => this.#recent.filter((length) => length > d).length);
     return { drafts: this.#recent.length, reached };
   }
 

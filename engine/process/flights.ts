@@ -8,8 +8,12 @@ export interface Flight {
   readonly stream: OutputStream;
   /** Generated tokens that have come, those included that the request came with. */
   readonly outputTokenIds: readonly number[];
+  /** By the clock of `expire`; infinite where it has none. */
+  readonly deadlineMs: number;
   /** An engine knew it that is gone. */
   readonly isLost: boolean;
+  /** Nobody waits for it any more. Where the engine may be at it, it stays until there is an output of it, or the engine fails. */
+  readonly isOver: boolean;
 }
 
 type FlightState = Flight & {
@@ -21,12 +25,13 @@ type FlightState = Flight & {
   isSent: boolean;
   /** It was in an engine that failed, and has not had an output since: it may be what the engine died of. */
   isSuspect: boolean;
+  isOver: boolean;
 };
 
 /**
  * The sequences in flight, in order of arrival, and who may be sent to the engine when. After a failure those that were in the
  * engine are suspects: they are sent one at a time, each when the one before has had an output. So if the engine dies again, it is
- * known of which, and no request kills it more than twice.
+ * known of which, and no request kills it more than twice. That holds too where a suspect's reader leaves before it has had one.
  */
 export class Flights {
   readonly #flights = new Map<number, FlightState>();
@@ -40,24 +45,50 @@ export class Flights {
     return [...this.#flights.values()].some(({ isSent }) => isSent);
   }
 
+  has(key: number): boolean {
+    return this.#flights.has(key);
+  }
+
   hasId(id: string): boolean {
     return [...this.#flights.values()].some(({ request }) => request.id === id);
   }
 
-  all(): readonly Flight[] {
-    return [...this.#flights.values()];
-  }
-
-  add(key: number, request: EngineRequest, stream: OutputStream): void {
+  add(key: number, request: EngineRequest, stream: OutputStream, deadlineMs = Number.POSITIVE_INFINITY): void {
     const outputTokenIds = [...(request.outputTokenIds ?? [])];
-    this.#flights.set(key, { key, request, stream, outputTokenIds, isLost: false, isSent: false, isSuspect: false });
+    const flight = { key, request, stream, outputTokenIds, deadlineMs };
+    this.#flights.set(key, { ...flight, isLost: false, isSent: false, isSuspect: false, isOver: false });
   }
 
-  /** Undefined where it is not in flight any more. */
-  remove(key: number): Flight | undefined {
+  /** Nothing is in flight any more. @returns what was */
+  clear(): readonly Flight[] {
+    const flights = [...this.#flights.values()];
+    this.#flights.clear();
+    return flights;
+  }
+
+  /**
+   * Its reader has left. One that is on trial stays until there is an output of it, as the engine may hang in it: then it is not the next
+   * one that is blamed. Undefined where it is over already.
+   */
+  abandon(key: number): Flight | undefined {
     const flight = this.#flights.get(key);
-    this.#flights.delete(key);
+    if (flight === undefined || flight.isOver) return undefined;
+    flight.isOver = true;
+    if (flight !== this.#onTrial()) this.#flights.delete(key);
     return flight;
+  }
+
+  /**
+   * Those whose deadline has come, each of them once: their readers are to be told. What the engine has stays in flight until there is
+   * an output of it, the engine's own end of it at the latest: if it hangs, it still has work, and is known to hang in this.
+   */
+  expire(nowMs: number): readonly Flight[] {
+    const due = [...this.#flights.values()].filter(({ deadlineMs, isOver }) => deadlineMs <= nowMs && !isOver);
+    for (const flight of due) {
+      flight.isOver = true;
+      if (!flight.isSent) this.#flights.delete(flight.key);
+    }
+    return due;
   }
 
   /** Those to send now; they count as sent. */
@@ -74,7 +105,7 @@ export class Flights {
     });
   }
 
-  /** Takes note of an output; what its reader is to get, with what its first step said. Undefined where nobody waits for it. */
+  /** Takes note of an output; what its reader is to get, with what its first step said. Undefined where it is not in flight. */
   receive(key: number, output: EngineOutput): { readonly flight: Flight; readonly output: EngineOutput } | undefined {
     const flight = this.#flights.get(key);
     if (flight === undefined) return undefined;
@@ -84,7 +115,7 @@ export class Flights {
     if (queueMs !== undefined) {
       flight.first ??= { queueMs, ...(numCachedTokens === undefined ? {} : { numCachedTokens }) };
     }
-    if (output.finishReason !== undefined) this.#flights.delete(key);
+    if (output.finishReason !== undefined || flight.isOver) this.#flights.delete(key);
     return { flight, output: { ...output, ...flight.first } };
   }
 
@@ -97,6 +128,7 @@ export class Flights {
     if (condemned) this.#flights.delete(condemned.key);
     for (const flight of this.#flights.values()) {
       if (!flight.isSent) continue;
+      if (flight.isOver) this.#flights.delete(flight.key);
       flight.isSent = false;
       flight.isLost = true;
       flight.isSuspect = condemned === undefined;

@@ -120,7 +120,8 @@ class SupervisedEngine implements EngineClient {
     }
     const key = this.#numKeys++;
     const stream = new OutputStream(() => this.#abort(key));
-    this.#flights.add(key, request, stream);
+    const { timeoutMs } = request;
+    this.#flights.add(key, request, stream, timeoutMs === undefined ? undefined : performance.now() + timeoutMs);
     if (signal?.aborted) this.#abort(key);
     else signal?.addEventListener("abort", () => this.#abort(key), { once: true });
     this.#sendNext();
@@ -159,10 +160,13 @@ class SupervisedEngine implements EngineClient {
   #sendNext(): void {
     if (this.#process === undefined) return;
     const wasIdle = !this.#flights.areSome;
-    for (const { key, request, outputTokenIds, isLost } of this.#flights.takeSendable()) {
-      if (wasIdle) this.#watchdog.began(performance.now());
+    const nowMs = performance.now();
+    for (const { key, request, outputTokenIds, deadlineMs, isLost } of this.#flights.takeSendable()) {
+      if (wasIdle) this.#watchdog.began(nowMs);
       if (isLost) this.#counts.numReplays++;
-      this.#process.send({ type: "generate", key, request: { ...request, outputTokenIds } });
+      // Processes have clocks of their own: what is told is what is left.
+      const deadline = Number.isFinite(deadlineMs) ? { timeoutMs: Math.max(0, deadlineMs - nowMs) } : {};
+      this.#process.send({ type: "generate", key, request: { ...request, ...deadline, outputTokenIds } });
     }
   }
 
@@ -178,7 +182,9 @@ class SupervisedEngine implements EngineClient {
     this.#load = load;
     for (const { key, output } of outputs) {
       const received = this.#flights.receive(key, output);
-      received?.flight.stream.push(received.output);
+      if (received === undefined) continue;
+      received.flight.stream.push(received.output);
+      if (received.flight.isOver && output.finishReason === undefined) this.#process?.send({ type: "abort", key });
     }
     this.#sendNext();
     for (const stats of steps) {
@@ -188,18 +194,30 @@ class SupervisedEngine implements EngineClient {
   }
 
   #abort(key: number): void {
-    const flight = this.#flights.remove(key);
+    const flight = this.#flights.abandon(key);
     if (flight === undefined) return;
     flight.stream.push({ ...NOTHING, finishReason: "abort" });
+    // On trial: it is aborted when there is an output of it.
+    if (this.#flights.has(key)) return;
     this.#process?.send({ type: "abort", key });
     this.#sendNext();
   }
 
   #look(): void {
+    const nowMs = performance.now();
+    this.#expire(nowMs);
     if (this.#process === undefined) return;
-    const reason = this.#watchdog.look(performance.now(), this.#flights.areSome);
+    const reason = this.#watchdog.look(nowMs, this.#flights.areSome);
     if (reason !== undefined) this.#fail(reason);
     else this.#process.send({ type: "ping" });
+  }
+
+  /**
+   * Deadlines are the engine's scheduler's, which knows them as it plans a step. Looked for here, at every look, are those that it cannot
+   * keep: of an engine whose step does not end, and of sequences that no engine has while it is started again or another one is on trial.
+   */
+  #expire(nowMs: number): void {
+    for (const { stream } of this.#flights.expire(nowMs)) stream.push({ ...NOTHING, finishReason: "deadline" });
   }
 
   /** The process that runs is of no more use: another takes its place, unless that has failed too often. */
@@ -252,9 +270,6 @@ class SupervisedEngine implements EngineClient {
   }
 
   #endAll(output: EngineOutput): void {
-    for (const { key, stream } of this.#flights.all()) {
-      this.#flights.remove(key);
-      stream.push(output);
-    }
+    for (const { stream } of this.#flights.clear()) stream.push(output);
   }
 }

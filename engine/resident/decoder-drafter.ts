@@ -12,10 +12,17 @@ import { numBlocksFor } from "../../kvcache/ids.ts";
 import type { ModelRunner } from "../runner/model-runner.ts";
 import { numLookahead } from "../speculative/draft-limits.ts";
 import type { DraftTables } from "../speculative/draft-tables.ts";
-import type { ViewInputs } from "../speculative/draft-view.ts";
-import type { ModelProposer } from "../speculative/model-proposer.ts";
+import type { DraftView, ViewInputs } from "../speculative/draft-view.ts";
 import { LaneTables, laneBatch } from "./lane-tables.ts";
 import type { DraftedLanes, DraftedSequence, ResidentDrafter, StepSize } from "./resident-drafter.ts";
+
+/** The parts of a `ModelProposer`. */
+interface DraftDecoder {
+  readonly runner: ModelRunner;
+  /** Of the runner's own KV cache. */
+  readonly tables: DraftTables;
+  readonly view: DraftView;
+}
 
 interface DraftOps {
   readonly catchUp: LaneOp;
@@ -40,7 +47,7 @@ export class DecoderDrafter implements ResidentDrafter {
   #lanes: readonly string[] = [];
 
   private constructor(
-    { runner, tables }: ModelProposer,
+    { runner, tables }: DraftDecoder,
     rules: DraftRules,
     maxRecent: number,
     ops: DraftOps,
@@ -55,11 +62,11 @@ export class DecoderDrafter implements ResidentDrafter {
     this.#targetTables = laneTables.target;
   }
 
-  /** @throws GpuError, RangeError where the proposer's inputs do not hold so many lanes */
-  static async create(gpu: GpuContext, proposer: ModelProposer, lanes: DraftedLanes): Promise<DecoderDrafter> {
+  /** @throws GpuError, RangeError where the decoder's inputs do not hold so many lanes */
+  static async create(gpu: GpuContext, decoder: DraftDecoder, lanes: DraftedLanes): Promise<DecoderDrafter> {
     const { shape, maxLanes, buffer } = lanes;
-    const { options, inputs, drawn } = proposer.runner;
-    const { numExpanded, shift, widths, inputs: viewInputs } = proposer.view;
+    const { options, inputs, drawn } = decoder.runner;
+    const { numExpanded, shift, widths, inputs: viewInputs } = decoder.view;
     const rules: DraftRules = {
       ...{ topK: options.topK, numExpanded, shift, reads: readsOf(viewInputs, lanes) },
       ...(widths ? { widths } : {}),
@@ -76,7 +83,7 @@ export class DecoderDrafter implements ResidentDrafter {
       draftTree(gpu, shape, rules, buffers),
     ]);
     return new DecoderDrafter(
-      proposer,
+      decoder,
       rules,
       shape.maxRecent,
       { catchUp, grow, tree },

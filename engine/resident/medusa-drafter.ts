@@ -1,7 +1,14 @@
 import { type GpuContext, type LaneOp, medusaRows, medusaTree } from "../../kernels/index.ts";
 import { BLOCK_SIZE } from "../../kvcache/ids.ts";
-import type { MedusaProposer } from "../speculative/medusa/proposer.ts";
+import type { MedusaRunner } from "../speculative/medusa/runner.ts";
 import type { DraftedLanes, ResidentDrafter, StepSize } from "./resident-drafter.ts";
+
+/** The parts of a `MedusaProposer`. */
+interface MedusaHeads {
+  readonly runner: MedusaRunner;
+  /** Whether the sequence has begun and not ended. */
+  has(id: string): boolean;
+}
 
 interface MedusaOps {
   readonly rows: LaneOp;
@@ -10,29 +17,29 @@ interface MedusaOps {
 
 /** Drafts of Medusa's heads: one pass over the lanes' last features. Nothing of a sequence is kept. */
 export class MedusaDrafter implements ResidentDrafter {
-  readonly #proposer: MedusaProposer;
+  readonly #heads: MedusaHeads;
   readonly #ops: MedusaOps;
 
-  private constructor(proposer: MedusaProposer, ops: MedusaOps) {
-    this.#proposer = proposer;
+  private constructor(heads: MedusaHeads, ops: MedusaOps) {
+    this.#heads = heads;
     this.#ops = ops;
   }
 
   /** @throws GpuError */
-  static async create(gpu: GpuContext, proposer: MedusaProposer, lanes: DraftedLanes): Promise<MedusaDrafter> {
+  static async create(gpu: GpuContext, heads: MedusaHeads, lanes: DraftedLanes): Promise<MedusaDrafter> {
     const { shape, buffer, tables, tableWords } = lanes;
-    const { pass, sizes } = proposer.runner;
+    const { pass, sizes } = heads.runner;
     const args = { ...pass, topK: sizes.topK, lanes: buffer, tables, tableWords, blockSize: BLOCK_SIZE };
     const [rows, tree] = await Promise.all([medusaRows(gpu, shape, args), medusaTree(gpu, shape, args)]);
-    return new MedusaDrafter(proposer, { rows, tree });
+    return new MedusaDrafter(heads, { rows, tree });
   }
 
   fits(numLanes: number): boolean {
-    return numLanes <= this.#proposer.runner.sizes.maxNumSeqs;
+    return numLanes <= this.#heads.runner.sizes.maxNumSeqs;
   }
 
   numRecent(id: string, numTokens: number): number | undefined {
-    return this.#proposer.has(id) && numTokens > 1 ? 1 : undefined;
+    return this.#heads.has(id) && numTokens > 1 ? 1 : undefined;
   }
 
   reserve(): boolean {
@@ -50,7 +57,7 @@ export class MedusaDrafter implements ResidentDrafter {
   encode(pass: GPUComputePassEncoder, { numLanes, numNodes, depth }: StepSize): void {
     const params = { numLanes, numNodes, level: depth };
     this.#ops.rows(pass, params);
-    this.#proposer.runner.pass.encode(pass, numLanes);
+    this.#heads.runner.pass.encode(pass, numLanes);
     this.#ops.tree(pass, params);
   }
 

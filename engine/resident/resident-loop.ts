@@ -16,7 +16,7 @@ import type { Sequence } from "../../scheduler/sequence.ts";
 import type { ModelRunner, PassTimes } from "../runner/model-runner.ts";
 import type { TokenLogprobs } from "../runner/token-logprobs.ts";
 import type { SamplingParams } from "../sampling-params.ts";
-import { createDrafter, type ResidentProposer } from "./create-drafter.ts";
+import type { DeviceDrafting } from "./device-drafting.ts";
 import { LaneSampling } from "./lane-sampling.ts";
 import { LaneTables, laneBatch } from "./lane-tables.ts";
 import { ReadbackRing } from "./readback-ring.ts";
@@ -115,12 +115,12 @@ export class ResidentLoop {
 
   /**
    * @param runner made for requests
-   * @param proposer undefined where nothing is drafted
+   * @param drafting undefined where nothing is drafted
    */
   static async create(
     gpu: GpuContext,
     runner: ModelRunner,
-    proposer: ResidentProposer | undefined,
+    drafting: DeviceDrafting | undefined,
     options: ResidentOptions,
   ): Promise<ResidentLoop> {
     const { maxLanes, treeNodes, treeDepth } = options;
@@ -136,7 +136,7 @@ export class ResidentLoop {
     const lanes = gpu.pool.storage(maxLanes * laneBytes(shape), "lanes");
     const targetTables = runner.inputs.buffers.tables;
     const [drafter, sampling, rows, walk] = await Promise.all([
-      proposer && createDrafter(gpu, proposer, { shape, maxLanes, buffer: lanes, tables: targetTables, tableWords }),
+      drafting?.create(gpu, { shape, maxLanes, buffer: lanes, tables: targetTables, tableWords }),
       LaneSampling.create(gpu, requestSampling, shape, lanes, options.stepsInFlight),
       laneRows(gpu, shape, lanes, batch),
       laneWalk(gpu, shape, {

@@ -2,7 +2,7 @@ import {
   type ChoiceTools,
   choiceKey,
   chooseKernels,
-  DeviceTimer,
+  DeviceProductTimer,
   defaultCacheDir,
   type Gpu,
   type GpuContext,
@@ -46,7 +46,7 @@ export async function contextOfChoice(
 function toolsOf(device: Gpu, gpu: GpuContext): ChoiceTools {
   const now = () => performance.now();
   const measures = !device.traits.software && device.features.includes("timestamp-query");
-  return { chosen, now, cacheDir: defaultCacheDir(), timer: measures ? new DeviceTimer(gpu, now) : undefined };
+  return { chosen, now, cacheDir: defaultCacheDir(), timer: measures ? new DeviceProductTimer(gpu, now) : undefined };
 }
 
 function modelProducts(config: LlamaConfig, { layers, lmHead }: LlamaWeights): ModelProduct[] {

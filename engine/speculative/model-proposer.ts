@@ -1,4 +1,6 @@
 import type { BlockManager } from "../../kvcache/block-manager.ts";
+import { DecoderDrafter } from "../resident/decoder-drafter.ts";
+import type { DeviceDrafting } from "../resident/device-drafting.ts";
 import type { BatchSequence } from "../runner/batch.ts";
 import type { ModelRunner, SampledRows } from "../runner/model-runner.ts";
 import { numLookahead } from "./draft-limits.ts";
@@ -37,6 +39,13 @@ export class ModelProposer implements Proposer {
     this.runner = runner;
     this.tables = new DraftTables(blocks);
     this.view = view;
+  }
+
+  get onDevice(): DeviceDrafting {
+    return {
+      numCandidates: (treeDepth) => this.runner.options.topK * this.view.numExpanded * treeDepth,
+      create: (gpu, lanes) => DecoderDrafter.create(gpu, this, lanes),
+    };
   }
 
   begin(id: string, tokenIds: readonly number[], { cacheSalt }: Hints = {}): void {

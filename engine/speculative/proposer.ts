@@ -1,3 +1,4 @@
+import type { DeviceDrafting } from "../resident/device-drafting.ts";
 import type { SamplingParams } from "../sampling-params.ts";
 import type { DraftTree } from "./draft-tree.ts";
 import type { TreeShape } from "./tree-shape.ts";
@@ -58,6 +59,8 @@ export interface KnownSequence {
  */
 export interface Proposer {
   readonly name: string;
+  /** Of proposers that can draft on the device. */
+  readonly onDevice?: DeviceDrafting;
   begin(id: string, tokenIds: readonly number[], hints?: Hints): void;
   propose(requests: readonly ProposeRequest[]): Promise<readonly DraftTree[]>;
   /** @param tokenIds emitted by this step: accepted tokens, then the bonus token */

@@ -7,8 +7,6 @@ import { count, duration, figure, percent } from "./format.js";
 
 /** The headline figures are means over this many whole seconds. */
 const WINDOW_S = 3;
-/** Depths that the bars always have room for. */
-const LEAST_DEPTHS = 6;
 
 const element = (/** @type {string} */ id) => /** @type {HTMLElement} */ (document.getElementById(id));
 const say = (/** @type {string} */ id, /** @type {string} */ text) => {
@@ -118,8 +116,8 @@ function showDepth({ drafts, reached }) {
   if (drafts === 0) return;
   say("depth-first", percent((reached[0] ?? 0) / drafts));
   say("depth-note", `of ${count(drafts)} drafts at depth 1`);
-  const bars = Array.from({ length: Math.max(LEAST_DEPTHS, reached.length) }, (_, d) => {
-    const share = (reached[d] ?? 0) / drafts;
+  const bars = reached.map((numReached, d) => {
+    const share = numReached / drafts;
     const item = document.createElement("li");
     item.setAttribute("aria-label", `depth ${d + 1}: ${percent(share)}`);
     const bar = Object.assign(document.createElement("div"), { className: "bar" });

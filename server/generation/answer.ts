@@ -3,7 +3,7 @@ import type { FastifyReply, FastifyRequest } from "fastify";
 import { callerOf } from "../auth.ts";
 import type { AppContext } from "../context.ts";
 import { toApiError } from "../error-mapping.ts";
-import { ApiError, ClientClosedError } from "../errors.ts";
+import { ClientClosedError } from "../errors.ts";
 import { SseStream } from "../sse.ts";
 import type { TextService } from "../text-service.ts";
 import { Choice } from "./choice.ts";
@@ -31,11 +31,16 @@ interface Answer {
 /** Generates what the plan asks for, and sends it whole or as a stream. */
 export async function answer(
   context: AppContext,
-  http: { readonly request: FastifyRequest; readonly reply: FastifyReply },
+  http: {
+    readonly request: FastifyRequest;
+    readonly reply: FastifyReply;
+    /** When the request had come as a whole. */
+    readonly arrivalMs: number;
+  },
   plan: GenerationPlan,
   format: AnswerFormat,
 ): Promise<object | undefined> {
-  const { request, reply } = http;
+  const { request, reply, arrivalMs } = http;
   const controller = new AbortController();
   const onClose = () => {
     if (reply.raw.writableFinished) return;
@@ -50,17 +55,17 @@ export async function answer(
   }
   const caller = callerOf(request);
   const ticket = context.admission.enter(plan.choices.length, caller, (reason) => controller.abort(reason));
-  const deadline = setDeadline(context, plan, controller);
   const stream = new SseStream(reply.raw, context.sse);
   try {
-    const made = begin(context, plan, format, { signal: controller.signal, caller });
+    const made = begin(context, plan, format, { signal: controller.signal, caller, arrivalMs });
     if (!plan.stream) return await answerWhole(made);
     const open = () => {
       if (stream.isOpen) return;
       reply.hijack();
       stream.open(reply.getHeaders());
     };
-    if (deadline === undefined) open();
+    // With a deadline the headers wait for the first text: until then one that passes is a plain status.
+    if (plan.timeoutSeconds === undefined) open();
     await answerStream(made, stream, open);
     return undefined;
   } catch (error) {
@@ -72,24 +77,8 @@ export async function answer(
     stream.fail(toApiError(error).toBody());
     return undefined;
   } finally {
-    clearTimeout(deadline);
     ticket.release();
   }
-}
-
-/** Ends the request when its time is over, if it has a deadline. */
-function setDeadline(
-  { admission }: AppContext,
-  { timeoutSeconds }: GenerationPlan,
-  controller: AbortController,
-): NodeJS.Timeout | undefined {
-  if (timeoutSeconds === undefined) return undefined;
-  const end = () => {
-    const message = `the request was not finished within ${timeoutSeconds} s; allow more time, or ask for fewer tokens`;
-    const headers = { "retry-after": String(admission.retryAfterSeconds) };
-    controller.abort(new ApiError("deadline_exceeded", message, { headers }));
-  };
-  return setTimeout(end, 1000 * timeoutSeconds);
 }
 
 /** Queues every choice. When one is refused the others are taken back by the caller's abort. */
@@ -97,15 +86,17 @@ function begin(
   context: AppContext,
   plan: GenerationPlan,
   format: AnswerFormat,
-  from: { readonly signal: AbortSignal; readonly caller: string },
+  { arrivalMs, ...from }: { readonly signal: AbortSignal; readonly caller: string; readonly arrivalMs: number },
 ): Answer {
   const id = `${format.idPrefix}${randomUUID().replaceAll("-", "")}`;
   const startMs = performance.now();
+  const { priority, timeoutSeconds } = plan;
+  const timeout = timeoutSeconds === undefined ? {} : { timeout: { timeoutSeconds, arrivalMs } };
   const continuation = format.opening(0) === undefined;
   const choices = plan.choices.map((choice) => {
     const { minTokens } = choice.params;
     const text = context.text.createOutput(plan.stop, { continuation, minTokens });
-    return new Choice(context, choice, { id, startMs, text, priority: plan.priority, ...from });
+    return new Choice(context, choice, { id, startMs, text, priority, ...timeout, ...from });
   });
   const { fingerprint } = context.client.info;
   const created = Math.floor(Date.now() / 1000);
@@ -133,7 +124,7 @@ async function answerWhole(made: Answer): Promise<object> {
 
 /**
  * Chunks in OpenAI's order: opening, deltas, closing; then usage if asked for, and [DONE]. A stream that is not open yet is
- * opened by the first text: until then a deadline that passes is a plain status.
+ * opened by the first text.
  */
 async function answerStream(made: Answer, stream: SseStream, open: () => void): Promise<void> {
   const { format, head, plan } = made;

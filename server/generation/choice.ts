@@ -23,6 +23,7 @@ export class Choice {
   readonly #text: TextOutput;
   readonly #signal: AbortSignal;
   readonly #startMs: number;
+  readonly #timeoutSeconds: number | undefined;
   /** Tokens that are not out yet, where their log-probabilities were asked for. */
   #held: Omit<AnswerToken, "start">[] = [];
   #tally: ChoiceTally = {
@@ -49,6 +50,8 @@ export class Choice {
       readonly text: TextOutput;
       readonly caller: string;
       readonly priority: number;
+      /** The engine's to keep. It counts from when the request had come. */
+      readonly timeout?: { readonly timeoutSeconds: number; readonly arrivalMs: number };
     },
   ) {
     this.plan = plan;
@@ -57,11 +60,14 @@ export class Choice {
     this.#signal = request.signal;
     this.#startMs = request.startMs;
     const { choice, promptTokenIds, params, prediction } = plan;
-    const { caller, priority } = request;
+    const { caller, priority, timeout } = request;
+    this.#timeoutSeconds = timeout?.timeoutSeconds;
+    const timeoutMs = timeout && timeout.arrivalMs + 1000 * timeout.timeoutSeconds - performance.now();
     this.#outputs = context.client.generate(
       {
         ...{ id: `${request.id}/${plan.index}`, choice, promptTokenIds, params, priority, caller, cacheSalt: caller },
         ...(prediction ? { prediction } : {}),
+        ...(timeoutMs === undefined ? {} : { timeoutMs }),
       },
       request.signal,
     );
@@ -71,11 +77,12 @@ export class Choice {
     return this.#tally;
   }
 
-  /** @throws ApiError engine_failed, or the reason that `signal` was aborted with. */
+  /** @throws ApiError engine_failed, deadline_exceeded, or the reason that `signal` was aborted with. */
   async *events(): AsyncGenerator<ChoiceEvent> {
     for await (const output of this.#outputs) {
       if (output.finishReason === "error") throw this.#failed(output.error);
       if (output.finishReason === "abort") throw this.#aborted();
+      if (output.finishReason === "deadline") throw this.#expired();
       // The token that ends a sequence is not part of its text.
       const tokenIds = output.finishReason === "stop" ? output.tokenIds.slice(0, -1) : output.tokenIds;
       this.#hold(tokenIds, output.logprobs);
@@ -153,6 +160,13 @@ export class Choice {
   #failed(message: string | undefined): Error {
     this.#finish("error");
     return new ApiError("engine_failed", `the engine failed: ${message ?? "no reason given"}; send the request again`);
+  }
+
+  #expired(): Error {
+    this.#finish("deadline");
+    const message = `the request was not finished within ${this.#timeoutSeconds} s; allow more time, or ask for fewer tokens`;
+    const headers = { "retry-after": String(this.#context.admission.retryAfterSeconds) };
+    return new ApiError("deadline_exceeded", message, { headers });
   }
 
   #aborted(): Error {

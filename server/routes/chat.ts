@@ -13,6 +13,7 @@ import { checkModel } from "./models.ts";
 
 export function registerChat(app: FastifyInstance, context: AppContext): void {
   app.post("/v1/chat/completions", async (request, reply) => {
+    const arrivalMs = performance.now();
     const body = parseBody(chatSchema, request.body, request.log);
     checkModel(context.model, body.model);
     const prompt = await context.text.encodeChat(body.messages.map(flatten));
@@ -20,7 +21,7 @@ export function registerChat(app: FastifyInstance, context: AppContext): void {
     const sampling = await samplingOf(context, body, numLogprobs(body));
     const prediction = await predictionOf(context, body);
     const plan = planGeneration(context, body, [prompt], sampling, maxTokens, prediction);
-    return answer(context, { request, reply }, plan, CHAT_FORMAT);
+    return answer(context, { request, reply, arrivalMs }, plan, CHAT_FORMAT);
   });
 }
 

@@ -15,13 +15,14 @@ const DEFAULT_MAX_TOKENS = 16;
 
 export function registerCompletions(app: FastifyInstance, context: AppContext): void {
   app.post("/v1/completions", async (request, reply) => {
+    const arrivalMs = performance.now();
     const body = parseBody(completionSchema, request.body, request.log);
     checkModel(context.model, body.model);
     const prompts = await promptsOf(context, body.prompt);
     const sampling = await samplingOf(context, body, body.logprobs ?? undefined);
     const prediction = await predictionOf(context, body);
     const plan = planGeneration(context, body, prompts, sampling, body.max_tokens ?? DEFAULT_MAX_TOKENS, prediction);
-    return answer(context, { request, reply }, plan, COMPLETION_FORMAT);
+    return answer(context, { request, reply, arrivalMs }, plan, COMPLETION_FORMAT);
   });
 }
 

@@ -84,7 +84,7 @@ function serveFile(name: string): (request: FastifyRequest, reply: FastifyReply)
 }
 
 function registerFeed(app: FastifyInstance, { client, decodeToken }: DashboardOptions): void {
-  const feed = new DashboardFeed(performance.now(), decodeToken);
+  const feed = new DashboardFeed(performance.now(), client.info.treeDepth, decodeToken);
   const stopListening = client.onStep((stats) => feed.record(stats, performance.now()));
   const streams = new Set<SseStream>();
 

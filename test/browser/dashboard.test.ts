@@ -1,7 +1,7 @@
 import type { FastifyInstance } from "fastify";
 import { type Browser, chromium, type Page } from "playwright-core";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
-import { WORDS } from "./tree-engine.ts";
+import { TREE_ENGINE_INFO, WORDS } from "./tree-engine.ts";
 import { buildTreeServer } from "./tree-server.ts";
 
 const KEY = "secret";
@@ -80,6 +80,7 @@ describe("dashboard", () => {
     await expect.poll(() => text(page, "#tokens-per-second"), PATIENCE).toMatch(/[1-9]/);
     expect(Number(await text(page, "#acceptance-length"))).toBeGreaterThan(1);
     await expect.poll(() => text(page, "#totals"), PATIENCE).toContain("39 tokens");
+    expect(await page.locator("#depth-bars li").count()).toBe(TREE_ENGINE_INFO.treeDepth);
     expect(await page.locator("#depth-bars li").first().getAttribute("aria-label")).toMatch(/^depth 1: [1-9]\d*%$/);
     for (const chart of ["throughput", "requests", "kv", "acceptance", "step"]) {
       expect(await page.locator(`#chart-${chart} .line`).first().getAttribute("d"), chart).toMatch(/^M/);

@@ -31,6 +31,7 @@ export const TREE_ENGINE_INFO: EngineInfo = {
   numKvBlocks: 129,
   blockSize: 16,
   maxNumSeqs: 8,
+  treeDepth: TREE_DEPTH,
   kernels: { target: { key: "trees", rowTiles: [1], ranges: {} } },
   fingerprint: "trees",
 };

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { referencePrompts } from "../../bench/prompts.ts";
-import type { EngineClient, EngineOutput, StepStats } from "../../engine/client.ts";
+import type { EngineClient, EngineOutput, EngineRequest, StepStats } from "../../engine/client.ts";
 import type { EngineOptions } from "../../engine/engine-options.ts";
 import { EngineDeadError, EngineRequestError } from "../../engine/errors.ts";
 import { GREEDY } from "../../engine/sampling-params.ts";
@@ -123,6 +123,29 @@ export function describeClientContract(
       }
       expect(last?.finishReason).toBe("abort");
       for await (const _ of client.generate(request("left", promptOf(5), 200))) break;
+      await expectIdle();
+    });
+
+    it("ends a sequence at its deadline, whether it waits or runs, and gives back what it holds", async () => {
+      const read = async (id: string, more: Partial<EngineRequest>) => {
+        const outputs: EngineOutput[] = [];
+        for await (const output of client.generate({ ...request(id, promptOf(5), 200), ...more })) outputs.push(output);
+        return outputs;
+      };
+      // Less than a step takes.
+      const running = await read("running", { timeoutMs: 0.5 });
+      expect(running.at(-1)).toEqual({ tokenIds: [], numAccepted: 0, numDraft: 0, finishReason: "deadline" });
+      expect(running.length).toBeLessThan(3);
+      const leave = new AbortController();
+      const others = Array.from({ length: client.info.maxNumSeqs }, async (_, i) => {
+        for await (const _output of client.generate(request(`other-${i}`, promptOf(i), 200), leave.signal));
+      });
+      const waiting = await read("waiting", { timeoutMs: 20 });
+      leave.abort();
+      expect(waiting).toEqual([{ tokenIds: [], numAccepted: 0, numDraft: 0, finishReason: "deadline" }]);
+      const inTime = await read("in-time", { timeoutMs: 3_600_000, params: { ...GREEDY, maxTokens: 3 } });
+      expect(inTime.at(-1)?.finishReason).toBe("length");
+      await Promise.all(others);
       await expectIdle();
     });
   });

@@ -85,7 +85,7 @@ describe("an engine's info", () => {
     const info = await infoOf({ ...SMALL, drafter: "suffix", maxNumSeqs: 3 });
     expect(info).toMatchObject({
       ...{ modelName: "sapling-2m-draft", drafter: "suffix", adapterKind: "software", maxModelLen: 64, maxNumSeqs: 3 },
-      ...{ vocabSize: 4096, blockSize: 16 },
+      ...{ vocabSize: 4096, blockSize: 16, treeDepth: 4 },
     });
     // Three sequences of 64 tokens and 8 lookahead slots each, and the reserved block.
     expect(info.numKvBlocks).toBe(1 + 3 * Math.ceil((64 + 8) / 16));
@@ -94,6 +94,7 @@ describe("an engine's info", () => {
   it("has the fingerprint of model and numerics, whatever the drafter and the sizes", async () => {
     const plain = await infoOf(SMALL);
     expect(plain.fingerprint).toMatch(/^canopy-[0-9a-f]{16}$/);
+    expect(plain.treeDepth).toBe(0);
     const other = await infoOf({ ...SMALL, drafter: "suffix", maxModelLen: 128, maxNumSeqs: 2 });
     expect(other.fingerprint).toBe(plain.fingerprint);
     const otherModel = await infoOf({ ...SMALL, model: join(resolveModel("sapling-14m"), "sapling-14m-q8_0.gguf") });

@@ -1,6 +1,7 @@
 import { beforeEach, describe, expect, it } from "vitest";
 import { BufferPool, type GpuContext } from "../../kernels/index.ts";
 import { FAMILIES, useGpu } from "../support/gpu.ts";
+import { Random } from "../support/random.ts";
 
 const test = useGpu();
 let gpu: GpuContext;
@@ -33,6 +34,20 @@ describe("the ledger", () => {
     pool.destroy(buffer);
     pool.destroy(stranger);
     expect(pool.totalBytes).toBe(0);
+  });
+
+  it("agrees with what the buffers say of themselves, whatever comes and goes", () => {
+    const random = new Random(3);
+    const alive: GPUBuffer[] = [];
+    for (let i = 0; i < 200; i++) {
+      if (random.next() < 0.6) alive.push(pool.storage(random.int(0, 5000), `${i}`));
+      else {
+        const [buffer] = alive.splice(random.int(0, alive.length), 1);
+        if (buffer) pool.destroy(buffer);
+      }
+      const bytes = alive.reduce((sum, { size }) => sum + size, 0);
+      expect([pool.numBuffers, pool.totalBytes, pool.countBytes()]).toEqual([alive.length, bytes, bytes]);
+    }
   });
 
   it("is as before after a read", async () => {

@@ -14,9 +14,12 @@ export interface Coverage {
   /** Sequences that found a part of their prompt in the cache, and those that found their own blocks after a preemption. */
   prefixHits: number;
   resumed: number;
-  /** Preemptions in favour of a more important sequence; sequences whose deadline passed. */
+  /** Preemptions in favour of a more important sequence. */
   displaced: number;
-  expired: number;
+  /** Sequences whose deadline came while they waited, while they ran between two steps, and while a step with them was in flight. */
+  expiredWaiting: number;
+  expiredRunning: number;
+  expiredInFlight: number;
 }
 
 export const noCoverage = (): Coverage => ({
@@ -34,5 +37,7 @@ export const noCoverage = (): Coverage => ({
   prefixHits: 0,
   resumed: 0,
   displaced: 0,
-  expired: 0,
+  expiredWaiting: 0,
+  expiredRunning: 0,
+  expiredInFlight: 0,
 });

@@ -4,7 +4,7 @@ import { noCoverage } from "./coverage.ts";
 import { apply, operations, worldConfig } from "./operations.ts";
 import { World } from "./world.ts";
 
-const NUM_RUNS = Number(process.env.CANOPY_FUZZ_RUNS ?? 2000);
+const NUM_RUNS = Number(process.env.CANOPY_MODEL_RUNS ?? 2000);
 
 test("any mix of additions, steps, drafts, aborts, failures and preemptions gives the text of plain decoding", () => {
   const coverage = noCoverage();
@@ -17,4 +17,5 @@ test("any mix of additions, steps, drafts, aborts, failures and preemptions give
     { numRuns: NUM_RUNS },
   );
   for (const [what, count] of Object.entries(coverage)) expect(count, what).toBeGreaterThan(NUM_RUNS / 50);
+  console.log(coverage);
 });

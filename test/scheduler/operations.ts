@@ -29,8 +29,13 @@ const newSequence: fc.Arbitrary<NewSequence> = fc.record({
   replayed: fc.oneof({ weight: 4, arbitrary: fc.constant(0) }, share),
   priority: fc.constantFrom(0, 0, 0, 1, -1),
   caller: fc.constantFrom("a", "a", "b", "c"),
-  numStepsLeft: fc.oneof({ weight: 9, arbitrary: fc.constant(10_000) }, fc.integer({ min: 1, max: 30 })),
 });
+
+/** Few have a deadline, as whoever ends by it is not decoded to its end. */
+const maybeHurried: fc.Arbitrary<NewSequence> = fc.oneof(
+  { weight: 3, arbitrary: newSequence },
+  fc.tuple(newSequence, fc.integer({ min: 1, max: 30 })).map(([sequence, timeoutMs]) => ({ ...sequence, timeoutMs })),
+);
 
 /** Small pools and budgets, so that blocks run out, prompts are chunked and drafts are cut. */
 export const worldConfig: fc.Arbitrary<WorldConfig> = fc.record({
@@ -50,7 +55,7 @@ function step(incidents: {
 }
 
 const operation: fc.Arbitrary<Operation> = fc.oneof(
-  { weight: 4, arbitrary: fc.record({ kind: fc.constant("add"), sequence: newSequence }) },
+  { weight: 4, arbitrary: fc.record({ kind: fc.constant("add"), sequence: maybeHurried }) },
   { weight: 1, arbitrary: fc.record({ kind: fc.constant("abort"), pick: share }) },
   { weight: 15, arbitrary: fc.record({ kind: fc.constant("submit"), seed }) },
   { weight: 10, arbitrary: fc.record({ kind: fc.constant("settle"), fails: fc.constant(false) }) },

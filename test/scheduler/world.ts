@@ -1,14 +1,15 @@
-import { BlockManager } from "../../kvcache/block-manager.ts";
-import { BLOCK_SIZE } from "../../kvcache/ids.ts";
+import type { BlockManager } from "../../kvcache/block-manager.ts";
 import { SchedulerError } from "../../scheduler/errors.ts";
 import type { SchedulerOutput, StepResult, TreeLimits } from "../../scheduler/output.ts";
-import { Scheduler, type SchedulerOptions } from "../../scheduler/scheduler.ts";
-import type { Sequence } from "../../scheduler/sequence.ts";
+import type { Scheduler } from "../../scheduler/scheduler.ts";
 import { Random } from "../support/random.ts";
 import { CacheLedger } from "./cache-ledger.ts";
 import type { Coverage } from "./coverage.ts";
-import { decodePlainly, FakeModel, VOCAB_SIZE } from "./fake-model.ts";
+import { decodePlainly, FakeModel } from "./fake-model.ts";
+import { LiveSequences } from "./live-sequences.ts";
+import { ORIGINAL_PARTS, type Parts } from "./parts.ts";
 import { checkPlan, checkPlanAhead, expect, type Planned } from "./plan-check.ts";
+import { type Beginning, Prompts } from "./prompts.ts";
 import { RankCheck } from "./rank-check.ts";
 
 export interface WorldConfig {
@@ -21,13 +22,10 @@ export interface WorldConfig {
   readonly prefixCache: boolean;
 }
 
-/** What a prompt begins with: nothing in common with others, a system prompt, the text before it (a next turn), or its prompt. */
-export type Beginning = "own" | "system" | "turn" | "again";
-
 export interface NewSequence {
   readonly beginning: Beginning;
   readonly cacheSalt: string;
-  /** What follows the beginning; nothing does after "again", so that all of a prompt may be cached. */
+  /** What follows the beginning. */
   readonly prompt: readonly number[];
   readonly maxTokens: number;
   readonly stopTokenIds: readonly number[];
@@ -35,8 +33,8 @@ export interface NewSequence {
   readonly replayed: number;
   readonly priority: number;
   readonly caller: string;
-  /** Planned steps after which it is aborted, whatever became of it: its deadline. */
-  readonly numStepsLeft: number;
+  /** From its arrival to its deadline, if it has one. */
+  readonly timeoutMs?: number;
 }
 
 /** A planned step. Its rows run when it ends: as late as can be, when blocks that were given up too early are gone. */
@@ -55,32 +53,7 @@ export interface StepIncidents {
   readonly fails: boolean;
 }
 
-/** What is under test; replaced by parts with a seeded bug. */
-export interface Parts {
-  readonly createBlocks: (numBlocks: number, prefixSecret: Uint8Array | undefined) => BlockManager;
-  readonly createScheduler: (options: SchedulerOptions) => Scheduler;
-}
-
-export const ORIGINAL_PARTS: Parts = {
-  createBlocks: (numBlocks, prefixSecret) => new BlockManager(numBlocks, prefixSecret),
-  createScheduler: (options) => new Scheduler(options),
-};
-
-/** What must come out of a sequence, and what came so far. */
-interface Expectation {
-  readonly sequence: Sequence;
-  readonly outputTokenIds: readonly number[];
-  readonly finishReason: "stop" | "length";
-  readonly priority: number;
-  readonly arrival: number;
-  /** Of the world's steps. */
-  readonly deadline: number;
-  numEmitted: number;
-}
-
 const PREFIX_SECRET = Uint8Array.of(1, 2, 3);
-/** Ends inside a block. */
-const SYSTEM_PROMPT = Array.from({ length: 40 }, (_, i) => (7 * i) % VOCAB_SIZE);
 
 /** A scheduler over a fake model, checked after every step against plain decoding and the rules of the plan. */
 export class World {
@@ -89,19 +62,16 @@ export class World {
   readonly #model: FakeModel;
   readonly #config: WorldConfig;
   readonly #coverage: Coverage;
-  /** Sequences that have not ended, in order of arrival. */
-  readonly #live = new Map<string, Expectation>();
+  readonly #live = new LiveSequences();
   readonly #inFlight: StepInFlight[] = [];
   /** Known tokens as the device has them while steps are in flight: also those that the scheduler does not know yet. */
   readonly #lanes = new Map<string, number[]>();
-  /** What the latest sequence was to become. */
-  #lastText: readonly number[] = [];
-  #lastPrompt: readonly number[] = [];
+  readonly #prompts = new Prompts();
   readonly #cacheLedger: CacheLedger;
   readonly #rankCheck = new RankCheck();
   #numAdded = 0;
-  /** The clock of deadlines. */
-  #numSteps = 0;
+  /** The clock: a millisecond from plan to plan. */
+  #nowMs = 0;
 
   constructor(config: WorldConfig, coverage: Coverage, { createBlocks, createScheduler }: Parts = ORIGINAL_PARTS) {
     this.#config = config;
@@ -118,26 +88,25 @@ export class World {
     this.#cacheLedger = new CacheLedger(config.prefixCache);
   }
 
-  add({ beginning, prompt: ownPrompt, replayed, numStepsLeft, ...request }: NewSequence): void {
+  add({ beginning, prompt: ownPrompt, replayed, timeoutMs, ...request }: NewSequence): void {
     const arrival = this.#numAdded++;
     const id = `seq-${arrival}`;
     const { maxTokens, stopTokenIds, cacheSalt, priority } = request;
     const { maxSequenceLen } = this.scheduler;
-    const prompt =
-      beginning === "again" ? this.#lastBlocks(ownPrompt) : [...this.#beginningOf(beginning), ...ownPrompt];
+    const prompt = this.#prompts.make(beginning, ownPrompt);
     const fits = prompt.length < maxSequenceLen;
     const plain = fits ? decodePlainly(prompt, { maxTokens, stopTokenIds, maxSequenceLen }) : undefined;
     const numReplayed = Math.floor(replayed * (plain?.outputTokenIds.length ?? 0) * 0.999);
     const outputTokenIds = plain?.outputTokenIds.slice(0, numReplayed) ?? [];
+    const deadlineMs = this.#nowMs + (timeoutMs ?? Number.POSITIVE_INFINITY);
+    const deadline = timeoutMs === undefined ? {} : { deadlineMs };
     try {
-      const sequence = this.scheduler.add({ ...request, id, promptTokenIds: prompt, outputTokenIds });
+      const sequence = this.scheduler.add({ ...request, ...deadline, id, promptTokenIds: prompt, outputTokenIds });
       expect(plain !== undefined, () => `${id}: ${prompt.length} tokens were let in, ${maxSequenceLen} fit`);
       if (plain !== undefined) {
         this.#cacheLedger.add(id, cacheSalt);
-        const deadline = this.#numSteps + numStepsLeft;
-        this.#live.set(id, { sequence, ...plain, priority, arrival, deadline, numEmitted: numReplayed });
-        this.#lastPrompt = prompt;
-        this.#lastText = [...prompt, ...plain.outputTokenIds];
+        this.#live.add({ sequence, ...plain, priority, arrival, deadlineMs, numEmitted: numReplayed });
+        this.#prompts.remember(prompt, plain.outputTokenIds);
       }
       if (numReplayed > 0) this.#coverage.replayed++;
     } catch (error) {
@@ -146,45 +115,22 @@ export class World {
     }
   }
 
-  /** The whole blocks of the latest prompt; `otherwise` where there are none. */
-  #lastBlocks(otherwise: readonly number[]): readonly number[] {
-    const whole = this.#lastPrompt.slice(0, this.#lastPrompt.length - (this.#lastPrompt.length % BLOCK_SIZE));
-    return whole.length > 0 ? whole : otherwise;
-  }
-
-  #beginningOf(beginning: Beginning): readonly number[] {
-    if (beginning === "own") return [];
-    return beginning === "system" ? SYSTEM_PROMPT : this.#lastText;
-  }
-
   /** Aborts a live sequence, chosen by `pick` in 0…1. */
   abort(pick: number): void {
-    const id = [...this.#live.keys()][Math.floor(pick * this.#live.size * 0.999)];
-    if (id !== undefined) this.#abort(id);
-  }
-
-  #abort(id: string): void {
-    this.#live.delete(id);
+    const id = this.#live.ids()[Math.floor(pick * this.#live.size * 0.999)];
+    if (id === undefined) return;
+    this.#live.remove(id);
     expect(this.scheduler.abort(id), () => `${id} could not be aborted`);
     expect(!this.scheduler.abort(id), () => `${id} was aborted twice`);
   }
 
-  /** A step has been planned: time passes, and whose deadline it is ends, with the step in flight. */
-  #tick(): void {
-    this.#numSteps++;
-    for (const [id, { deadline }] of this.#live) {
-      if (deadline > this.#numSteps) continue;
-      this.#abort(id);
-      this.#coverage.expired++;
-    }
-  }
-
   /** Plans a step: from what is known where none is in flight, else one more ahead, if the scheduler has it. */
   submit(seed: number): void {
+    this.#nowMs++;
+    this.#expire();
     const [first] = this.#inFlight;
     if (first === undefined) this.#submitFirst(seed);
     else this.#submitAhead(seed, first.plan);
-    this.#tick();
     this.scheduler.checkIntegrity();
   }
 
@@ -216,7 +162,7 @@ export class World {
   drain(seed: number): void {
     while (this.#inFlight.length > 0) this.settle(false);
     for (let i = 0; this.scheduler.hasWork(); i++) this.step(seed + i);
-    expect(this.#live.size === 0, () => `${[...this.#live.keys()]} never ended`);
+    expect(this.#live.size === 0, () => `${this.#live.ids()} never ended`);
     this.checkIdle();
   }
 
@@ -229,12 +175,31 @@ export class World {
   get #planned(): Planned {
     const { blocks, scheduler } = this;
     const { maxTreeNodes } = this.#config;
-    const live = [...this.#live.values()].map(({ sequence }) => sequence);
+    const live = this.#live.all().map(({ sequence }) => sequence);
     return { blocks, scheduler, live, maxTreeNodes, tokenBudget: this.#tokenBudget };
   }
 
   get #tokenBudget(): number {
     return this.#config.maxNumSeqs + this.#config.numExtraRows;
+  }
+
+  /** Whose deadline has come ends, waiting or running, also with a step in flight; and no one else does. */
+  #expire(): void {
+    const due = this.#live.all().filter(({ deadlineMs }) => deadlineMs <= this.#nowMs);
+    const statusBefore = due.map(({ sequence }) => sequence.status);
+    const expired = this.scheduler.expire(this.#nowMs).map(({ id }) => id);
+    const wanted = due.map(({ sequence }) => sequence.id);
+    expect(`${expired}` === `${wanted}`, () => `at ${this.#nowMs} it is over for ${wanted}, not for ${expired}`);
+    for (const [i, { sequence }] of due.entries()) {
+      const { id, status, finishReason } = sequence;
+      expect(status === "finished" && finishReason === "deadline", () => `${id} is ${status}, after its deadline`);
+      this.#live.remove(id);
+      const isHeld = this.#inFlight.some(({ plan }) => plan.sequences.some((one) => one.sequence === sequence));
+      expect(this.blocks.has(id) === isHeld, () => `${id}: blocks held: ${!isHeld}, in a step in flight: ${isHeld}`);
+      if (isHeld) this.#coverage.expiredInFlight++;
+      else if (statusBefore[i] === "running") this.#coverage.expiredRunning++;
+      else this.#coverage.expiredWaiting++;
+    }
   }
 
   /** Every other step has bounds of its own for its trees, also none at all. */
@@ -246,12 +211,12 @@ export class World {
 
   #submitFirst(seed: number): void {
     const numPreemptionsBefore = this.scheduler.numPreemptions;
-    this.#cacheLedger.beforePlan([...this.#live.values()]);
-    this.#rankCheck.beforePlan([...this.#live.values()]);
+    this.#cacheLedger.beforePlan(this.#live.all());
+    this.#rankCheck.beforePlan(this.#live.all());
     const limits = this.#limitsOf(seed);
     const plan = this.scheduler.schedule(limits && (() => limits));
     checkPlan(plan, this.#planned);
-    this.#coverage.displaced += this.#rankCheck.checkPlan(plan, [...this.#live.values()]);
+    this.#coverage.displaced += this.#rankCheck.checkPlan(plan, this.#live.all());
     const { numHits, numResumed } = this.#cacheLedger.checkPlan(plan);
     this.#coverage.prefixHits += numHits;
     this.#coverage.resumed += numResumed;
@@ -288,14 +253,13 @@ export class World {
   }
 
   #commit(plan: SchedulerOutput, results: readonly StepResult[]): void {
-    for (const { id, emittedTokenIds, numAccepted, finishReason } of this.scheduler.commit(plan, results).sequences) {
-      const expected = this.#live.get(id);
-      if (expected === undefined) throw new Error(`${id} emitted after its end`);
-      expect(emittedTokenIds.length > 0, () => `${id} emitted nothing`);
-      expect(numAccepted <= emittedTokenIds.length, () => `${id}: more accepted than emitted`);
-      this.#checkEmitted(id, expected, emittedTokenIds);
-      this.#checkEnd(id, expected, finishReason);
-      this.#coverage.accepted += numAccepted;
+    for (const committed of this.scheduler.commit(plan, results).sequences) {
+      this.#live.checkCommitted(committed);
+      this.#coverage.accepted += committed.numAccepted;
+      if (committed.finishReason === undefined) continue;
+      if (this.#inFlight.length > 0) this.#coverage.endedBeforeLater++;
+      if (committed.finishReason === "stop") this.#coverage.stopped++;
+      else this.#coverage.atLength++;
     }
     this.#cacheLedger.afterCommit(plan);
     for (const { sequence } of plan.sequences.filter(
@@ -305,29 +269,5 @@ export class World {
         sequence.numComputedTokens === sequence.numTokens - 1,
         () => `${sequence.id}: the root is not the only pending token`,
       );
-  }
-
-  #checkEmitted(id: string, expected: Expectation, emitted: readonly number[]): void {
-    const wanted = expected.outputTokenIds.slice(expected.numEmitted, expected.numEmitted + emitted.length);
-    expect(
-      `${wanted}` === `${emitted}`,
-      () => `${id} emitted ${emitted} after ${expected.numEmitted}, plain decoding ${wanted}`,
-    );
-    expected.numEmitted += emitted.length;
-    expect(
-      expected.sequence.numOutputTokens === expected.numEmitted,
-      () => `${id}: ${expected.sequence.numOutputTokens} tokens known, ${expected.numEmitted} emitted`,
-    );
-  }
-
-  #checkEnd(id: string, expected: Expectation, finishReason: "stop" | "length" | undefined): void {
-    const atEnd = expected.numEmitted === expected.outputTokenIds.length;
-    const wanted = atEnd ? expected.finishReason : undefined;
-    expect(finishReason === wanted, () => `${id}: finish reason ${finishReason}, expected ${wanted}`);
-    if (finishReason === undefined) return;
-    this.#live.delete(id);
-    if (this.#inFlight.length > 0) this.#coverage.endedBeforeLater++;
-    if (finishReason === "stop") this.#coverage.stopped++;
-    else this.#coverage.atLength++;
   }
 }

@@ -31,6 +31,7 @@ describe("a request's deadline", () => {
     await vi.waitFor(() => expect(app.engine.numAborted).toBe(2));
     const whole = await post(app, PATH, { ...body, timeout: 0.05 });
     expect([whole.status, codeOf(whole.text)]).toEqual([503, "deadline_exceeded"]);
+    expect(await app.metrics.render()).toMatch(/request_success_total\{finished_reason="deadline"\} [23]$/m);
   });
 
   it("changes nothing for one that ends in time: chunks in the same order, the role first", async () => {
@@ -82,6 +83,15 @@ describe("a queue that several keys share", () => {
 });
 
 describe("what the engine is told", () => {
+  it("is how much of its time a request has left", async () => {
+    const app = await start({ answer: () => stepsOf("fine") });
+    for (const timeout of [undefined, 60]) await post(app, PATH, { ...body, timeout });
+    const [never, minute] = app.engine.requests.map(({ timeoutMs }) => timeoutMs);
+    expect(never).toBeUndefined();
+    expect(minute).toBeGreaterThan(0);
+    expect(minute).toBeLessThanOrEqual(60_000);
+  });
+
   it("is the priority, and whose request it is", async () => {
     const app = await start({ answer: () => stepsOf("fine") }, { apiKeys: ["one", "two"] });
     const ask = async (key: string, more: object) =>

@@ -33,6 +33,13 @@ it.each([
   expect(app.engine.requests).toEqual([]);
 });
 
+it("a request has 30 s to arrive in, where nothing else is said", async () => {
+  const { server, close } = await startApp({ answer: () => stepsOf("fine") });
+  const { requestTimeout, headersTimeout } = server.server;
+  expect([requestTimeout, headersTimeout]).toEqual([30_000, 30_000]);
+  await close();
+});
+
 it("500 connections on which nothing comes hold up no one", async () => {
   const sockets = await Promise.all(Array.from({ length: 500 }, open));
   const health = await fetch(`${app.url}/health`);

@@ -1,18 +1,29 @@
+/** Cells with fewer expected counts are taken together: in one alone a single count can be far off. */
+const MIN_EXPECTED = 5;
+
 /**
  * How likely counts at least this far from `expected` shares are by chance: Pearson's chi-square. Cells of share 0 must be
  * empty, or the answer is 0.
  */
 export function chiSquareP(counts: readonly number[], shares: readonly number[]): number {
   const total = counts.reduce((sum, count) => sum + count, 0);
+  const rare = { count: 0, expected: 0 };
   let statistic = 0;
   let degrees = -1;
+  const add = (count: number, expected: number) => {
+    statistic += (count - expected) ** 2 / expected;
+    degrees++;
+  };
   for (const [cell, share] of shares.entries()) {
     const count = counts[cell] ?? 0;
     if (share === 0 && count > 0) return 0;
-    if (share === 0) continue;
-    statistic += (count - total * share) ** 2 / (total * share);
-    degrees++;
+    if (total * share >= MIN_EXPECTED) add(count, total * share);
+    else {
+      rare.count += count;
+      rare.expected += total * share;
+    }
   }
+  if (rare.expected > 0) add(rare.count, rare.expected);
   return upperGamma(degrees / 2, statistic / 2);
 }
 

@@ -23,6 +23,7 @@ export interface FakeEngineOptions {
 export const FAKE_INFO: EngineInfo = {
   ...{ modelName: "fake", drafter: "draft", adapter: "Fake", adapterKind: "gpu", features: [] },
   ...{ maxModelLen: 256, vocabSize: 4096, numKvBlocks: 65, blockSize: 16, maxNumSeqs: 4, fingerprint: "fake-1" },
+  treeDepth: 7,
   kernels: { target: { key: "fake", rowTiles: [1], ranges: {} } },
 };
 
@@ -67,16 +68,19 @@ export class FakeEngine implements EngineClient {
   async *#outputs(request: EngineRequest, signal: AbortSignal | undefined): AsyncGenerator<EngineOutput> {
     this.#numRunning++;
     let ended = false;
+    const { timeoutMs } = request;
+    const deadline = timeoutMs === undefined ? undefined : AbortSignal.timeout(Math.max(0, Math.ceil(timeoutMs)));
+    const ends = [signal, deadline].flatMap((one) => one ?? []);
     try {
-      if (this.#options.gate) await untilAborted(this.#options.gate, signal);
+      if (this.#options.gate) await untilAborted(this.#options.gate, ends);
       for (const output of this.#script(request)) {
         await sleep(this.#options.stepMs ?? 0);
-        ended = output.finishReason !== undefined;
-        if (signal?.aborted) {
-          yield { tokenIds: [], numAccepted: 0, numDraft: 0, finishReason: "abort" };
-          ended = false;
+        if (ends.some(({ aborted }) => aborted)) {
+          const finishReason = signal?.aborted ? "abort" : "deadline";
+          yield { tokenIds: [], numAccepted: 0, numDraft: 0, finishReason };
           return;
         }
+        ended = output.finishReason !== undefined;
         yield output;
       }
     } finally {
@@ -113,9 +117,11 @@ export class FakeEngine implements EngineClient {
   }
 }
 
-function untilAborted(work: Promise<void>, signal: AbortSignal | undefined): Promise<void> {
-  const aborted = new Promise<void>((resolve) => signal?.addEventListener("abort", () => resolve(), { once: true }));
-  return Promise.race([work, aborted]);
+function untilAborted(work: Promise<void>, signals: readonly AbortSignal[]): Promise<void> {
+  const aborted = signals.map(
+    (signal) => new Promise<void>((resolve) => signal.addEventListener("abort", () => resolve(), { once: true })),
+  );
+  return Promise.race([work, ...aborted]);
 }
 
 /** Each token's log-probability is minus a hundredth of its id; the best are itself and the ids after it, ever less likely. */

@@ -36,7 +36,8 @@ export class ScriptedEngine implements EngineClient {
   #death: EngineDeadError | undefined;
 
   async *generate(request: EngineRequest, signal?: AbortSignal): AsyncGenerator<EngineOutput> {
-    const { promptTokenIds, outputTokenIds = [], params } = request;
+    const { promptTokenIds, outputTokenIds = [], params, timeoutMs = Number.POSITIVE_INFINITY } = request;
+    const deadlineMs = performance.now() + timeoutMs;
     this.#numRunning++;
     try {
       for (let at = outputTokenIds.length; at < params.maxTokens; at++) {
@@ -49,6 +50,10 @@ export class ScriptedEngine implements EngineClient {
           return yield { ...NOTHING, finishReason: "error", error: "not numbers" };
         }
         if (signal?.aborted) return yield { ...NOTHING, finishReason: "abort" };
+        if (performance.now() >= deadlineMs) {
+          this.#numRunning--;
+          return yield { ...NOTHING, finishReason: "deadline" };
+        }
         const output = {
           ...{ ...NOTHING, tokenIds: [scriptedToken(promptTokenIds, at)] },
           // Other than 0 where another engine had the sequence's first step.

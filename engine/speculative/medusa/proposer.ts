@@ -1,3 +1,5 @@
+import type { DeviceDrafting } from "../../resident/device-drafting.ts";
+import { MedusaDrafter } from "../../resident/medusa-drafter.ts";
 import { slotAt } from "../../runner/batch.ts";
 import { type DraftTree, rootOnly } from "../draft-tree.ts";
 import { hasComputedAllButRoot } from "../draft-view.ts";
@@ -16,6 +18,14 @@ export class MedusaProposer implements Proposer {
 
   constructor(runner: MedusaRunner) {
     this.runner = runner;
+  }
+
+  get onDevice(): DeviceDrafting {
+    const { sizes, pass } = this.runner;
+    return {
+      numCandidates: (treeDepth) => sizes.topK * Math.min(treeDepth, pass.numHeads),
+      create: (gpu, lanes) => MedusaDrafter.create(gpu, this, lanes),
+    };
   }
 
   begin(id: string): void {

@@ -4,6 +4,8 @@ import { getHeapStatistics } from "node:v8";
 import { describe, expect, test } from "vitest";
 import { ModelFileError } from "../../../engine/errors.ts";
 import { openModel } from "../../../engine/model/open.ts";
+import { fuzz, Outcomes } from "../../support/fuzz.ts";
+import { mutateBytes, mutateJson } from "../../support/mutations.ts";
 import { Random } from "../../support/random.ts";
 import { writeSafetensors } from "./safetensors-writer.ts";
 import { temporaryFolders } from "./temporary.ts";
@@ -35,68 +37,6 @@ function attempt(path: string): "opened" | ModelFileError["code"] {
 function allocatedBytes(): number {
   const heap = getHeapStatistics();
   return heap.used_heap_size + heap.external_memory;
-}
-
-const EXTREME = [0n, 1n, 0x7fffffffn, 0xffffffffn, 2n ** 53n, 2n ** 63n - 1n, 2n ** 63n, 2n ** 64n - 1n];
-
-/** One to three random edits of a binary file. */
-function mutateBytes(original: Buffer, random: Random): Buffer {
-  let bytes = Buffer.from(original);
-  for (let edits = random.int(1, 3); edits > 0; edits--) {
-    // Headers are in the front, where most of what can go wrong is.
-    const end = random.next() < 0.7 ? Math.min(bytes.length, 1600) : bytes.length;
-    const at = random.int(0, Math.max(0, end - 9));
-    switch (random.int(0, 4)) {
-      case 0:
-        bytes[at] = random.int(0, 255);
-        break;
-      case 1:
-        bytes[at] = (bytes[at] ?? 0) ^ (1 << random.int(0, 7));
-        break;
-      case 2:
-        if (bytes.length >= 8) bytes.writeBigUInt64LE(random.pick(EXTREME), at);
-        break;
-      case 3:
-        bytes = Buffer.concat([bytes.subarray(0, at), bytes.subarray(at + random.int(1, 40))]);
-        break;
-      default:
-        bytes = Buffer.concat([bytes.subarray(0, at + 8), bytes.subarray(at)]);
-    }
-  }
-  return bytes;
-}
-
-const WORDS = [
-  "null",
-  "true",
-  "-1",
-  "0.5",
-  "1e308",
-  "1e999",
-  "[]",
-  "{}",
-  '""',
-  '"__proto__"',
-  "9007199254740993",
-  "\0",
-];
-
-/** One to three random edits of a JSON text: a byte, a cut, or a value in the place of another. */
-function mutateJson(original: Buffer, random: Random): Buffer {
-  let text = original.toString("latin1");
-  for (let edits = random.int(1, 3); edits > 0; edits--) {
-    const at = random.int(0, text.length);
-    if (random.next() < 0.6) {
-      const values = [...text.matchAll(/(?<=[:,[]\s*)("[^"]*"|[\d.]+|true|false|null)/g)];
-      const { index = 0, 0: value = "" } = values.length > 0 ? random.pick(values) : {};
-      text = text.slice(0, index) + random.pick(WORDS) + text.slice(index + value.length);
-    } else if (random.next() < 0.5) {
-      text = text.slice(0, at) + String.fromCharCode(random.int(0, 255)) + text.slice(at + 1);
-    } else {
-      text = text.slice(0, at) + text.slice(at + random.int(1, 20));
-    }
-  }
-  return Buffer.from(text, "latin1");
 }
 
 function shardedFolder(): Record<string, Uint8Array | object> {
@@ -138,25 +78,18 @@ describe("a damaged file opens or gives a ModelFileError", () => {
     { name: "tokenizer_config.json", files: hfFolder, mutate: mutateJson, rounds: 500 },
     { name: "generation_config.json", files: hfFolder, mutate: mutateJson, rounds: 500 },
     { name: "model.safetensors.index.json", files: shardedFolder, mutate: mutateJson, rounds: 1000 },
-  ])("$rounds mutations of $name", ({ name, files, mutate, rounds }) => {
+  ])("$rounds mutations of $name", async ({ name, files, mutate, rounds }) => {
     const folder = folderOf(files());
     const path = join(folder, name);
     const whole = readFileSync(path);
     expect(attempt(folder)).toBe("opened");
-    const outcomes = new Map<string, number>();
-    for (let seed = 0; seed < rounds; seed++) {
-      const bytes = mutate(whole, new Random(seed));
-      writeFileSync(path, bytes);
-      let outcome: string;
-      try {
-        outcome = attempt(folder);
-      } catch (error) {
-        throw new Error(`seed ${seed} of ${name}`, { cause: error });
-      }
-      outcomes.set(outcome, (outcomes.get(outcome) ?? 0) + 1);
-    }
-    // The edits must reach both sides of the checks, or they test nothing.
-    expect(outcomes.get("malformed") ?? 0).toBeGreaterThan(rounds / 50);
-    expect(outcomes.get("opened") ?? 0).toBeGreaterThan(rounds / 50);
+    const outcomes = new Outcomes();
+    const numRounds = await fuzz(rounds, (seed) => {
+      writeFileSync(path, mutate(whole, new Random(seed)));
+      outcomes.add(attempt(folder));
+    });
+    console.log(`${name}: ${numRounds} rounds: ${outcomes}`);
+    for (const outcome of ["malformed", "opened"])
+      expect(outcomes.count(outcome), outcome).toBeGreaterThan(numRounds / 50);
   });
 });

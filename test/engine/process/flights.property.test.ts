@@ -9,15 +9,21 @@ interface Model {
   /** Whether the engine that runs has been sent it. */
   isSent: boolean;
   isPoison: boolean;
+  /** It was in an engine that failed, and has had no output since. */
+  isSuspect: boolean;
   /** Engines that died of it. */
   numKilled: number;
+  readonly deadlineMs: number;
+  /** Its reader has gone while an engine may have been at it. */
+  isOver: boolean;
 }
 
 const requestOf = (id: number) => ({ id: String(id), choice: 0, promptTokenIds: [1], params: GREEDY });
 
-test("flights: all are sent, none twice to one engine, each with all its tokens; a poisonous one kills two engines at most", () => {
+test("flights: all are sent, none twice to one engine, each with all its tokens; a poisonous one kills two engines at most; deadlines are told once", () => {
+  const timeoutMs = fc.oneof(fc.constant(Number.POSITIVE_INFINITY), fc.integer({ min: 0, max: 30 }));
   const operation = fc.oneof(
-    fc.record({ kind: fc.constant("add" as const), isPoison: fc.boolean() }),
+    fc.record({ kind: fc.constant("add" as const), isPoison: fc.boolean(), timeoutMs }),
     fc.record({ kind: fc.constantFrom("output" as const, "last" as const, "abort" as const), pick: fc.nat() }),
     fc.record({ kind: fc.constant("crash" as const) }),
   );
@@ -29,7 +35,11 @@ test("flights: all are sent, none twice to one engine, each with all its tokens;
       /** The engine is lost; what the flights then condemn is gone. */
       const crash = () => {
         const condemned = flights.lose();
-        for (const model of models.values()) model.isSent = false;
+        for (const [key, model] of models) {
+          if (model.isSent) model.isSuspect = condemned === undefined;
+          model.isSent = false;
+          if (model.isOver) models.delete(key);
+        }
         if (condemned) models.delete(condemned.key);
         return condemned;
       };
@@ -39,6 +49,7 @@ test("flights: all are sent, none twice to one engine, each with all its tokens;
           for (const { key, outputTokenIds } of next) {
             const model = models.get(key);
             expect(model?.isSent).toBe(false);
+            expect(sent().filter(([, { isSuspect }]) => isSuspect)).toEqual([]);
             expect(outputTokenIds).toEqual(model?.emitted);
             if (model) model.isSent = true;
           }
@@ -49,22 +60,47 @@ test("flights: all are sent, none twice to one engine, each with all its tokens;
           if (condemned) expect(poisons.map(([key]) => key)).toEqual([condemned.key]);
         }
       };
+      /** What no engine has ends with its deadline; what one has stays until that says so, or fails. */
+      const expire = (nowMs: number) => {
+        const due = [...models].filter(([, { deadlineMs, isOver }]) => deadlineMs <= nowMs && !isOver);
+        expect(flights.expire(nowMs).map(({ key }) => key)).toEqual(due.map(([key]) => key));
+        for (const [key, model] of due) {
+          model.isOver = true;
+          if (!model.isSent) models.delete(key);
+        }
+      };
       for (const [step, one] of operations.entries()) {
+        expire(step);
         const alive = sent();
         if (one.kind === "add") {
-          models.set(step, { emitted: [], isSent: false, isPoison: one.isPoison, numKilled: 0 });
-          flights.add(step, requestOf(step), new OutputStream(() => {}));
+          const { isPoison, timeoutMs } = one;
+          const deadlineMs = step + timeoutMs;
+          models.set(step, {
+            emitted: [],
+            isSent: false,
+            isPoison,
+            isSuspect: false,
+            numKilled: 0,
+            deadlineMs,
+            isOver: false,
+          });
+          flights.add(step, requestOf(step), new OutputStream(() => {}), deadlineMs);
         } else if (one.kind === "crash") crash();
         else {
           const [key, model] = alive[one.pick % Math.max(1, alive.length)] ?? [];
           if (key === undefined || model === undefined) continue;
-          if (one.kind === "abort") flights.remove(key);
-          else {
+          if (one.kind === "abort") {
+            expect(flights.abandon(key)?.key).toBe(model.isOver ? undefined : key);
+            // One on trial stays, and no other is sent meanwhile.
+            if (!model.isOver && !model.isSuspect) models.delete(key);
+            model.isOver = true;
+          } else {
             const finished = one.kind === "last" ? ({ finishReason: "length" } as const) : {};
             model.emitted.push(step);
+            model.isSuspect = false;
             flights.receive(key, { tokenIds: [step], numAccepted: 0, numDraft: 0, ...finished });
           }
-          if (one.kind !== "output") models.delete(key);
+          if (one.kind === "last" || (one.kind === "output" && model.isOver)) models.delete(key);
         }
         pump();
         expect(flights.size).toBe(models.size);
@@ -73,7 +109,11 @@ test("flights: all are sent, none twice to one engine, each with all its tokens;
       // where those behind them kill the engine.
       const numRounds = 3 * (models.size + 1);
       for (let round = 0; round < numRounds; round++) {
-        for (const [key] of sent()) flights.receive(key, { tokenIds: [], numAccepted: 0, numDraft: 0 });
+        for (const [key, model] of sent()) {
+          flights.receive(key, { tokenIds: [], numAccepted: 0, numDraft: 0 });
+          model.isSuspect = false;
+          if (model.isOver) models.delete(key);
+        }
         pump();
       }
       expect(sent().length).toBe(models.size);

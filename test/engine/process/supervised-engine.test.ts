@@ -99,6 +99,38 @@ describe("a supervised engine", () => {
     expect(client.supervision?.restarting).toBeUndefined();
   });
 
+  it("a deadline passes while the engine hangs: the reader is told then, the hang is found all the same, others go on", async () => {
+    const before = client.supervision;
+    const whole = request("none", 6);
+    const [hurried, run] = [
+      read(client.generate({ ...request("stall"), timeoutMs: 200 })),
+      read(client.generate(whole)),
+    ];
+    expect((await hurried).last).toEqual({ tokenIds: [], numAccepted: 0, numDraft: 0, finishReason: "deadline" });
+    expect(client.supervision).toEqual(before);
+    expect((await run).tokenIds).toEqual(answerTo(whole));
+    // Nobody waits for the one that was late, so it is not replayed.
+    expect(client.supervision).toMatchObject({
+      numRestarts: (before?.numRestarts ?? 0) + 1,
+      numReplays: (before?.numReplays ?? 0) + 1,
+    });
+  });
+
+  it("a deadline passes while the engine is started again, or is kept by the next one", async () => {
+    const killer = read(client.generate(request("kill")));
+    await vi.waitFor(() => expect(client.supervision?.restarting).toBeDefined(), { interval: 1, timeout: 30_000 });
+    const soon = read(client.generate({ ...request("none"), timeoutMs: 1 }));
+    const long = { ...request("none"), timeoutMs: 3_600_000 };
+    const [late, whole] = [await soon, read(client.generate(long))];
+    expect(late.outputs).toEqual([{ tokenIds: [], numAccepted: 0, numDraft: 0, finishReason: "deadline" }]);
+    expect(client.supervision?.restarting).toBeDefined();
+    expect((await killer).last?.finishReason).toBe("length");
+    expect((await whole).tokenIds).toEqual(answerTo(long));
+    const slow = { ...request("none"), params: { ...GREEDY, maxTokens: 100_000 }, timeoutMs: 30 };
+    expect((await read(client.generate(slow))).last?.finishReason).toBe("deadline");
+    await vi.waitFor(() => expect(client.load()).toEqual({ numRunning: 0, numWaiting: 0, kvUsage: 0 }));
+  });
+
   it("close during a restart ends everything", async () => {
     const { client } = await superviseEngine(OPTIONS, SETTINGS);
     const run = read(client.generate(request("kill")));

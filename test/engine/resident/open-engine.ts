@@ -1,4 +1,5 @@
 import type { EngineInfo } from "../../../engine/client.ts";
+import { DeviceLedger } from "../../../engine/device-ledger.ts";
 import { Engine } from "../../../engine/engine.ts";
 import { resolveModel } from "../../../engine/model/bundled.ts";
 import { openModel } from "../../../engine/model/open.ts";
@@ -7,8 +8,9 @@ import { ResidentLoop } from "../../../engine/resident/resident-loop.ts";
 import { ModelRunner } from "../../../engine/runner/model-runner.ts";
 import { FixedTrees, type TreePolicy } from "../../../engine/speculative/budget/tree-policy.ts";
 import { DraftModelProposer } from "../../../engine/speculative/draft-model.ts";
+import type { Proposer } from "../../../engine/speculative/proposer.ts";
 import { NoProposer } from "../../../engine/speculative/root-only.ts";
-import type { GpuContext } from "../../../kernels/index.ts";
+import { BufferPool, type GpuContext } from "../../../kernels/index.ts";
 import { BlockManager } from "../../../kvcache/block-manager.ts";
 
 export interface OpenOptions {
@@ -29,6 +31,8 @@ export interface OpenOptions {
 /** An engine whose parts a test can look at and disturb. */
 export interface OpenedEngine {
   readonly engine: Engine;
+  /** Of all that it has on the device. */
+  readonly pool: BufferPool;
   readonly runner: ModelRunner;
   readonly blocks: BlockManager;
   /** The draft model's. */
@@ -46,7 +50,9 @@ const TOP_K = 2;
  * The small model as target and, with a coarser norm, as its own draft: it is right often, not always. The device is the
  * context's owner's to close.
  */
-export async function openEngine(gpu: GpuContext, options: OpenOptions): Promise<OpenedEngine> {
+export async function openEngine(context: GpuContext, options: OpenOptions): Promise<OpenedEngine> {
+  const pool = new BufferPool(context.device);
+  const gpu = { ...context, pool };
   const { drafts, stepsInFlight, numBlocks = 80, maxModelLen = 256, maxNumSeqs = 8, prefixCache = false } = options;
   const secret = prefixCache ? Uint8Array.of(1, 2, 3) : undefined;
   const model = openModel(resolveModel("sapling-2m-draft"));
@@ -56,16 +62,13 @@ export async function openEngine(gpu: GpuContext, options: OpenOptions): Promise
   const draft = { ...model, config: { ...model.config, rmsNormEps: 0.02 } };
   const draftBlocks = new BlockManager(numBlocks, secret);
   const draftRunner = drafts ? await ModelRunner.create(gpu, draft, { ...limits, topK: TOP_K }) : undefined;
-  const proposer = draftRunner ? new DraftModelProposer(draftRunner, draftBlocks) : new NoProposer();
+  const proposer: Proposer = draftRunner ? new DraftModelProposer(draftRunner, draftBlocks) : new NoProposer();
   const tree = { treeNodes: drafts ? TREE_NODES : 1, treeDepth: TREE_DEPTH };
   const loopOptions = { maxLanes: maxNumSeqs, stepsInFlight, profile: false };
   const resident =
     stepsInFlight === 0
       ? undefined
-      : await ResidentLoop.create(gpu, runner, proposer instanceof NoProposer ? undefined : proposer, {
-          ...loopOptions,
-          ...tree,
-        });
+      : await ResidentLoop.create(gpu, runner, proposer.onDevice, { ...loopOptions, ...tree });
   const residentPlain = options.policy
     ? await ResidentLoop.create(gpu, runner, undefined, { ...loopOptions, treeNodes: 1, treeDepth: 1 })
     : undefined;
@@ -75,11 +78,12 @@ export async function openEngine(gpu: GpuContext, options: OpenOptions): Promise
     ...{ modelName: "test", drafter: proposer.name, adapter: "test", features: [] },
     ...{ vocabSize: model.config.vocabSize, maxModelLen, numKvBlocks: numBlocks, blockSize: 16, maxNumSeqs },
     adapterKind: "software",
+    treeDepth: drafts ? TREE_DEPTH : 0,
     kernels: { target: { key: "test", rowTiles: gpu.family.rowTiles, ranges: {} } },
     fingerprint: "test",
   };
   const engine = new Engine({
-    ...{ info, runner, blocks, proposer, tokenBudget: limits.maxRows, dispose: () => {} },
+    ...{ info, runner, blocks, proposer, tokenBudget: limits.maxRows, dispose: () => pool.destroyAll() },
     treeNodes: tree.treeNodes,
     policy:
       options.policy ??
@@ -88,7 +92,7 @@ export async function openEngine(gpu: GpuContext, options: OpenOptions): Promise
     ...(resident ? { [drafts ? "residentDrafting" : "residentPlain"]: resident } : {}),
     stepsInFlight: Math.max(1, stepsInFlight),
     checkInvariants: options.checkInvariants ?? true,
-    buffers: gpu.pool,
+    ledger: new DeviceLedger(pool),
   });
-  return { engine, runner, blocks, draftBlocks, draftRunner, resident, numLayers: model.config.numLayers };
+  return { engine, pool, runner, blocks, draftBlocks, draftRunner, resident, numLayers: model.config.numLayers };
 }

@@ -7,7 +7,7 @@ import { resolveModel } from "../../../engine/model/bundled.ts";
 import { type DrafterFiles, openDrafter } from "../../../engine/model/drafter-files.ts";
 import { openModel } from "../../../engine/model/open.ts";
 import type { LlamaConfig } from "../../../engine/model/types.ts";
-import { draftsOnDevice } from "../../../engine/resident/create-drafter.ts";
+import { suitsDevice } from "../../../engine/resident/device-drafting.ts";
 import { ModelRunner } from "../../../engine/runner/model-runner.ts";
 import { uploadLlama } from "../../../engine/runner/weights.ts";
 import { GREEDY, type SamplingParams } from "../../../engine/sampling-params.ts";
@@ -136,7 +136,7 @@ async function openDraftModel(): Promise<Proposer> {
 async function openOnBothSides(member: string, target: AttachableTarget): Promise<Proposer> {
   const [host, there] = [await openMember(member, target), await openMember(member, target)];
   const tree = { treeNodes: SIZES.treeNodes, treeDepth: SIZES.treeDepth };
-  if (!draftsOnDevice(there, tree)) throw new Error(`${member} does not draft on the device`);
+  if (!there.onDevice || !suitsDevice(there.onDevice, tree)) throw new Error(`${member} does not draft on the device`);
   const sizes = { ...tree, maxLanes: SIZES.maxNumSeqs, tableWords: numBlocksFor(MAX_MODEL_LEN + SIZES.treeNodes) };
   return OnBothSides.create(gpu, host, there, { ...sizes, maxModelLen: MAX_MODEL_LEN });
 }

@@ -1,5 +1,4 @@
 import { expect } from "vitest";
-import { createDrafter, type ResidentProposer } from "../../../engine/resident/create-drafter.ts";
 import { LaneTables } from "../../../engine/resident/lane-tables.ts";
 import type { ResidentDrafter } from "../../../engine/resident/resident-drafter.ts";
 import { DraftModelProposer } from "../../../engine/speculative/draft-model.ts";
@@ -25,12 +24,12 @@ export interface DeviceDraftSizes {
  */
 export class OnBothSides implements Proposer {
   readonly #host: Proposer;
-  readonly #device: ResidentProposer;
+  readonly #device: Proposer;
   readonly #draft: DeviceDraft;
   /** Trees with draft nodes that came from the device. */
   numOnDevice = 0;
 
-  private constructor(host: Proposer, device: ResidentProposer, draft: DeviceDraft) {
+  private constructor(host: Proposer, device: Proposer, draft: DeviceDraft) {
     this.#host = host;
     this.#device = device;
     this.#draft = draft;
@@ -39,7 +38,7 @@ export class OnBothSides implements Proposer {
   static async create(
     gpu: GpuContext,
     host: Proposer,
-    device: ResidentProposer,
+    device: Proposer,
     sizes: DeviceDraftSizes,
   ): Promise<OnBothSides> {
     return new OnBothSides(host, device, await DeviceDraft.create(gpu, device, sizes));
@@ -119,12 +118,13 @@ class DeviceDraft {
     this.#tables = buffers.tables;
   }
 
-  static async create(gpu: GpuContext, proposer: ResidentProposer, sizes: DeviceDraftSizes): Promise<DeviceDraft> {
+  static async create(gpu: GpuContext, proposer: Proposer, sizes: DeviceDraftSizes): Promise<DeviceDraft> {
     const { maxLanes, treeNodes, treeDepth, tableWords } = sizes;
     const shape = { maxNodes: treeNodes, maxRecent: 1 + Math.min(treeDepth, treeNodes - 1) };
     const lanes = gpu.pool.storage(maxLanes * laneBytes(shape), "lanes");
     const tables = gpu.pool.storage(4 * maxLanes * tableWords, "targetTables");
-    const drafter = await createDrafter(gpu, proposer, { maxLanes, shape, buffer: lanes, tables, tableWords });
+    const drafter = await proposer.onDevice?.create(gpu, { maxLanes, shape, buffer: lanes, tables, tableWords });
+    if (drafter === undefined) throw new Error(`${proposer.name} does not draft on the device`);
     const sent = new LaneTables(gpu.device, { buffer: tables, tables: 0, tableWords });
     const readsTarget = !(proposer instanceof DraftModelProposer);
     return new DeviceDraft(gpu, sizes, drafter, readsTarget, shape, { lanes, tables: sent });

@@ -6,7 +6,9 @@ import { FAMILIES, useGpu } from "../../support/gpu.ts";
 import { draw, PLAIN } from "./sampling-case.ts";
 
 const test = useGpu();
-const NUM_DRAWS = 50_000;
+const NUM_DRAWS = Number(process.env.CANOPY_NUM_DRAWS ?? 50_000);
+/** Of one dispatch. */
+const MAX_ROWS = 50_000;
 const REJECT_BELOW = 1e-6;
 const LOGITS = Float32Array.from([2.1, 1.4, 1.3, 0.2, -0.5, -1, -2.2, -4]);
 
@@ -21,15 +23,22 @@ function sharesOf(row: SamplingRow): number[] {
 
 /** Tokens drawn with `row`, of which `vary` changes what makes draw i a draw of its own. */
 async function drawMany(row: SamplingRow, vary: (i: number) => Partial<SamplingRow>): Promise<number[]> {
-  const rows = Array.from({ length: NUM_DRAWS }, (_, i) => ({ ...row, ...vary(i) }));
   const shape = { vocabSize: LOGITS.length, topK: 1, withShares: false };
-  const drawn = await draw(
-    test.context(FAMILIES[0]),
-    shape,
-    rows.map(() => LOGITS),
-    rows,
-  );
-  return drawn.map(({ tokens }) => tokens[0] ?? -1);
+  const tokens: number[] = [];
+  while (tokens.length < NUM_DRAWS) {
+    const from = tokens.length;
+    const count = Math.min(MAX_ROWS, NUM_DRAWS - from);
+    const rows = Array.from({ length: count }, (_, i) => ({ ...row, ...vary(from + i) }));
+    const logits = rows.map(() => LOGITS);
+    const drawn = await draw(test.context(FAMILIES[0]), shape, logits, rows);
+    tokens.push(...drawn.map((one) => one.tokens[0] ?? -1));
+  }
+  return tokens;
+}
+
+/** Of the counts' shares from the expected ones, 0…1. */
+function totalVariation(counts: readonly number[], shares: readonly number[]): number {
+  return counts.reduce((sum, count, i) => sum + Math.abs(count / NUM_DRAWS - (shares[i] ?? 0)), 0) / 2;
 }
 
 function countsOf(tokens: readonly number[]): number[] {
@@ -40,7 +49,7 @@ function countsOf(tokens: readonly number[]): number[] {
 
 const POSITIONS = (position: number) => ({ position });
 
-describe("50,000 draws follow the filtered softmax", () => {
+describe(`${NUM_DRAWS} draws follow the filtered softmax`, () => {
   it.each<readonly [string, Partial<SamplingRow>, (i: number) => Partial<SamplingRow>]>([
     ["positions of one seed", {}, POSITIONS],
     ["positions far on", {}, (i) => ({ position: 0xffff0000 - i })],
@@ -92,6 +101,19 @@ describe("draws are independent of each other", () => {
     const first = await drawMany(PLAIN, POSITIONS);
     const second = await drawMany({ ...PLAIN, ...other }, (i) => ({ position: i + shift }));
     expect(pairP(first, second)).toBeGreaterThan(REJECT_BELOW);
+  });
+
+  it("of three choices: the joint distribution of their tokens is the product of theirs", async () => {
+    const choices = await Promise.all([0, 1, 2].map((choice) => drawMany({ ...PLAIN, choice }, POSITIONS)));
+    const joint = products.flatMap((ab) => shares.map((c) => ab * c));
+    const counts = joint.map(() => 0);
+    for (let i = 0; i < NUM_DRAWS; i++) {
+      const cell = choices.reduce((index, tokens) => index * numTokens + (tokens[i] ?? 0), 0);
+      counts[cell] = (counts[cell] ?? 0) + 1;
+    }
+    expect(chiSquareP(counts, joint)).toBeGreaterThan(REJECT_BELOW);
+    // 0.025 at 200,000 draws: what chance leaves shrinks with the root of their number.
+    expect(totalVariation(counts, joint)).toBeLessThan(0.025 * Math.sqrt(200_000 / NUM_DRAWS));
   });
 
   it("the same draws again are told", async () => {

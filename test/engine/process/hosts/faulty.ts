@@ -26,9 +26,30 @@ async function createFaulty(options: EngineOptions): Promise<CreatedEngine> {
     kill: () => process.kill(process.pid, "SIGKILL"),
     stop: () => process.kill(process.pid, "SIGSTOP"),
     destroy: () => gpu.device.destroy(),
+    hang: () => dispatchForever(gpu.device),
     corrupt: () => caches.at(-1)?.ensure("no one", 1),
   };
   return { client: withFaults(client, faults), model: { name, path, text, generationDefaults } };
+}
+
+/** Nothing that is submitted after it ever ends. */
+function dispatchForever(device: GPUDevice): void {
+  const code = `
+    @group(0) @binding(0) var<storage, read_write> state: array<atomic<u32>, 2>;
+    @compute @workgroup_size(1) fn main() {
+      while (atomicLoad(&state[0]) == 0u) { atomicAdd(&state[1], 1u); }
+    }`;
+  const compute = { module: device.createShaderModule({ code }) };
+  const pipeline = device.createComputePipeline({ layout: "auto", compute });
+  const buffer = device.createBuffer({ size: 8, usage: GPUBufferUsage.STORAGE });
+  const entries = [{ binding: 0, resource: { buffer } }];
+  const encoder = device.createCommandEncoder();
+  const pass = encoder.beginComputePass();
+  pass.setPipeline(pipeline);
+  pass.setBindGroup(0, device.createBindGroup({ layout: pipeline.getBindGroupLayout(0), entries }));
+  pass.dispatchWorkgroups(1);
+  pass.end();
+  device.queue.submit([encoder.finish()]);
 }
 
 /** The block managers that commit something. */

@@ -18,7 +18,7 @@ const MAX_PARTS_BYTES = 2 ** 28;
 type Encode = (pass: GPUComputePassEncoder) => void;
 
 /** Measures products of real weights by the device's own clock (feature timestamp-query). */
-export class DeviceTimer implements ProductTimer {
+export class DeviceProductTimer implements ProductTimer {
   readonly #gpu: GpuContext;
   readonly #now: () => number;
   #isWarm = false;

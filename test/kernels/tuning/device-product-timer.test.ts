@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { DeviceTimer, GpuError, type KernelFamily, Kernels, uploadMatrix } from "../../../kernels/index.ts";
+import { DeviceProductTimer, GpuError, type KernelFamily, Kernels, uploadMatrix } from "../../../kernels/index.ts";
 import { FAMILIES, useGpu } from "../../support/gpu.ts";
 import { Random } from "../../support/random.ts";
 import { randomBlocks } from "../weights/random-blocks.ts";
@@ -13,7 +13,7 @@ describe.each(FAMILIES)("$name family, $storage", (family) => {
     const before = gpu.pool.totalBytes;
     const now = ticking(100);
     const variants = family.rowTiles.map((rowTile) => ({ numRows: 8, rowTile, numRanges: 1 }));
-    const times = await new DeviceTimer(gpu, now).time(product, variants);
+    const times = await new DeviceProductTimer(gpu, now).time(product, variants);
     expect(times).toHaveLength(variants.length);
     for (const ms of times) expect(ms).toBeGreaterThan(0);
     expect(gpu.pool.totalBytes).toBe(before);
@@ -22,7 +22,7 @@ describe.each(FAMILIES)("$name family, $storage", (family) => {
   it("has no answer for partial sums that no buffer holds, and still one for the others", async () => {
     const gpu = test.context(family);
     const variants = [2 ** 40, 1].map((numRanges) => ({ numRows: 1, rowTile: 1, numRanges }));
-    const [tooLarge, ms] = await new DeviceTimer(gpu, ticking(300)).time(productFor(family), variants);
+    const [tooLarge, ms] = await new DeviceProductTimer(gpu, ticking(300)).time(productFor(family), variants);
     expect(tooLarge).toBeNaN();
     expect(ms).toBeGreaterThan(0);
   });
@@ -32,7 +32,7 @@ describe.each(FAMILIES)("$name family, $storage", (family) => {
     const kernels = new NoKernels(gpu.device);
     const product = productFor(family);
     const before = gpu.pool.totalBytes;
-    const timing = new DeviceTimer({ ...gpu, kernels }, ticking(300)).time(product, [
+    const timing = new DeviceProductTimer({ ...gpu, kernels }, ticking(300)).time(product, [
       { numRows: 1, rowTile: 1, numRanges: 1 },
     ]);
     await expect(timing).rejects.toMatchObject({ code: "shader_invalid" });

@@ -1,0 +1,57 @@
+import type { CommittedSequence, SchedulerOutput } from "../scheduler/output.ts";
+import type { StepStats } from "./client.ts";
+import type { TreePolicy } from "./speculative/budget/tree-policy.ts";
+import type { VerifiedSequence } from "./step.ts";
+import { observedStep, type StepTimes, stepStats } from "./step-stats.ts";
+
+/** A step that has been committed. */
+export interface EndedStep {
+  readonly output: SchedulerOutput;
+  /** When its planning began. */
+  readonly startMs: number;
+  /** Steps before it whose results were not known when it was submitted. */
+  readonly numBefore: number;
+  readonly onDevice: boolean;
+  readonly verified: readonly VerifiedSequence[];
+  readonly committed: readonly CommittedSequence[];
+  readonly times: Pick<StepTimes, "draftMs" | "pass" | "verifiedMs">;
+}
+
+/** Tells the policy and the listeners of every step. Steps may overlap: a step's time is what it added to the time of the one before it. */
+export class StepReports {
+  readonly #policy: TreePolicy;
+  readonly #stepsInFlight: number;
+  readonly #listeners = new Set<(stats: StepStats) => void>();
+  #lastStepEndMs = 0;
+
+  /** @param stepsInFlight that may be at most */
+  constructor(policy: TreePolicy, stepsInFlight: number) {
+    this.#policy = policy;
+    this.#stepsInFlight = stepsInFlight;
+  }
+
+  /** @returns the way to stop listening */
+  listen(listener: (stats: StepStats) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  /** @param load of the engine after the step */
+  tell(step: EndedStep, load: () => Pick<StepStats, "numWaiting" | "numRunning" | "kvUsage">): void {
+    const { output, startMs, numBefore, onDevice, verified, committed, times } = step;
+    const endMs = performance.now();
+    const begunMs = Math.max(startMs, this.#lastStepEndMs);
+    this.#lastStepEndMs = endMs;
+    const { draftMs } = times;
+    // The first steps in flight were all submitted before the first was read: their times are not what each of them took.
+    const overlaps = !onDevice || numBefore >= this.#stepsInFlight;
+    this.#policy.observe(observedStep(output, verified, { onDevice, overlaps, draftMs, stepMs: endMs - begunMs }));
+    if (this.#listeners.size === 0) return;
+    const speculation = this.#policy.state;
+    const stats = {
+      ...{ ...load(), ...stepStats(output, verified, committed, { ...times, begunMs, endMs }) },
+      ...(speculation ? { speculation } : {}),
+    };
+    for (const listener of this.#listeners) listener(stats);
+  }
+}
