@@ -20,6 +20,7 @@ import { rotate } from "../../../kernels/reference/rope.ts";
 import { siluMulReference } from "../../../kernels/reference/silu-mul.ts";
 import { expectClose, firstDifferentBits, uniform, uniformHalves } from "../../support/arrays.ts";
 import { call, FAMILIES, readF32, readStored, readU32, submit, useGpu } from "../../support/gpu.ts";
+import { cutHeads } from "../../support/kv-shards.ts";
 import { emptyActivation, foldRanges, givenProduct, readActivation } from "../../support/products.ts";
 import { Random } from "../../support/random.ts";
 
@@ -146,12 +147,15 @@ describe.each(FAMILIES)("$name family, $storage", (family) => {
   });
 
   it.each([
-    { numHeads: 1, numKvHeads: 1, headDim: 8 },
-    { numHeads: 6, numKvHeads: 2, headDim: 24 },
-    { numHeads: 4, numKvHeads: 1, headDim: 128 },
-    { numHeads: 2, numKvHeads: 2, headDim: 256 },
-  ])("rotary embedding and K/V writes, %o", async (heads) => {
+    { numHeads: 1, numKvHeads: 1, headDim: 8, numShards: 1 },
+    { numHeads: 6, numKvHeads: 2, headDim: 24, numShards: 1 },
+    { numHeads: 6, numKvHeads: 2, headDim: 24, numShards: 2 },
+    { numHeads: 4, numKvHeads: 4, headDim: 8, numShards: 2 },
+    { numHeads: 4, numKvHeads: 1, headDim: 128, numShards: 1 },
+    { numHeads: 2, numKvHeads: 2, headDim: 256, numShards: 1 },
+  ])("rotary embedding and K/V writes, %o", async ({ numShards, ...heads }) => {
     const gpu = test.context(family);
+    const cut = { numKvHeads: heads.numKvHeads, headSize: heads.headDim, numShards };
     const { numHeads, numKvHeads, headDim } = heads;
     const [numRows, maxPositions, numSlots] = [random.int(1, 9), 5000, 40];
     const allHeads = numHeads + 2 * numKvHeads;
@@ -161,13 +165,13 @@ describe.each(FAMILIES)("$name family, $storage", (family) => {
     const positions = Array.from({ length: numRows }, (_, row) => (row === 0 ? 4999 : random.int(0, 4999)));
     const slots = random.shuffle(Array.from({ length: numSlots }, (_, i) => i)).slice(0, numRows);
     const caches = [1, 2].map(() => uniformHalves(random, numSlots * numKvHeads * headDim));
-    const [kCache, vCache] = caches.map((cache) => gpu.pool.upload(packRows(family, cache), "cache")) as [
-      GPUBuffer,
-      GPUBuffer,
-    ];
+    const [keys = [], values = []] = caches.map((cache) =>
+      cutHeads(cache, cut).map((part) => gpu.pool.upload(packRows(family, part), "cache")),
+    );
     const q = gpu.pool.storage(4 * numRows * numHeads * headDim, "q");
     const op = await ropeKv(gpu, heads, {
-      ...{ q, kCache, vCache, rope: gpu.pool.upload(ropeTable(frequencies, maxPositions), "rope") },
+      ...{ q, shards: keys.map((kCache, i) => ({ kCache, vCache: values[i] ?? kCache })) },
+      ...{ rope: gpu.pool.upload(ropeTable(frequencies, maxPositions), "rope") },
       rowInfo: gpu.pool.upload(Uint32Array.from(positions.flatMap((p) => [0, p, p + 1, 0])), "rowInfo"),
       slots: gpu.pool.upload(Uint32Array.from(slots), "slots"),
       qkv: givenProduct(gpu, ranges, { numOutputs: allHeads * headDim }),
@@ -192,15 +196,21 @@ describe.each(FAMILIES)("$name family, $storage", (family) => {
     expectClose(await readF32(gpu, q, qExpected.length), qExpected, tolerance, "q");
     // Halves keep 11 bits.
     const stored = family.storage === "f16" ? { absolute: tolerance.absolute, relative: 2 ** -11 } : tolerance;
-    expectClose(await readStored(gpu, kCache, kExpected.length), kExpected, stored, "kCache");
-    expectClose(await readStored(gpu, vCache, vExpected.length), vExpected, {}, "vCache");
+    for (const [buffers, all, allowed] of [
+      [keys, kExpected, stored],
+      [values, vExpected, {}],
+    ] as const) {
+      for (const [i, part] of cutHeads(all, cut).entries()) {
+        expectClose(await readStored(gpu, buffers[i] ?? q, part.length), part, allowed, `cache, shard ${i}`);
+      }
+    }
   });
 
   it.each([4, 12, 256, 1028])("commit of slots of %i values: overlapping moves in order, exact", async (slotSize) => {
     const gpu = test.context(family);
-    const [numSlots, numLayers] = [60, 3];
+    const [numSlots, numSections] = [60, 3];
     const numValues = numSlots * slotSize;
-    const caches = [1, 2].map(() => uniformHalves(random, numLayers * numValues));
+    const caches = [1, 2].map(() => uniformHalves(random, numSections * numValues));
     // Accepted paths below slots 10 and 40: targets are sources of nothing later, but sources are earlier targets' neighbours.
     const lists = [
       [2, 5, 6, 9].map((node, depth) => [10 + node, 11 + depth] as const),
@@ -217,15 +227,15 @@ describe.each(FAMILIES)("$name family, $storage", (family) => {
     ];
     const moves = gpu.pool.upload(Uint32Array.from([...lists, [0, 59]].flat(2)), "moves");
     const commit = await commitKv(gpu, {
-      ...{ numLayers, kCache, vCache, moves, layout: kvLayout(family, { numKvHeads: 1, headDim: slotSize }) },
-      layerBytes: numValues * storageBytes(family),
+      ...{ numSections, kCache, vCache, moves, layout: kvLayout(family, { numKvHeads: 1, headDim: slotSize }) },
+      sectionBytes: numValues * storageBytes(family),
     });
     await submit(gpu, [(pass) => commit(pass, 2, 4), (pass) => commit(pass, 1, 0), (pass) => commit(pass, 0, 4)]);
     for (const [i, buffer] of [kCache, vCache].entries()) {
-      const stored = await readStored(gpu, buffer, numLayers * numValues);
-      for (let layer = 0; layer < numLayers; layer++) {
-        const before = caches[i]?.subarray(layer * numValues, (layer + 1) * numValues) ?? new Float32Array();
-        const after = stored.subarray(layer * numValues, (layer + 1) * numValues);
+      const stored = await readStored(gpu, buffer, numSections * numValues);
+      for (let section = 0; section < numSections; section++) {
+        const before = caches[i]?.subarray(section * numValues, (section + 1) * numValues) ?? new Float32Array();
+        const after = stored.subarray(section * numValues, (section + 1) * numValues);
         expect(after).toEqual(commitKvReference(before, slotSize, lists.flat()));
       }
     }
@@ -244,7 +254,7 @@ describe.each(FAMILIES)("$name family, $storage", (family) => {
     const old = uniformHalves(random, numSlots * numKvHeads * headDim);
     const [kCache, vCache] = [0, 1].map(() => gpu.pool.upload(packKv(old, headDim), "cache")) as [GPUBuffer, GPUBuffer];
     const op = await ropeKv(gpu, heads, {
-      ...{ kCache, vCache, q: gpu.pool.storage(4 * numRows * numHeads * headDim, "q") },
+      ...{ shards: [{ kCache, vCache }], q: gpu.pool.storage(4 * numRows * numHeads * headDim, "q") },
       rope: gpu.pool.upload(ropeTable(frequencies, 64), "rope"),
       rowInfo: gpu.pool.upload(Uint32Array.from(slots.flatMap((_, row) => [0, 7 * row, 7 * row + 1, 0])), "rowInfo"),
       slots: gpu.pool.upload(Uint32Array.from(slots), "slots"),
@@ -277,20 +287,20 @@ describe.each(FAMILIES)("$name family, $storage", (family) => {
     const gpu = { ...test.context(family), family: { ...family, kv: "q8" as const } };
     const layout = kvLayout(gpu.family, { numKvHeads: 3, headDim: 8 });
     expect(layout).toEqual({ element: "u32", elementBytes: 4, numElements: 9 });
-    const [numSlots, numLayers] = [20, 2];
-    // Layers may be padded.
-    const layerWords = numSlots * 9 + 12;
-    const before = Float32Array.from({ length: numLayers * layerWords }, () => random.int(0, 2 ** 24 - 1));
+    const [numSlots, numSections] = [20, 2];
+    // Sections may be padded.
+    const sectionWords = numSlots * 9 + 12;
+    const before = Float32Array.from({ length: numSections * sectionWords }, () => random.int(0, 2 ** 24 - 1));
     const [kCache, vCache] = [1, 2].map(() => gpu.pool.upload(Uint32Array.from(before), "cache")) as [
       GPUBuffer,
       GPUBuffer,
     ];
     const moves = gpu.pool.upload(Uint32Array.of(7, 5, 9, 6, 19, 7), "moves");
-    const commit = await commitKv(gpu, { numLayers, kCache, vCache, moves, layout, layerBytes: 4 * layerWords });
+    const commit = await commitKv(gpu, { numSections, kCache, vCache, moves, layout, sectionBytes: 4 * sectionWords });
     await submit(gpu, [(pass) => commit(pass, 1, 3)]);
     const pairs = [[7, 5] as const, [9, 6] as const, [19, 7] as const];
-    const expected = Array.from({ length: numLayers }, (_, layer) => [
-      ...commitKvReference(before.slice(layer * layerWords, (layer + 1) * layerWords), 9, pairs),
+    const expected = Array.from({ length: numSections }, (_, section) => [
+      ...commitKvReference(before.slice(section * sectionWords, (section + 1) * sectionWords), 9, pairs),
     ]);
     for (const cache of [kCache, vCache]) {
       expect([...(await readU32(gpu, cache, before.length))]).toEqual(expected.flat());
