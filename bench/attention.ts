@@ -111,7 +111,7 @@ async function prepare(
   const { batch, rows, context } = shape;
   const { numHeads, headDim } = data.heads;
   const tensors: AttentionTensors = {
-    ...{ ...data.heads, qHeads: numHeads, ioType: "f16", kvType: "f16" },
+    ...{ ...data.heads, ioType: "f16", kvType: "f16" },
     ...{ infoHeads: 1, hasBias: false, treeBuffers: true },
   };
   const layout: AttentionLayout = { rowsPerBatch: rows, pageSize: context, splitSize, scale: headDim ** -0.5 };
@@ -130,7 +130,8 @@ async function prepare(
     partial: gpu.pool.storage(4 * numPartials * headDim, "partial"),
     stats: gpu.pool.storage(8 * numPartials, "stats"),
   };
-  const op = await attentionCore(gpu, kernel, tensors, layout, { ...data.buffers, ...scratch });
+  const { q, tree, ...cache } = data.buffers;
+  const op = await attentionCore(gpu, kernel, tensors, layout, { q, tree, shards: [cache], ...scratch });
   const call = (pass: GPUComputePassEncoder) => op(pass, size);
   await gpu.guard.run(() => {
     submitPass(gpu.device, call);

@@ -101,8 +101,8 @@ export async function assembleEngine(
     ...(drafting && draftModel ? [[draftModel.name, blockBytes(drafting.gpu, drafting.config)] as const] : []),
     ...attached.map((files) => [files.kind, attachedBlockBytes(target.gpu, files)] as const),
   ];
-  const bound = [target, ...(drafting ? [drafting] : [])].map(
-    ({ gpu: context, config }) => ["keys of a layer", boundBlockBytes(context, config)] as const,
+  const bound = [target.config, ...configsOf(drafters)].map(
+    (config) => ["keys of one head of a layer", boundBlockBytes(target.gpu, config)] as const,
   );
   const numBlocks = planMemory(settings, maxModelLen, {
     ...{ capacityBytes, weightBytes: gpu.pool.totalBytes, blockBytes: caches },

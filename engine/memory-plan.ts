@@ -16,7 +16,7 @@ export interface MemoryLedger {
   readonly blockBytes: readonly (readonly [name: string, bytes: number])[];
   /** Bytes that can be bound as one buffer. */
   readonly maxBoundBytes: number;
-  /** Bytes of one block in each of the buffers that are bound as one, with what they hold: the largest of them limits the blocks. */
+  /** Bytes of one block in each of the parts that cannot be cut into several buffers, with what they hold: the largest limits the blocks. */
   readonly boundBlockBytes: readonly (readonly [what: string, bytes: number])[];
 }
 
@@ -51,7 +51,7 @@ function machineBytes(): number {
 
 /**
  * Blocks of the KV cache, the reserved one included: as asked for, or enough for every sequence of the batch, as far as the memory
- * goes and a layer's keys can be bound as one buffer.
+ * goes and one head's keys can be bound as one buffer.
  * @throws EngineOptionsError with the numbers where that does not fit
  */
 export function planKvBlocks(ledger: MemoryLedger, wishes: KvWishes): number {
@@ -70,17 +70,17 @@ export function planKvBlocks(ledger: MemoryLedger, wishes: KvWishes): number {
   );
 }
 
-/** Blocks whose share of every buffer can be bound. */
+/** Blocks whose share of every part can be bound. */
 function bindableBlocks(ledger: MemoryLedger): number {
   return Math.floor(ledger.maxBoundBytes / largestBound(ledger)[1]);
 }
 
-/** What has most bytes of a block in one buffer. */
+/** What has most bytes of a block. */
 function largestBound({ boundBlockBytes }: MemoryLedger): readonly [what: string, bytes: number] {
   return boundBlockBytes.reduce((most, one) => (one[1] > most[1] ? one : most));
 }
 
-/** @throws EngineOptionsError where one of the buffers is too large */
+/** @throws EngineOptionsError where one of the parts is too large */
 function checkBindable(ledger: MemoryLedger, numBlocks: number): number {
   const most = bindableBlocks(ledger);
   if (numBlocks <= most) return numBlocks;

@@ -1,8 +1,11 @@
 import { GpuError } from "./errors.ts";
 
+/** Bytes that the offset of a binding is a multiple of (WebGPU's minStorageBufferOffsetAlignment, unless a device asks for less). */
+export const OFFSET_UNIT = 256;
+
 /** Makes and owns the buffers of one device, and keeps the ledger of their bytes. */
 export class BufferPool {
-  /** Bytes of a storage buffer at most: what the device can bind as one. */
+  /** Bytes of a storage buffer at most: what the device can bind as one, in whole units of those that bindings begin at. */
   readonly maxBytes: number;
   readonly #device: GPUDevice;
   readonly #buffers = new Map<GPUBuffer, number>();
@@ -12,7 +15,8 @@ export class BufferPool {
   constructor(device: GPUDevice, maxBytes = Number.POSITIVE_INFINITY) {
     const { maxBufferSize, maxStorageBufferBindingSize } = device.limits;
     this.#device = device;
-    this.maxBytes = Math.min(maxBytes, maxBufferSize, maxStorageBufferBindingSize);
+    const most = Math.min(maxBytes, maxBufferSize, maxStorageBufferBindingSize);
+    this.maxBytes = Math.floor(most / OFFSET_UNIT) * OFFSET_UNIT;
   }
 
   /** Bytes of all buffers that are alive. */

@@ -1,4 +1,4 @@
-export { BufferPool, readMapped } from "./buffers.ts";
+export { BufferPool, OFFSET_UNIT, readMapped } from "./buffers.ts";
 export { buildDigest } from "./build-digest.ts";
 export { type AdapterChoice, type DeviceTraits, defaultCacheDir, type Gpu, openGpu } from "./device.ts";
 export { ArgumentError, GpuError } from "./errors.ts";
@@ -12,7 +12,8 @@ export { type Binding, type BoundKernel, type Grid, type KernelSpec, Kernels, sh
 export type { Op, OpContext, PassSize } from "./op.ts";
 export { type AddRmsNormArgs, addRmsNorm } from "./ops/add-rms-norm.ts";
 export { type AttentionArgs, attention, attentionSplits, ROW_INFO_WORDS } from "./ops/attention.ts";
-export type { HeadShape } from "./ops/attention-types.ts";
+export { numAttentionPartials } from "./ops/attention-core.ts";
+export type { HeadShape, KvShard } from "./ops/attention-types.ts";
 export { type CommitKv, commitKv } from "./ops/commit-kv.ts";
 export {
   type DraftRules,

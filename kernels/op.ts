@@ -17,8 +17,8 @@ export interface PassSize {
   readonly numLogits: number;
 }
 
-/** One kernel call with its buffers bound. Encoding does no allocation on the GPU. */
-export type Op = (pass: GPUComputePassEncoder, size: PassSize) => void;
+/** One kernel call with its buffers bound, or a few in turn. Encoding does no allocation on the GPU. */
+export type Op<Size = PassSize> = (pass: GPUComputePassEncoder, size: Size) => void;
 
 /** Workgroups of one dimension that every WebGPU device can dispatch. */
 const MAX_GROUPS = 65_535;
@@ -27,14 +27,14 @@ const MAX_GROUPS = 65_535;
  * Makes an op of one kernel whose grid is one-dimensional: `threads(size)` threads in groups of `workgroupSize`. The kernel
  * asks `thread_index` for its place, since long grids are folded (wgsl/thread_index.wgsl).
  */
-export async function threadsOp(
+export async function threadsOp<Size extends PassSize = PassSize>(
   context: OpContext,
   spec: KernelSpec,
   buffers: readonly Binding[],
   workgroupSize: number,
-  threads: (size: PassSize) => number,
-  immediates: (size: PassSize) => readonly number[] = (size) => [size.numRows],
-): Promise<Op> {
+  threads: (size: Size) => number,
+  immediates: (size: Size) => readonly number[] = (size) => [size.numRows],
+): Promise<Op<Size>> {
   const folded = {
     ...spec,
     shader: ["thread_index", ...spec.shader],

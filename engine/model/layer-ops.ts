@@ -12,13 +12,13 @@ export function selfAttention(
   { qkv, output, rope }: Pick<BareLayerWeights, "qkv" | "output"> & { readonly rope: GPUBuffer },
   a: Activations,
   { rowInfo, slots, tables }: InputBuffers,
-  { kCache, vCache }: LayerKv,
+  shards: LayerKv,
 ): readonly Promise<Op>[] {
   return [
     matmul(context, { weights: qkv, x: a.normed, y: a.qkv }),
-    ropeKv(context, heads, { qkv: a.qkv, rope, rowInfo, slots, kCache, vCache, q: a.q }),
+    ropeKv(context, heads, { qkv: a.qkv, rope, rowInfo, slots, shards, q: a.q }),
     attention(context, heads, {
-      ...{ q: a.q, kCache, vCache, rowInfo, tables, blockSize: BLOCK_SIZE },
+      ...{ q: a.q, shards, rowInfo, tables, blockSize: BLOCK_SIZE },
       ...{ partial: a.partial, stats: a.stats, out: a.attended },
     }),
     matmul(context, { weights: output, x: a.attended, y: a.attentionOut }),

@@ -3,6 +3,7 @@ import {
   activationBytes,
   attentionSplits,
   type GpuContext,
+  numAttentionPartials,
   numRanges,
   type Product,
   type ProductShape,
@@ -22,9 +23,9 @@ export interface Activations {
   readonly qkv: Product;
   /** f32 [maxRows, numHeads, headDim], rotated */
   readonly q: GPUBuffer;
-  /** f32 [maxRows, numHeads, maxSplits, headDim] */
+  /** f32 [numAttentionPartials, headDim] */
   readonly partial: GPUBuffer;
-  /** f32 [maxRows, numHeads, maxSplits, 2] */
+  /** f32 [numAttentionPartials, 2] */
   readonly stats: GPUBuffer;
   /** [maxRows, numHeads · headDim] */
   readonly attended: Activation;
@@ -59,7 +60,8 @@ export function createActivations(gpu: GpuContext, config: LlamaConfig, limits: 
   const activation = (rows: number, numInputs: number, label: string) => createActivation(gpu, rows, numInputs, label);
   const product = (rows: number, shape: ProductShape, label: string, whole = false) =>
     createProduct(gpu, rows, shape, label, whole);
-  const numPartials = maxRows * numHeads * attentionSplits(gpu, headDim, limits.maxModelLen - 1);
+  const maxSplits = attentionSplits(gpu, headDim, limits.maxModelLen - 1);
+  const numPartials = numAttentionPartials(pool, config, limits.maxRows, maxSplits);
   return {
     hidden: f32(maxRows * hiddenSize, "hidden"),
     normed: activation(maxRows, hiddenSize, "normed"),

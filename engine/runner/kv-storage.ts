@@ -6,8 +6,11 @@ import {
   type FeatureStore,
   featureStore,
   type GpuContext,
+  type HeadShape,
+  type KvShard,
   kvLayout,
   kvSlotBytes,
+  OFFSET_UNIT,
   type OpContext,
   roundUp,
   storageBytes,
@@ -16,11 +19,14 @@ import {
 import { BLOCK_SIZE } from "../../kvcache/ids.ts";
 import type { LlamaConfig } from "../model/types.ts";
 
-/** One layer's caches, [numBlocks · 16] slots of the family's layout (`kvLayout`); keys are rotated. */
-export interface LayerKv {
+/** Caches of one shard of a layer's heads, [numBlocks · 16] slots of the family's layout (`kvLayout`); keys are rotated. */
+export interface LayerShard extends KvShard {
   readonly kCache: Exclude<Binding, GPUBuffer>;
   readonly vCache: Exclude<Binding, GPUBuffer>;
 }
+
+/** One layer's keys and values: in one shard, or in several of equal size where they are more than can be bound as one. */
+export type LayerKv = readonly LayerShard[];
 
 /** A copy of K and V from slot to slot. */
 export interface SlotMove {
@@ -28,14 +34,11 @@ export interface SlotMove {
   readonly to: number;
 }
 
-/** Of offsets of bindings. */
-const OFFSET_UNIT = 256;
-
-/** Layers that share a K buffer and a V buffer, so that one dispatch moves slots in all of them. */
-interface LayerGroup {
+/** Shards that share a K buffer and a V buffer, each a section of them, so that one dispatch moves slots in all of them. */
+interface SharedBuffers {
   readonly kCache: GPUBuffer;
   readonly vCache: GPUBuffer;
-  readonly numLayers: number;
+  readonly numSections: number;
 }
 
 /** The paged KV cache's memory, and the kernel that moves accepted tree nodes in it. */
@@ -70,18 +73,22 @@ export class KvStorage {
     config: LlamaConfig,
     options: { numBlocks: number; maxMoves: number; featureSize: number },
   ): Promise<KvStorage> {
-    const layout = kvLayout(gpu.family, config);
+    const { numLayers, headDim } = config;
     const numSlots = options.numBlocks * BLOCK_SIZE;
-    const layerBytes = roundUp(numSlots * kvSlotBytes(gpu.family, config), OFFSET_UNIT);
-    const groups = createGroups(gpu, config.numLayers, layerBytes);
-    const layers = groups.flatMap(({ kCache, vCache, numLayers }) =>
-      Array.from({ length: numLayers }, (_, i) => {
-        const section = (buffer: GPUBuffer) => ({ buffer, offset: i * layerBytes, size: layerBytes });
+    const numShards = chooseShards(gpu, config, numSlots);
+    const heads = { numKvHeads: config.numKvHeads / numShards, headDim };
+    const layout = kvLayout(gpu.family, heads);
+    const sectionBytes = shardBytes(gpu, heads, numSlots);
+    const buffers = createBuffers(gpu, numLayers * numShards, sectionBytes);
+    const shards = buffers.flatMap(({ kCache, vCache, numSections }) =>
+      Array.from({ length: numSections }, (_, i) => {
+        const section = (buffer: GPUBuffer) => ({ buffer, offset: i * sectionBytes, size: sectionBytes });
         return { kCache: section(kCache), vCache: section(vCache) };
       }),
     );
+    const layers = Array.from({ length: numLayers }, (_, i) => shards.slice(i * numShards, (i + 1) * numShards));
     const moves = gpu.pool.storage(8 * options.maxMoves, "moves");
-    const commits = await Promise.all(groups.map((group) => commitKv(gpu, { layout, layerBytes, moves, ...group })));
+    const commits = await Promise.all(buffers.map((both) => commitKv(gpu, { layout, sectionBytes, moves, ...both })));
     const { maxMoves, featureSize } = options;
     if (featureSize === 0) return new KvStorage(gpu.device, layers, commits, moves, maxMoves, undefined);
     const buffer = gpu.pool.storage(numSlots * featureSize * storageBytes(gpu.family), "features");
@@ -110,24 +117,39 @@ export class KvStorage {
   }
 }
 
-/** As few buffers as the adapter's limits allow. */
-function createGroups({ pool }: GpuContext, numLayers: number, layerBytes: number): LayerGroup[] {
-  const mostLayers = Math.max(1, Math.floor(pool.maxBytes / layerBytes));
-  const groups: LayerGroup[] = [];
-  for (let first = 0; first < numLayers; first += mostLayers) {
-    const inGroup = Math.min(mostLayers, numLayers - first);
-    const cache = (name: string) => pool.storage(inGroup * layerBytes, `${name}.${first}`);
-    groups.push({ kCache: cache("kCache"), vCache: cache("vCache"), numLayers: inGroup });
+/** The fewest shards of a layer's heads that can be bound; where not even one head can, the pool says so. */
+function chooseShards(context: GpuContext, { numKvHeads, headDim }: LlamaConfig, numSlots: number): number {
+  for (let numShards = 1; numShards < numKvHeads; numShards++) {
+    if (numKvHeads % numShards > 0) continue;
+    const heads = { numKvHeads: numKvHeads / numShards, headDim };
+    if (shardBytes(context, heads, numSlots) <= context.pool.maxBytes) return numShards;
   }
-  return groups;
+  return numKvHeads;
+}
+
+/** Bytes of the keys, or the values, of some heads, up to where another shard may begin. */
+function shardBytes({ family }: OpContext, heads: Pick<HeadShape, "numKvHeads" | "headDim">, numSlots: number): number {
+  return roundUp(numSlots * kvSlotBytes(family, heads), OFFSET_UNIT);
+}
+
+/** As few buffers as the adapter's limits allow. */
+function createBuffers({ pool }: GpuContext, numSections: number, sectionBytes: number): SharedBuffers[] {
+  const mostSections = Math.max(1, Math.floor(pool.maxBytes / sectionBytes));
+  const buffers: SharedBuffers[] = [];
+  for (let first = 0; first < numSections; first += mostSections) {
+    const inBuffer = Math.min(mostSections, numSections - first);
+    const cache = (name: string) => pool.storage(inBuffer * sectionBytes, `${name}.${first}`);
+    buffers.push({ kCache: cache("kCache"), vCache: cache("vCache"), numSections: inBuffer });
+  }
+  return buffers;
 }
 
 /** Bytes of one block over all layers. */
-export function blockBytes(context: OpContext, config: LlamaConfig): number {
-  return 2 * config.numLayers * boundBlockBytes(context, config);
+export function blockBytes({ family }: OpContext, config: LlamaConfig): number {
+  return 2 * config.numLayers * BLOCK_SIZE * kvSlotBytes(family, config);
 }
 
-/** Bytes of one block among the keys, or the values, of one layer: those are bound as one. */
-export function boundBlockBytes(context: OpContext, config: LlamaConfig): number {
-  return BLOCK_SIZE * kvSlotBytes(context.family, config);
+/** Bytes of one block among the keys, or the values, of one head of a layer: the least that is bound as one. */
+export function boundBlockBytes({ family }: OpContext, { headDim }: LlamaConfig): number {
+  return BLOCK_SIZE * kvSlotBytes(family, { numKvHeads: 1, headDim });
 }

@@ -1,6 +1,11 @@
 import type { GpuContext } from "../gpu-context.ts";
 import type { Binding } from "../kernel.ts";
-import { attentionCore, chooseAttentionKernel, numAttentionSplits } from "../ops/attention-core.ts";
+import {
+  attentionCore,
+  chooseAttentionKernel,
+  numAttentionPartials,
+  numAttentionSplits,
+} from "../ops/attention-core.ts";
 import { type AttentionListsShape, attentionLists, listWords } from "../ops/attention-lists.ts";
 import { MATRIX_SPLIT_UNIT } from "../ops/attention-matrix.ts";
 import type { AttentionLayout, AttentionTensors } from "../ops/attention-types.ts";
@@ -35,11 +40,11 @@ async function compute(
   args: CheckedArgs,
   keep: (buffer: GPUBuffer) => GPUBuffer,
 ): Promise<Tensor["data"]> {
-  const { bsz, numHeads, qLen, headDim, tensors: given } = args;
+  const { bsz, qLen, headDim, tensors: given } = args;
   const plan = planCall(gpu, args);
   const scratch = (bytes: number, label: string) => keep(gpu.pool.storage(bytes, label));
   const onDevice = ({ data, name }: CheckedTensor) => ("byteLength" in data ? keep(upload(gpu, data, name)) : data);
-  const numPartials = bsz * qLen * numHeads * plan.size.numSplits;
+  const numPartials = numAttentionPartials(gpu.pool, args, plan.size.numRows, plan.size.numSplits);
   const outBytes = byteSize(given.q.shape, args.dtype);
   const out = outputBuffer(gpu, args, outBytes, keep);
   const lists = {
@@ -55,7 +60,8 @@ async function compute(
       ...lists,
     }),
     attentionCore(gpu, { kind: plan.kind }, plan.tensors, plan.layout, {
-      ...{ q: onDevice(given.q), kCache: onDevice(given.kCache), vCache: onDevice(given.vCache), ...lists, out },
+      ...{ q: onDevice(given.q), shards: [{ kCache: onDevice(given.kCache), vCache: onDevice(given.vCache) }] },
+      ...{ ...lists, out },
       partial: callersOr(given.midOutput, () => scratch(4 * numPartials * headDim, "midOutput")),
       stats: callersOr(given.midOutputLse, () => scratch(8 * numPartials, "midOutputLse")),
       tree: { k: onDevice(given.currentK), v: onDevice(given.currentV) },
@@ -83,7 +89,7 @@ function planCall(gpu: GpuContext, args: CheckedArgs) {
     ...{ maxPages: Math.max(1, maxPages), numPages: Math.max(1, args.numPages), maxLen: maxSeqLen },
   };
   const tensors: AttentionTensors = {
-    ...{ numHeads, numKvHeads, headDim, qHeads: numHeads, ioType: dtype, kvType: dtype, infoHeads: maskHeads },
+    ...{ numHeads, numKvHeads, headDim, ioType: dtype, kvType: dtype, infoHeads: maskHeads },
     ...{ hasBias: maskType !== "bool", treeBuffers: true },
   };
   const pageSize = Math.max(1, args.pageSize);

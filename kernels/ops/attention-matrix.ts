@@ -1,6 +1,6 @@
 import type { Binding, KernelSpec } from "../kernel.ts";
-import type { Op, OpContext, PassSize } from "../op.ts";
-import type { AttentionTensors, MatrixTile } from "./attention-types.ts";
+import type { Op, OpContext } from "../op.ts";
+import type { AttentionTensors, MatrixTile, RowTile } from "./attention-types.ts";
 
 /** Splits are whole segments of the kernel (wgsl/attention_matrix_entries.wgsl, SEGMENT). */
 export const MATRIX_SPLIT_UNIT = 128;
@@ -23,8 +23,8 @@ export async function matrixOp(
   tensors: AttentionTensors,
   spec: KernelSpec,
   bindings: readonly Binding[],
-  immediates: (size: PassSize) => readonly number[],
-): Promise<Op> {
+  immediates: (tile: RowTile) => readonly number[],
+): Promise<Op<RowTile>> {
   const { numHeads, numKvHeads, headDim } = tensors;
   const group = numHeads / numKvHeads;
   // Workgroup memory holds 32 rows of at most 128 dimensions.

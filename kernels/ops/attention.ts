@@ -2,7 +2,7 @@ import { kvTypeOf } from "../family.ts";
 import type { Binding } from "../kernel.ts";
 import type { Op, OpContext } from "../op.ts";
 import { attentionCore, chooseAttentionKernel, numAttentionSplits } from "./attention-core.ts";
-import type { AttentionTensors, HeadShape } from "./attention-types.ts";
+import type { AttentionTensors, HeadShape, KvShard } from "./attention-types.ts";
 import type { Activation } from "./product.ts";
 
 /** u32 words of one row of `rowInfo`: table offset, position, linear length, offset of its list of tree keys. */
@@ -11,12 +11,11 @@ export const ROW_INFO_WORDS = 4;
 export interface AttentionArgs {
   /** f32 [numRows, numHeads, headDim] */
   readonly q: GPUBuffer;
-  readonly kCache: Binding;
-  readonly vCache: Binding;
+  readonly shards: readonly KvShard[];
   /** u32 [numRows, 4] and the tables it points into (wgsl/attention_rows.wgsl). */
   readonly rowInfo: Binding;
   readonly tables: Binding;
-  /** Scratch: f32 [numRows, numHeads, numSplits, headDim] and f32 [numRows, numHeads, numSplits, 2]. */
+  /** Scratch: f32 [numAttentionPartials, headDim] and f32 [numAttentionPartials, 2]. */
   readonly partial: GPUBuffer;
   readonly stats: GPUBuffer;
   /** [numRows, numHeads · headDim] */
@@ -41,7 +40,7 @@ export function attention(context: OpContext, heads: HeadShape, args: AttentionA
   const layout = { rowsPerBatch: 1, pageSize, splitSize, scale: 1 / Math.sqrt(heads.headDim) };
   const tensors: AttentionTensors = {
     ...heads,
-    ...{ qHeads: heads.numHeads, ioType: "f32", kvType: kvTypeOf(context.family), activationRows: out.maxRows },
+    ...{ ioType: "f32", kvType: kvTypeOf(context.family), activationRows: out.maxRows },
     ...{ infoHeads: 1, hasBias: false, treeBuffers: false },
   };
   const kind = chooseAttentionKernel(context, tensors, layout);

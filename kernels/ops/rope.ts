@@ -1,7 +1,7 @@
 import { kvTypeOf } from "../family.ts";
-import type { Binding } from "../kernel.ts";
-import { type Op, type OpContext, threadsOp } from "../op.ts";
-import type { HeadShape } from "./attention-types.ts";
+import type { Binding, KernelSpec } from "../kernel.ts";
+import { type Op, type OpContext, type PassSize, threadsOp } from "../op.ts";
+import type { HeadShape, KvShard } from "./attention-types.ts";
 import { type Product, productReader } from "./product.ts";
 
 const WORKGROUP_SIZE = 32;
@@ -12,36 +12,43 @@ export interface RopeKvArgs {
   readonly rope: Binding;
   readonly rowInfo: Binding;
   readonly slots: Binding;
-  readonly kCache: Binding;
-  readonly vCache: Binding;
+  /** Where keys and values of all heads go. */
+  readonly shards: readonly KvShard[];
   /** f32 [numRows, numHeads, headDim] */
   readonly q: GPUBuffer;
 }
 
 /** Rotates a product's Q into `q`, and writes rotated K and V of each row to its slot (wgsl/rope_kv.wgsl). */
-export function ropeKv(context: OpContext, heads: HeadShape, args: RopeKvArgs): Promise<Op> {
-  const { numHeads, numKvHeads, headDim } = heads;
-  const reader = productReader(args.qkv);
+export async function ropeKv(context: OpContext, heads: HeadShape, args: RopeKvArgs): Promise<Op> {
+  const { qkv, rope, rowInfo, slots, shards, q } = args;
+  const { headDim } = heads;
+  const [numHeads, numKvHeads] = [heads.numHeads / shards.length, heads.numKvHeads / shards.length];
+  const reader = productReader(qkv);
   const type = kvTypeOf(context.family);
-  return threadsOp(
-    context,
-    {
-      shader: [...reader.shader, "rope_rows", type === "q8" ? "rope_kv_q8" : "rope_kv"],
-      constants: {
-        ...reader.constants,
-        ...(type === "q8" ? {} : { kv_t: type }),
-        NUM_HEADS: numHeads,
-        NUM_KV_HEADS: numKvHeads,
-        HEAD_DIM: headDim,
-        WORKGROUP_SIZE,
-      },
-      enables: type === "f16" ? ["f16"] : [],
-      numImmediates: 1,
+  const spec: KernelSpec = {
+    shader: [...reader.shader, "rope_rows", type === "q8" ? "rope_kv_q8" : "rope_kv"],
+    constants: {
+      ...reader.constants,
+      ...(type === "q8" ? {} : { kv_t: type }),
+      NUM_SHARDS: shards.length,
+      NUM_HEADS: numHeads,
+      NUM_KV_HEADS: numKvHeads,
+      HEAD_DIM: headDim,
+      WORKGROUP_SIZE,
     },
-    [args.qkv.buffer, args.rope, args.rowInfo, args.slots, args.kCache, args.vCache, args.q],
-    WORKGROUP_SIZE,
-    (size) => size.numRows * (numHeads + 2 * numKvHeads) * (headDim / 8),
+    enables: type === "f16" ? ["f16"] : [],
+    numImmediates: 2,
+  };
+  const threads = ({ numRows }: PassSize) => numRows * (numHeads + 2 * numKvHeads) * (headDim / 8);
+  const ops = await Promise.all(
+    shards.map(({ kCache, vCache }, shard) => {
+      const bindings = [qkv.buffer, rope, rowInfo, slots, kCache, vCache, q];
+      return threadsOp(context, spec, bindings, WORKGROUP_SIZE, threads, ({ numRows }) => [numRows, shard]);
+    }),
   );
+  return (pass, size) => {
+    for (const op of ops) op(pass, size);
+  };
 }
 
 /**

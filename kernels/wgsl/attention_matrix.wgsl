@@ -14,7 +14,7 @@
 // 0. (4) The order of all sums is fixed and ROWS does not enter it. Tile, grid, batch, pages and what is committed only say where
 // things lie. With trees in buffers of their own (the operator), tree keys are further segments by tree index.
 //
-//   q  io_quad [numBatches, Q_HEADS, rows_per_batch, HEAD_DIM / 4];  the rest: attention_rows, attention_keys_matrix*, attention_result
+//   q  io_quad [numBatches, ROW_HEADS, rows_per_batch, HEAD_DIM / 4];  the rest: attention_rows, attention_keys_matrix*, attention_result
 // Matrices have names: drivers keep an array that a loop indexes in memory. Reference: reference/attention.ts
 @group(0) @binding(5) var<storage, read> q: array<io_quad>;
 
@@ -46,7 +46,9 @@ fn main(
   let t = warp * SUBGROUP + lane;
   let num_items = params.num_rows * GROUP;
   let tile_items = (num_items + num_groups.x - 1u) / num_groups.x;
-  let tile = Tile(group.x * tile_items, min(tile_items, num_items - group.x * tile_items), group.y, group.z);
+  let first_item = group.x * tile_items;
+  let num_rows = min(tile_items, num_items - first_item);
+  let tile = Tile(params.first_row * GROUP + first_item, num_rows, group.y, group.z);
   let info = own_info(tile, lane);
   load_queries(tile, t);
   let plan = plan_tile(tile, info, t);

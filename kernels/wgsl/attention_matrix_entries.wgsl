@@ -54,7 +54,7 @@ var<workgroup> num_found: u32;
 var<workgroup> leaders: array<atomic<u32>, ROWS>;
 var<workgroup> followers: array<atomic<u32>, ROWS>;
 
-fn head_of(tile: Tile, item: u32) -> u32 { return tile.kv_head * GROUP + item % GROUP; }
+fn head_of(tile: Tile, item: u32) -> u32 { return row_head(tile.kv_head * GROUP + item % GROUP); }
 
 /** The lane's row; beyond the last one there are rows without keys. */
 fn own_info(tile: Tile, lane: u32) -> vec4u {

@@ -35,7 +35,7 @@ fn load_queries(tile: Tile, t: u32) {
     var packed = vec4u();
     if (row < tile.num_rows) {
       let item = tile.first_item + row;
-      let at = io_index(item / GROUP, head_of(tile, item), Q_HEADS) * QUADS + 2u * (e % KEY_VECTORS);
+      let at = io_index(item / GROUP, head_of(tile, item), ROW_HEADS) * QUADS + 2u * (e % KEY_VECTORS);
       packed = vec4u(halves_of(from_io(q[at])), halves_of(from_io(q[at + 1u])));
     }
     halves[row * STAGE_STRIDE + e % KEY_VECTORS] = packed;

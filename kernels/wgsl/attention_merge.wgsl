@@ -10,10 +10,11 @@
 fn main(@builtin(global_invocation_id) id: vec3u) {
   let thread = thread_index(id);
   let quad = thread % QUADS;
-  let head = thread / QUADS % NUM_HEADS;
-  let row = thread / (NUM_HEADS * QUADS);
-  if (row >= params.num_rows) { return; }
-  let base = (row * NUM_HEADS + head) * params.num_splits;
+  let head = thread / QUADS % ROW_HEADS;
+  let tile_row = thread / (ROW_HEADS * QUADS);
+  if (tile_row >= params.num_rows) { return; }
+  let row = params.first_row + tile_row;
+  let base = (tile_row * ROW_HEADS + head) * params.num_splits;
   let parts = num_parts(info_of(row, head));
   var top = NO_SCORE;
   var total = 0.0;

@@ -1,6 +1,6 @@
 // Attention of one row and up to 4 heads of one KV head over one split of its positions, from a fresh state: for each head
 //   o = Σj exp(sj − max) · v[j],  sj = scale · q · k[j] + bias[j],  keys in ascending position, in chunks of CHUNK that fold as parts do
-//   q  io_quad [numBatches, Q_HEADS, rows_per_batch, HEAD_DIM / 4];  the rest: attention_rows, attention_keys_*, attention_result
+//   q  io_quad [numBatches, ROW_HEADS, rows_per_batch, HEAD_DIM / 4];  the rest: attention_rows, attention_keys_*, attention_result
 // One thread a (row, split, run of heads), no barriers. On software adapters a load costs more than a multiply: a query's values
 // serve 4 keys, a key's values HEADS heads: 4, or 1 where heads have keys of their own. Where a run has fewer heads its last one
 // is computed again; where the last four keys are fewer, the last key stands in with weight 0. Reference: reference/attention.ts
@@ -19,20 +19,22 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
   let thread = thread_index(id);
   let run = thread % (NUM_KV_HEADS * RUNS);
   let split = (thread / (NUM_KV_HEADS * RUNS)) % params.num_splits;
-  let row = thread / (NUM_KV_HEADS * RUNS * params.num_splits);
-  if (row >= params.num_rows) { return; }
+  let tile_row = thread / (NUM_KV_HEADS * RUNS * params.num_splits);
+  if (tile_row >= params.num_rows) { return; }
+  let row = params.first_row + tile_row;
   let kv_head = run / RUNS;
   let offsets = select(vec4u(), vec4u(0u, 1u, 2u, 3u), HEADS > 1);
-  let heads = min(vec4u(kv_head * GROUP + (run % RUNS) * HEADS) + offsets, vec4u(kv_head * GROUP + GROUP - 1u));
+  let first_head = row_head(kv_head * GROUP);
+  let heads = min(vec4u(first_head + (run % RUNS) * HEADS) + offsets, vec4u(first_head + GROUP - 1u));
   let info = info_of(row, heads.x);
   let first = split * params.split_size;
   let end = min(first + params.split_size, num_keys(info));
   if (first >= end && split > 0u) { return; }
   let q_at = vec4u(
-    io_index(row, heads.x, Q_HEADS),
-    io_index(row, heads.y, Q_HEADS),
-    io_index(row, heads.z, Q_HEADS),
-    io_index(row, heads.w, Q_HEADS),
+    io_index(row, heads.x, ROW_HEADS),
+    io_index(row, heads.y, ROW_HEADS),
+    io_index(row, heads.z, ROW_HEADS),
+    io_index(row, heads.w, ROW_HEADS),
   ) * QUADS;
 
   var places: array<vec4u, CHUNK / 4>;

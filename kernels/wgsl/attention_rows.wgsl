@@ -1,16 +1,20 @@
 // What every attention kernel knows of its rows. A row's keys, by position 0, 1, …: first `linear length` of them through the
 // row's table of pages, then those of its tree path through its list of tree keys, ascending.
 //   row_info  vec4u [numRows, INFO_HEADS]   (table offset, last position, linear length, list offset): offsets into `tables`;
-//             last position 0xffffffff says that there is no key. INFO_HEADS is 1, or NUM_HEADS where heads have lists of their own
+//             last position 0xffffffff says that there is no key. INFO_HEADS is 1, or ROW_HEADS where heads have lists of their own
 //   tables    u32   page tables; lists of tree keys t (own path, ascending), each followed by its biases (f32 bits) if HAS_BIAS
 // A tree key t lies in the cache at index `linear length` + t of the row's table, or, if TREE_BUFFERS, in buffers of its own:
 //   k_tree, v_tree  [numRows / rows_per_batch, NUM_KV_HEADS, rows_per_batch, HEAD_DIM]
+// A dispatch does rows first_row … first_row + num_rows − 1 of a pass and one shard of its heads: NUM_HEADS of ROW_HEADS, which share the
+// NUM_KV_HEADS whose keys and values are bound. Elsewhere heads are counted among all ROW_HEADS, KV heads among those of the shard.
 // Rows with lists that share a table are rows of one tree: they have one linear length, and equal tree keys have equal ancestors.
 // A row is computed in parts, splits of split_size positions, each from a fresh state, folded in ascending order. Parts depend on
 // the row's keys alone.
 @group(0) @binding(3) var<storage, read> row_info: array<vec4u>;
 @group(0) @binding(4) var<storage, read> tables: array<u32>;
-struct Params { num_rows: u32, num_splits: u32, rows_per_batch: u32, page_size: u32, split_size: u32, scale: f32 }
+struct Params {
+  num_rows: u32, num_splits: u32, rows_per_batch: u32, page_size: u32, split_size: u32, scale: f32, first_row: u32, shard: u32,
+}
 var<immediate> params: Params;
 
 const QUADS = HEAD_DIM / 4u;
@@ -18,6 +22,9 @@ const QUADS = HEAD_DIM / 4u;
 const NO_SCORE = -3.4028234663852886e38;
 /** Set in the place of a key that lies in the tree's own buffers. */
 const IN_TREE = 0x80000000u;
+
+/** Head `head` of the shard among all heads of a row. */
+fn row_head(head: u32) -> u32 { return params.shard * NUM_HEADS + head; }
 
 fn info_of(row: u32, head: u32) -> vec4u {
   return row_info[row * INFO_HEADS + head % INFO_HEADS];

@@ -10,16 +10,18 @@ var<workgroup> scores: array<f32, CHUNK>;
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) t: u32) {
   let workgroup = thread_index(group);
-  let head = workgroup % NUM_HEADS;
+  let shard_head = workgroup % NUM_HEADS;
   let split = (workgroup / NUM_HEADS) % params.num_splits;
-  let row = workgroup / (NUM_HEADS * params.num_splits);
-  if (row >= params.num_rows) { return; }
+  let tile_row = workgroup / (NUM_HEADS * params.num_splits);
+  if (tile_row >= params.num_rows) { return; }
+  let row = params.first_row + tile_row;
+  let head = row_head(shard_head);
   let info = info_of(row, head);
   let first = split * params.split_size;
   let end = min(first + params.split_size, num_keys(info));
   if (first >= end && split > 0u) { return; }
-  let q_at = io_index(row, head, Q_HEADS) * QUADS;
-  let kv_head = head / (NUM_HEADS / NUM_KV_HEADS);
+  let q_at = io_index(row, head, ROW_HEADS) * QUADS;
+  let kv_head = shard_head / (NUM_HEADS / NUM_KV_HEADS);
 
   var acc: array<vec4f, QUADS_PER_THREAD>;
   var top = NO_SCORE;

@@ -7,7 +7,7 @@ import { checkMemory, memoryCapacity, planKvBlocks } from "../../engine/memory-p
 const GIB = 2 ** 30;
 const MIB = 2 ** 20;
 /** No buffer is too large. */
-const UNBOUND = { maxBoundBytes: 2 ** 50, boundBlockBytes: [["keys of a layer", 1]] as const };
+const UNBOUND = { maxBoundBytes: 2 ** 50, boundBlockBytes: [["keys of one head of a layer", 1]] as const };
 
 describe("memory that may be taken", () => {
   it("is a share of what the option says, else of the machine's for a software adapter, else unknown", () => {
@@ -88,7 +88,10 @@ describe("the number of KV blocks", () => {
         blockBytes: [["big", 64 * 1024] as const],
         maxBoundBytes: 128 * MIB,
       },
-      boundBlockBytes: [["keys of a layer", 32 * 1024] as const, ["drafters' features", 64 * 1024] as const],
+      boundBlockBytes: [
+        ["keys of one head of a layer", 32 * 1024] as const,
+        ["drafters' features", 64 * 1024] as const,
+      ],
     };
     const wish = { maxNumSeqs: 64, maxSlots: 32_768, takesAll: true };
     expect(planKvBlocks(memory, wish)).toBe(2048);

@@ -5,6 +5,7 @@ import { GREEDY, type SamplingParams } from "../../engine/sampling-params.ts";
 import { createGpuContext, type Gpu, type GpuContext, openGpu } from "../../kernels/index.ts";
 import { BLOCK_SIZE } from "../../kvcache/ids.ts";
 import { ADAPTER } from "../support/gpu.ts";
+import { cachesOf } from "../support/kv-shards.ts";
 import { type OpenedEngine, openEngine } from "./resident/open-engine.ts";
 
 const WARM: SamplingParams = { ...GREEDY, temperature: 0.8, topP: 0.95, seed: [5, 6] };
@@ -64,7 +65,7 @@ async function readKv(
 ): Promise<Uint8Array> {
   const parts: Uint8Array[] = [];
   for (let layer = 0; layer < numLayers; layer++) {
-    for (const { buffer, offset, size } of Object.values(runner.kv.layer(layer))) {
+    for (const { buffer, offset, size } of cachesOf(runner.kv.layer(layer))) {
       const bytes = new Uint8Array(await gpu.pool.read(buffer, offset, size));
       const slotBytes = size / (runner.options.numBlocks * BLOCK_SIZE);
       for (let position = 0; position < numTokens; position++) {

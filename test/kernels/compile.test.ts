@@ -108,7 +108,7 @@ async function everyOp(context: GpuContext, sizes: { headDim: number; size: numb
     everyAttention(context, headDim),
     attention(context, heads, {
       q: buffer(),
-      ...cache(),
+      shards: [cache(), cache()],
       ...rows,
       ...scratch,
       out: { ...x, numInputs: 6 * headDim },
@@ -116,12 +116,12 @@ async function everyOp(context: GpuContext, sizes: { headDim: number; size: numb
     }),
     commitKv(context, {
       ...{
-        numLayers: 2,
+        numSections: 2,
         moves: buffer(),
         ...cache(),
         layout: kvLayout(context.family, { numKvHeads: 1, headDim: size }),
       },
-      layerBytes: 16 * kvSlotBytes(context.family, { numKvHeads: 1, headDim: size }),
+      sectionBytes: 16 * kvSlotBytes(context.family, { numKvHeads: 1, headDim: size }),
     }),
     embedding(context, {
       hiddenSize: size,
@@ -162,7 +162,13 @@ async function everyOp(context: GpuContext, sizes: { headDim: number; size: numb
         ...{ hiddenSize: size, hidden: buffer(), gain: buffer(), rowIndex: buffer(), out: x, ...args },
       }),
     ),
-    ropeKv(context, heads, { qkv: product(10 * headDim, 2), rope: buffer(), ...rows, ...cache(), q: buffer() }),
+    ropeKv(context, heads, {
+      qkv: product(10 * headDim, 2),
+      rope: buffer(),
+      ...rows,
+      shards: [cache(), cache()],
+      q: buffer(),
+    }),
     ...[true, false].map((withShares) =>
       sample(
         context,

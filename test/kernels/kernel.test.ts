@@ -80,10 +80,10 @@ describe("kernels of a device", () => {
       {
         shader: ["thread_index", "io_f32", "attention_rows", "attention_out_rows", "attention_merge"],
         constants: {
-          ...{ NUM_HEADS: 1, NUM_KV_HEADS: 1, HEAD_DIM: 4, INFO_HEADS: 1, MATRIX: 0, WINDOW: 0, HAS_BIAS: 0 },
+          ...{ ROW_HEADS: 1, NUM_HEADS: 1, NUM_KV_HEADS: 1, HEAD_DIM: 4, INFO_HEADS: 1, MATRIX: 0, HAS_BIAS: 0 },
           ...{ TREE_BUFFERS: 0, HEAD_MAJOR: 0, WORKGROUP_SIZE: 16, GRID_WIDTH: 16 },
         },
-        numImmediates: 6,
+        numImmediates: 8,
       },
       [
         merged,
@@ -95,8 +95,8 @@ describe("kernels of a device", () => {
         pool.storage(256, "rowInfo"),
       ],
     );
-    const mergeWords = (numRows: number, stride: number) => [numRows, stride, 1, 16, 64, 0];
-    // Rows 3, then 3 with a stride of 2, then 3 again without setting it, in kernels with one immediate and with six.
+    const mergeWords = (numRows: number, stride: number) => [numRows, stride, 1, 16, 64, 0, 0, 0];
+    // Rows 3, then 3 with a stride of 2, then 3 again without setting it, in kernels with one immediate and with eight.
     const sizes = [[3], mergeWords(3, 2), [3], mergeWords(3, 2)].map((words) => Uint32Array.from(words));
     const order = [silu[0]?.kernel, merge, silu[1]?.kernel, merge] as const;
     const dispatches = order.map((kernel, i) => (pass: GPUComputePassEncoder) => {

@@ -34,12 +34,13 @@ export async function everyAttention(context: GpuContext, headDim: number): Prom
   const kinds =
     family.name === "matrix" && headDim % 16 === 0 ? (["matrix"] as const) : (["portable", "subgroup"] as const);
   const layout = { rowsPerBatch: 3, pageSize: 16, splitSize: 256, scale: 1 };
-  const common = { q: buffer(), kCache: buffer(), vCache: buffer(), rowInfo: buffer(), tables: buffer() };
+  const shards = [{ kCache: buffer(), vCache: buffer() }];
+  const common = { q: buffer(), shards, rowInfo: buffer(), tables: buffer() };
   const buffers = { ...common, out: buffer(), partial: buffer(), stats: buffer() };
   for (const kind of kinds) {
     for (const dtype of kind === "matrix" ? (["f16"] as const) : (["f16", "f32"] as const)) {
       for (const hasBias of [false, true]) {
-        const tensors = { numHeads: 6, numKvHeads: 2, headDim, qHeads: 6, ioType: dtype, kvType: dtype, infoHeads: 6 };
+        const tensors = { numHeads: 6, numKvHeads: 2, headDim, ioType: dtype, kvType: dtype, infoHeads: 6 };
         const tree = { k: buffer(), v: buffer() };
         const own = { ...tensors, hasBias, treeBuffers: true };
         await attentionCore(context, { kind }, own, layout, { ...buffers, tree });

@@ -46,7 +46,6 @@ export function glideDecoder(
   const crossHeads: HeadShape = { ...heads, numKvHeads: target.numKvHeads };
   return ({ activations: a, inputs, kv }) => {
     const { rowInfo, slots } = inputs;
-    const { kCache, vCache } = kv.layer(0);
     const crossQ = createProduct(gpu, a.normed.maxRows, glideShapes(config).crossQ, "crossQ");
     const linear = (w: PackedMatrix, x: Activation, y: Product) => matmul(gpu, { weights: w, x, y });
     const norm = (gain: GPUBuffer, product?: Product) =>
@@ -65,10 +64,10 @@ export function glideDecoder(
       ropeKv(
         gpu,
         { ...heads, numKvHeads: 0 },
-        { qkv: crossQ, rope: target.weights.rope, rowInfo, slots, kCache, vCache, q: a.q },
+        { qkv: crossQ, rope: target.weights.rope, rowInfo, slots, shards: kv.layer(0).slice(0, 1), q: a.q },
       ),
       attention(gpu, crossHeads, {
-        ...{ q: a.q, ...target.kv, rowInfo: cross.rowInfo, tables: cross.tables, blockSize: BLOCK_SIZE },
+        ...{ q: a.q, shards: target.kv, rowInfo: cross.rowInfo, tables: cross.tables, blockSize: BLOCK_SIZE },
         ...{ partial: a.partial, stats: a.stats, out: a.attended },
       }),
       linear(weights.crossOutput, a.attended, a.attentionOut),

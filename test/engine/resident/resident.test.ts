@@ -11,6 +11,7 @@ import { createGpuContext, type GpuContext, openGpu } from "../../../kernels/ind
 import type { TreeLimits } from "../../../scheduler/output.ts";
 import { type Generated, generate } from "../../support/collect.ts";
 import { FAMILIES, useGpu } from "../../support/gpu.ts";
+import { cachesOf } from "../../support/kv-shards.ts";
 import { Random } from "../../support/random.ts";
 import { type OpenedEngine, type OpenOptions, openEngine, TREE_DEPTH, TREE_NODES } from "./open-engine.ts";
 
@@ -165,11 +166,11 @@ describe.each([{ drafts: false }, { drafts: true }])("on the device, drafts: $dr
     let numSteps = 0;
     engine.onStep(() => {
       if (++numSteps !== 6) return;
-      const { kCache } = runner.kv.layer(0);
+      const [keys = expect.fail()] = cachesOf(runner.kv.layer(0));
       const [block = 0] = blocks.blockTable("broken");
       const blockBytes = 4 * 16 * 64;
       const nan = new Uint32Array(blockBytes / 4).fill(0x7fc00000);
-      test.context(FAMILIES[0]).device.queue.writeBuffer(kCache.buffer, kCache.offset + block * blockBytes, nan);
+      test.context(FAMILIES[0]).device.queue.writeBuffer(keys.buffer, keys.offset + block * blockBytes, nan);
     });
     const request = {
       id: "broken",
@@ -197,7 +198,7 @@ describe("what is not a number", () => {
     const { device } = test.context(FAMILIES[0]);
     for (const { kv } of [parts.runner, parts.draftRunner ?? expect.fail()]) {
       for (let layer = 0; layer < parts.numLayers; layer++) {
-        for (const { buffer, offset, size } of Object.values(kv.layer(layer))) {
+        for (const { buffer, offset, size } of cachesOf(kv.layer(layer))) {
           device.queue.writeBuffer(buffer, offset, new Uint32Array(size / 4).fill(0x7fc00000));
         }
       }

@@ -14,6 +14,7 @@ import {
 } from "../../../kernels/index.ts";
 import { BLOCK_SIZE } from "../../../kvcache/ids.ts";
 import { ADAPTER, FAMILIES } from "../../support/gpu.ts";
+import { cachesOf } from "../../support/kv-shards.ts";
 import { Random } from "../../support/random.ts";
 import { amongOthers, inChunks, type Road, type Traveller, throughTrees } from "./roads.ts";
 
@@ -108,8 +109,7 @@ describe.each(CASES.map((one) => ({ ...one, kvType: kvTypeOf(one.family) })))(
       const { numLayers } = model.config;
       const size = kvSlotBytes(family, model.config) / 4;
       for (let layer = 0; layer < numLayers; layer++) {
-        const { kCache, vCache } = runner.kv.layer(layer);
-        for (const cache of [kCache, vCache]) {
+        for (const cache of cachesOf(runner.kv.layer(layer))) {
           const all = new Uint32Array(await gpu.pool.read(cache.buffer, cache.offset, cache.size));
           for (let position = 0; position < LENGTH; position++) {
             const slot = (blockTable[Math.floor(position / BLOCK_SIZE)] ?? 0) * BLOCK_SIZE + (position % BLOCK_SIZE);
@@ -152,8 +152,7 @@ describe.each(CASES.map((one) => ({ ...one, kvType: kvTypeOf(one.family) })))(
     async function poison(blockTable: readonly number[]): Promise<void> {
       const nan = new Uint8Array(BLOCK_SIZE * kvSlotBytes(family, model.config)).fill(0xff);
       for (let layer = 0; layer < model.config.numLayers; layer++) {
-        const { kCache, vCache } = runner.kv.layer(layer);
-        for (const { buffer, offset } of [kCache, vCache]) {
+        for (const { buffer, offset } of cachesOf(runner.kv.layer(layer))) {
           for (const block of blockTable) gpu.device.queue.writeBuffer(buffer, offset + block * nan.byteLength, nan);
         }
       }

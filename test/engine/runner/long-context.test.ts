@@ -1,12 +1,14 @@
 import { describe, expect, it } from "vitest";
 import type { LlamaConfig } from "../../../engine/model/types.ts";
 import type { BatchSequence } from "../../../engine/runner/batch.ts";
+import type { LayerKv } from "../../../engine/runner/kv-storage.ts";
 import { ModelRunner } from "../../../engine/runner/model-runner.ts";
 import { GREEDY } from "../../../engine/sampling-params.ts";
-import { type GpuContext, packRows, storageBytes } from "../../../kernels/index.ts";
+import { BufferPool, type GpuContext, packRows, storageBytes } from "../../../kernels/index.ts";
 import { BLOCK_SIZE } from "../../../kvcache/ids.ts";
-import { expectClose, uniformHalves } from "../../support/arrays.ts";
+import { expectClose, firstDifferentBits, uniformHalves } from "../../support/arrays.ts";
 import { ADAPTER, FAMILIES, useGpu } from "../../support/gpu.ts";
+import { cutHeads } from "../../support/kv-shards.ts";
 import { Random } from "../../support/random.ts";
 import { RandomLlama, type ReferenceKv, referenceLogits } from "./tiny-llama.ts";
 
@@ -20,6 +22,14 @@ const CONFIG: LlamaConfig = {
 const SLOT_SIZE = CONFIG.numKvHeads * CONFIG.headDim;
 const NUM_BLOCKS = 1 + LENGTH / BLOCK_SIZE;
 const sampling = { params: GREEDY, choice: 0 };
+/** First position and number of tokens. */
+const CHUNKS = [
+  [60, 8],
+  [16_380, 8],
+  [LENGTH - 8, 5],
+] as const;
+/** Of the tree: the token after the chunks. */
+const ROOT = LENGTH - 3;
 
 /** The kernel of subgroups has barriers, which software adapters are slow at; its splits are tested on shorter sequences. */
 const CASES = ADAPTER === "software" ? FAMILIES.slice(0, 1) : FAMILIES;
@@ -32,6 +42,9 @@ describe.each(CASES)("a sequence of 32,768 tokens, $name family, $storage", (fam
   const weights = new RandomLlama(CONFIG, random);
   const tokenIds = Array.from({ length: LENGTH }, () => random.int(0, CONFIG.vocabSize - 1));
   const blockTable = random.shuffle(Array.from({ length: NUM_BLOCKS - 1 }, (_, i) => i + 1));
+  /** What follows the root, and what might instead. */
+  const [next = 0, last = 0] = tokenIds.slice(ROOT + 1);
+  const strange = (next + 1) % CONFIG.vocabSize;
   // Keys and values that no token has computed: each position has its own, near ones and far ones alike.
   const given = Array.from(
     { length: CONFIG.numLayers },
@@ -41,64 +54,57 @@ describe.each(CASES)("a sequence of 32,768 tokens, $name family, $storage", (fam
     }),
   );
 
-  it("logits of chunks, a tree and the last token are those of plain loops in f64", async () => {
-    const gpu = test.context(family);
-    const runner = await ModelRunner.create(
-      gpu,
-      { config: CONFIG, weights },
-      { maxRows: 8, maxLogits: 4, maxModelLen: LENGTH, numBlocks: NUM_BLOCKS, maxTableWords: NUM_BLOCKS + 32, topK: 1 },
-    );
-    for (const [layer, kv] of given.entries()) fill(gpu, runner, layer, kv);
+  it("logits of chunks, a tree and the last token are those of plain loops in f64, in any number of bindings", async () => {
+    const whole = test.context(family);
+    const layerBytes = NUM_BLOCKS * BLOCK_SIZE * SLOT_SIZE * storageBytes(family);
+    const split = { ...whole, pool: new BufferPool(whole.device, layerBytes - 1) };
+    const actual = await logitsBy(whole, 1);
+    const bySplit = await logitsBy(split, 2);
+    split.pool.destroyAll();
+    expect(bySplit.map((logits, i) => firstDifferentBits(logits, actual[i] ?? logits))).toEqual(actual.map(() => -1));
+
     const known = given.map(({ keys, values }) => ({ keys: keys.slice(), values: values.slice() }));
     const logitsOf = (position: number, tokenId = tokenIds[position] ?? 0, from = 0) =>
       referenceLogits(CONFIG, weights, tokenId, position, known, (p) => p < from);
-
-    for (const [start, numTokens] of [
-      [60, 8],
-      [16_380, 8],
-      [LENGTH - 8, 5],
-    ] as const) {
+    for (const [i, [start, numTokens]] of CHUNKS.entries()) {
       const rootPosition = start + numTokens - 1;
-      await runner.run([{ tokenIds, startPosition: start, numTokens, blockTable, rootPosition, sampling }]);
       for (let p = start; p < rootPosition; p++) logitsOf(p);
-      const [actual = []] = await runner.readLogits();
-      expectClose(actual, logitsOf(rootPosition), tolerance, `token ${rootPosition}`);
+      expectClose(actual[i] ?? [], logitsOf(rootPosition), tolerance, `token ${rootPosition}`);
     }
-
-    // The root is token LENGTH − 3; below it the true next token, and beside that another.
-    const root = LENGTH - 3;
-    const [next = 0, last = 0] = tokenIds.slice(root + 1);
-    const tree = { tokenIds: [0, (next + 1) % 64, next], parents: [-1, 0, 0], depths: [0, 1, 1], firstNode: 1 };
-    const step: BatchSequence = {
-      tokenIds,
-      startPosition: root,
-      numTokens: 1,
-      blockTable,
-      rootPosition: root,
-      sampling,
-      tree,
-    };
-    await runner.run([step]);
-    const logits = await runner.readLogits();
-    expectClose(logits[0] ?? [], logitsOf(root), tolerance, "the root");
-    expectClose(logits[1] ?? [], logitsOf(root + 1, (next + 1) % 64), tolerance, "a node that goes astray");
-    expectClose(logits[2] ?? [], logitsOf(root + 1, next), tolerance, "the true node");
-    const slot = (index: number) =>
-      (blockTable[Math.floor(index / BLOCK_SIZE)] ?? 0) * BLOCK_SIZE + (index % BLOCK_SIZE);
-    runner.kv.commit([{ from: slot(root + 2), to: slot(root + 1) }]);
-
-    await runner.run([
-      { tokenIds, startPosition: LENGTH - 1, numTokens: 1, blockTable, rootPosition: LENGTH - 1, sampling },
-    ]);
-    const [actual = new Float32Array()] = await runner.readLogits();
+    const [root = [], astray = [], node = [], end = []] = actual.slice(CHUNKS.length);
+    expectClose(root, logitsOf(ROOT), tolerance, "the root");
+    expectClose(astray, logitsOf(ROOT + 1, strange), tolerance, "a node that goes astray");
+    expectClose(node, logitsOf(ROOT + 1, next), tolerance, "the true node");
     const expected = logitsOf(LENGTH - 1, last);
-    expectClose(actual, expected, tolerance, "the last token");
+    expectClose(end, expected, tolerance, "the last token");
     // A split that is left out would show.
     const without = logitsOf(LENGTH - 1, last, family.splitSize);
     expect(Math.max(...without.map((value, i) => Math.abs(value - (expected[i] ?? 0))))).toBeGreaterThan(
       tolerance.absolute,
     );
   });
+
+  /** Of the last tokens of the chunks, of a tree's root, stray and true node, and, once that is committed, of the last token. */
+  async function logitsBy(gpu: GpuContext, numShards: number): Promise<Float32Array[]> {
+    const limits = { maxRows: 8, maxLogits: 4, maxModelLen: LENGTH, numBlocks: NUM_BLOCKS, topK: 1 };
+    const model = { config: CONFIG, weights };
+    const runner = await ModelRunner.create(gpu, model, { ...limits, maxTableWords: NUM_BLOCKS + 32 });
+    for (const [layer, kv] of given.entries()) fill(gpu, runner.kv.layer(layer), kv, numShards);
+    const logits: Float32Array[] = [];
+    const run = async (sequence: Pick<BatchSequence, "startPosition" | "numTokens" | "tree">) => {
+      const rootPosition = sequence.startPosition + sequence.numTokens - 1;
+      await runner.run([{ tokenIds, blockTable, rootPosition, sampling, ...sequence }]);
+      logits.push(...(await runner.readLogits()));
+    };
+    for (const [startPosition, numTokens] of CHUNKS) await run({ startPosition, numTokens });
+    const tree = { tokenIds: [0, strange, next], parents: [-1, 0, 0], depths: [0, 1, 1], firstNode: 1 };
+    await run({ startPosition: ROOT, numTokens: 1, tree });
+    const slot = (index: number) =>
+      (blockTable[Math.floor(index / BLOCK_SIZE)] ?? 0) * BLOCK_SIZE + (index % BLOCK_SIZE);
+    runner.kv.commit([{ from: slot(ROOT + 2), to: slot(ROOT + 1) }]);
+    await run({ startPosition: LENGTH - 1, numTokens: 1 });
+    return logits;
+  }
 
   // K and V of the only layer do not depend on attention, so that plain loops know all of them.
   it.skipIf(process.env.CANOPY_WHOLE_CONTEXT === undefined)(
@@ -128,16 +134,24 @@ describe.each(CASES)("a sequence of 32,768 tokens, $name family, $storage", (fam
     },
   );
 
-  function fill(gpu: GpuContext, runner: ModelRunner, layer: number, { keys, values }: ReferenceKv): void {
+  function fill(gpu: GpuContext, layer: LayerKv, { keys, values }: ReferenceKv, numShards: number): void {
     const inSlots = (rows: Float32Array) => {
       const slots = new Float32Array(NUM_BLOCKS * BLOCK_SIZE * SLOT_SIZE);
       const size = BLOCK_SIZE * SLOT_SIZE;
       for (const [i, block] of blockTable.entries()) slots.set(rows.subarray(i * size, (i + 1) * size), block * size);
-      return packRows(family, slots);
+      return cutHeads(slots, { numKvHeads: CONFIG.numKvHeads, headSize: CONFIG.headDim, numShards });
     };
-    const { kCache, vCache } = runner.kv.layer(layer);
-    expect(kCache.size).toBe(NUM_BLOCKS * BLOCK_SIZE * SLOT_SIZE * storageBytes(family));
-    gpu.device.queue.writeBuffer(kCache.buffer, kCache.offset, inSlots(keys));
-    gpu.device.queue.writeBuffer(vCache.buffer, vCache.offset, inSlots(values));
+    const [keyParts, valueParts] = [inSlots(keys), inSlots(values)];
+    expect(layer).toHaveLength(numShards);
+    for (const [shard, { kCache, vCache }] of layer.entries()) {
+      for (const [to, from = expect.fail()] of [
+        [kCache, keyParts[shard]],
+        [vCache, valueParts[shard]],
+      ] as const) {
+        const packed = packRows(family, from);
+        expect(to.size).toBe(packed.byteLength);
+        gpu.device.queue.writeBuffer(to.buffer, to.offset, packed);
+      }
+    }
   }
 });

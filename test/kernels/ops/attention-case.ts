@@ -15,6 +15,7 @@ import { attentionReference, slotsOfRow } from "../../../kernels/reference/atten
 import { packKv } from "../../../kernels/reference/kv-q8.ts";
 import { uniformHalves } from "../../support/arrays.ts";
 import { call, submit } from "../../support/gpu.ts";
+import { cutHeads } from "../../support/kv-shards.ts";
 import { emptyActivation, readActivation } from "../../support/products.ts";
 import type { Random } from "../../support/random.ts";
 
@@ -56,46 +57,54 @@ export function slotAt(blockTable: readonly number[], blockSize: number, positio
   return (blockTable[Math.floor(position / blockSize)] ?? 0) * blockSize + (position % blockSize);
 }
 
-/**
- * Output f32 [numHeads · headDim] of each row, all rows in one dispatch.
- * @param kernel by default the family's
- */
+export interface AttendOptions {
+  /** By default the family's. */
+  readonly kernel?: AttentionKernel;
+  /** Of the heads. */
+  readonly numShards?: number;
+  /** Rows that scratch has room for; by default all. */
+  readonly scratchRows?: number;
+}
+
+/** Output f32 [numHeads · headDim] of each row, all rows in one call. */
 export async function attend(
   gpu: GpuContext,
   heads: HeadShape,
   blockSize: number,
   cache: Cache,
   rows: readonly AttentionRow[],
-  kernel?: AttentionKernel,
+  { kernel, numShards = 1, scratchRows = rows.length }: AttendOptions = {},
 ): Promise<Float32Array[]> {
-  const { numHeads, headDim } = heads;
+  const { numHeads, numKvHeads, headDim } = heads;
   const { info, tables } = packRowInfo(rows);
   const q = new Float32Array(rows.length * numHeads * headDim);
   rows.forEach(({ query }, row) => {
     q.set(query, row * numHeads * headDim);
   });
   const numSplits = attentionSplits(gpu, headDim, Math.max(...rows.map(({ position }) => position)));
-  const numPartials = rows.length * numHeads * numSplits;
+  const numPartials = Math.min(scratchRows, rows.length) * numHeads * numSplits;
   const poison = new Float32Array(numPartials * headDim).fill(Number.NaN);
   const rowSize = numHeads * headDim;
   const out = emptyActivation(gpu, rows.length, rowSize);
-  const packCache = (values: Float32Array) =>
-    kvTypeOf(gpu.family) === "q8" ? packKv(values, headDim) : packRows(gpu.family, values);
+  const upload = (values: Float32Array, label: string) =>
+    cutHeads(values, { numKvHeads, headSize: headDim, numShards }).map((part) =>
+      gpu.pool.upload(kvTypeOf(gpu.family) === "q8" ? packKv(part, headDim) : packRows(gpu.family, part), label),
+    );
+  const [keys, values] = [upload(cache.keys, "kCache"), upload(cache.values, "vCache")];
+  const shards = keys.map((kCache, i) => ({ kCache, vCache: values[i] ?? kCache }));
   const buffers = {
     q: gpu.pool.upload(q, "q"),
-    kCache: gpu.pool.upload(packCache(cache.keys), "kCache"),
-    vCache: gpu.pool.upload(packCache(cache.values), "vCache"),
     rowInfo: gpu.pool.upload(info, "rowInfo"),
     tables: gpu.pool.upload(tables, "tables"),
     partial: gpu.pool.upload(poison, "partial"),
     stats: gpu.pool.upload(poison.subarray(0, 2 * numPartials), "stats"),
   };
   const op = await (kernel === undefined
-    ? attention(gpu, heads, { ...buffers, blockSize, out })
-    : attentionBy(gpu, kernel, heads, blockSize, out, buffers));
+    ? attention(gpu, heads, { ...buffers, shards, blockSize, out })
+    : attentionBy(gpu, kernel, heads, blockSize, out, { ...buffers, shards }));
   await submit(gpu, [call(op, { numRows: rows.length, numSplits })]);
   const all = await readActivation(gpu, out, rows.length);
-  for (const buffer of [...Object.values(buffers), out.buffer]) gpu.pool.destroy(buffer);
+  for (const buffer of [...Object.values(buffers), ...keys, ...values, out.buffer]) gpu.pool.destroy(buffer);
   return rows.map((_, row) => all.slice(row * rowSize, (row + 1) * rowSize));
 }
 
@@ -113,7 +122,7 @@ function attentionBy(
     gpu,
     kernel,
     {
-      ...{ ...heads, qHeads: heads.numHeads, ioType: "f32", kvType, activationRows },
+      ...{ ...heads, ioType: "f32", kvType, activationRows },
       ...{ infoHeads: 1, hasBias: false, treeBuffers: false },
     },
     { rowsPerBatch: 1, pageSize, splitSize, scale: heads.headDim ** -0.5 },

@@ -33,7 +33,7 @@ describe("the kernel with subgroup matrices, emulated on the software adapter", 
   const random = new Random(5);
   const { cache, table, otherTable } = randomPages(random, heads, 16);
   const run = (rows: readonly AttentionRow[], from: Cache = cache, tileRows: 16 | 32 = 16) =>
-    attend(context(), heads, 16, from, rows, { kind: "matrix", tileRows });
+    attend(context(), heads, 16, from, rows, { kernel: { kind: "matrix", tileRows } });
 
   async function expectRight(rows: readonly AttentionRow[], tileRows: 16 | 32 = 16): Promise<Float32Array[]> {
     const actual = await run(rows, cache, tileRows);
@@ -115,7 +115,8 @@ describe("the kernel with subgroup matrices, emulated on the software adapter", 
         ...Array.from({ length: own.int(0, 4) }, () => rowOver(own, heads, pages.table, own.int(0, 400), 0)),
       ];
       const kernel: MatrixTile = { kind: "matrix", ...own.pick([{}, { tileRows: 16 }, { tileRows: 32 }] as const) };
-      const together = await attend(context(), heads, pageSize, pages.cache, rows, kernel);
+      const options = { kernel, scratchRows: own.int(1, rows.length) };
+      const together = await attend(context(), heads, pageSize, pages.cache, rows, options);
       expectRows(together, attendReference(heads, pageSize, pages.cache, rows), rows);
       const i = own.int(0, rows.length - 1);
       const [alone = new Float32Array()] = await attend(context(), heads, pageSize, pages.cache, rows.slice(i, i + 1));
@@ -124,29 +125,32 @@ describe("the kernel with subgroup matrices, emulated on the software adapter", 
     await fc.assert(property, { numRuns: 12, seed: 3 });
   });
 
-  // What is different: idle subgroups and parts of positions (48), more than 8 steps of dimensions (144); pages that split tiles.
+  // What is different: idle subgroups and parts of positions (48), more than 8 steps of dimensions (144); pages that split tiles; shards.
   it.each([
-    [48, 20],
-    [48, 448],
-    [144, 8],
-  ])("heads of %i, pages of %i: trees, chains and sequences in one tile", async (headDim, pageSize) => {
-    const wide = { numHeads: 6, numKvHeads: 2, headDim };
-    const pages = randomPages(random, wide, pageSize);
-    const rows = [
-      ...randomTree(random, wide, pages.table, 250, 7),
-      ...[0, 1, 2].map((i) => rowOver(random, wide, pages.otherTable, 130 + i, i)),
-      ...randomTree(random, wide, pages.otherTable, 29, 5),
-      rowOver(random, wide, pages.table, 99, 0),
-    ];
-    const attendTo = (some: readonly AttentionRow[]) =>
-      attend(context(), wide, pageSize, pages.cache, some, { kind: "matrix", tileRows: 16 });
-    const together = await attendTo(rows);
-    expectRows(together, attendReference(wide, pageSize, pages.cache, rows), rows);
-    for (const i of [0, 6, 9, 15]) {
-      const [alone = new Float32Array()] = await attendTo(rows.slice(i, i + 1));
-      expect(firstDifferentBits(alone, together[i] ?? alone)).toBe(-1);
-    }
-  });
+    [48, 20, 2],
+    [48, 448, 2],
+    [144, 8, 1],
+  ])(
+    "heads of %i, pages of %i, %i shards: trees, chains and sequences in one tile",
+    async (headDim, pageSize, numShards) => {
+      const wide = { numHeads: 6, numKvHeads: 2, headDim };
+      const pages = randomPages(random, wide, pageSize);
+      const rows = [
+        ...randomTree(random, wide, pages.table, 250, 7),
+        ...[0, 1, 2].map((i) => rowOver(random, wide, pages.otherTable, 130 + i, i)),
+        ...randomTree(random, wide, pages.otherTable, 29, 5),
+        rowOver(random, wide, pages.table, 99, 0),
+      ];
+      const attendTo = (some: readonly AttentionRow[]) =>
+        attend(context(), wide, pageSize, pages.cache, some, { kernel: { kind: "matrix", tileRows: 16 }, numShards });
+      const together = await attendTo(rows);
+      expectRows(together, attendReference(wide, pageSize, pages.cache, rows), rows);
+      for (const i of [0, 6, 9, 15]) {
+        const [alone = new Float32Array()] = await attendTo(rows.slice(i, i + 1));
+        expect(firstDifferentBits(alone, together[i] ?? alone)).toBe(-1);
+      }
+    },
+  );
 
   it("the operator's trees: lists, biases, masks of each head, rows without keys", async () => {
     const kind = { numKvHeads: 8, kvGroupNum: 2, headDim: 16, dtype: "f16", mask: "f32", maskPerHead: true } as const;

@@ -6,6 +6,7 @@ import { expectClose, firstDifferentBits } from "../../support/arrays.ts";
 import { ADAPTER, FAMILIES, MATRIX, useGpu } from "../../support/gpu.ts";
 import { Random } from "../../support/random.ts";
 import {
+  type AttendOptions,
   type AttentionRow,
   attend,
   attendReference,
@@ -64,10 +65,11 @@ describe.each(ADAPTER === "gpu" ? [...FAMILIES, MATRIX] : FAMILIES)("$name famil
     const property = fc.asyncProperty(fc.integer(), fc.integer({ min: 1, max: 9 }), async (seed, numRows) => {
       const random = new Random(seed);
       // One of few shapes, so that few kernels are compiled; everything else is free.
-      const heads = random.pick([
-        { numHeads: 4, numKvHeads: 2, headDim: 16 },
-        { numHeads: 3, numKvHeads: 3, headDim: 72 },
+      const { numShards, ...heads } = random.pick([
+        { numHeads: 4, numKvHeads: 2, headDim: 16, numShards: 1 },
+        { numHeads: 3, numKvHeads: 3, headDim: 72, numShards: 3 },
       ]);
+      const scratchRows = random.int(1, numRows);
       const blockSize = 16;
       const numBlocks = Math.ceil((3 * splitSize) / blockSize);
       const cache = randomCache(random, heads, numBlocks * blockSize);
@@ -77,7 +79,7 @@ describe.each(ADAPTER === "gpu" ? [...FAMILIES, MATRIX] : FAMILIES)("$name famil
         return rowOver(random, heads, table, position, random.int(0, Math.min(position + 1, 70)));
       });
       const expected = attendReference(heads, blockSize, cache, rows);
-      const actual = await attend(test.context(family), heads, blockSize, cache, rows);
+      const actual = await attend(test.context(family), heads, blockSize, cache, rows, { numShards, scratchRows });
       for (const [row, values] of expected.entries()) {
         expectClose(actual[row] ?? [], values, toleranceOf(heads), `row ${row}`);
       }
@@ -198,6 +200,19 @@ describe.each(ADAPTER === "gpu" ? [...FAMILIES, MATRIX] : FAMILIES)("$name famil
         ),
         expected,
       );
+    });
+
+    // Of keys and values in 8 bits test/engine/runner/split-buffers.test.ts says so.
+    it("are the same with heads in several shards, and rows in as many tiles as scratch asks for", async () => {
+      const wide = { numHeads: 12, numKvHeads: 4, headDim: 16 };
+      const own = randomCache(random, wide, numBlocks * blockSize);
+      const order = random.shuffle(Array.from({ length: numBlocks }, (_, i) => i));
+      const batch = positions.map((position, i) => rowOver(random, wide, order, position, i % 2 === 0 ? 0 : 4));
+      const attendBy = (options: AttendOptions) => attend(test.context(family), wide, blockSize, own, batch, options);
+      const expected = await attendBy({});
+      for (const options of [{ scratchRows: 1 }, { numShards: 2, scratchRows: 4 }]) {
+        expectSame(await attendBy(options), expected);
+      }
     });
 
     it("differ when one key differs: the comparison can fail", async () => {
