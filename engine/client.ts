@@ -1,4 +1,5 @@
 import type { KernelChoice } from "../kernels/index.ts";
+import type { BesideKind } from "./model/bundled.ts";
 import type { TokenLogprobs } from "./runner/token-logprobs.ts";
 import type { SamplingParams } from "./sampling-params.ts";
 import type { SpeculationState } from "./speculative/budget/tree-policy.ts";
@@ -112,6 +113,15 @@ export interface EngineKernels {
   readonly draft?: KernelChoice;
 }
 
+/** How fast one stream was decoded with a drafter, when drafters were compared. */
+export interface DrafterFigures {
+  readonly drafter: BesideKind;
+  /** Without the time to the first token. */
+  readonly tokensPerSecond: number;
+  /** Tokens a step. */
+  readonly acceptanceLength: number;
+}
+
 /** What is served and on what; fixed once the engine is ready. */
 export interface EngineInfo {
   readonly modelName: string;
@@ -126,6 +136,8 @@ export interface EngineInfo {
   readonly blockSize: number;
   readonly maxNumSeqs: number;
   readonly kernels: EngineKernels;
+  /** Where `auto` chose among several drafters by measuring: all of them, the fastest first, which is the one that drafts. */
+  readonly drafterFigures?: readonly DrafterFigures[];
   /** Identifies model file, adapter, build, choice of kernels and numerics: equal fingerprints promise equal text. */
   readonly fingerprint: string;
 }

@@ -162,7 +162,7 @@ export const configSchema = z.strictObject({
       group: "Speculation",
       placeholder: `${DRAFTER_KINDS.join("|")}|PATH`,
       description:
-        "Who drafts, several into one tree; auto takes the draft model that belongs to the model, else suffix. The text is the same",
+        "Who drafts, several into one tree; auto takes what decodes fastest of what lies beside the model, else suffix. The text is the same",
       defaultText: ENGINE_DEFAULTS.drafter,
     }),
   treeBudget: oneOf(TREE_BUDGETS).default(ENGINE_DEFAULTS.treeBudget).register(settingInfos, {

@@ -76,7 +76,7 @@ export function attachedBlockBytes(gpu: GpuContext, files: DrafterFiles): number
 }
 
 async function attachEagle(
-  files: DecoderFiles | Eagle3Files,
+  files: Exclude<DrafterFiles, { kind: "glide" | "medusa" }>,
   target: AttachableTarget,
   sizes: DraftSizes,
 ): Promise<Proposer> {
