@@ -63,6 +63,7 @@ export {
   type ProcessorOps,
   type ProcessorShape,
   packProcessor,
+  processDraftLogits,
   processLogits,
   processorBytes,
 } from "./ops/logits-processors.ts";

@@ -1,5 +1,6 @@
 import { type GpuContext, type LaneOp, medusaRows, medusaTree } from "../../kernels/index.ts";
 import { BLOCK_SIZE } from "../../kvcache/ids.ts";
+import type { SamplingWants } from "../runner/request-sampling.ts";
 import type { MedusaProposer } from "../speculative/medusa/proposer.ts";
 import type { DraftedLanes, ResidentDrafter, StepSize } from "./resident-drafter.ts";
 
@@ -45,12 +46,16 @@ export class MedusaDrafter implements ResidentDrafter {
 
   release(): void {}
 
+  isReady(wants: SamplingWants): boolean {
+    return this.#proposer.runner.isReady(wants);
+  }
+
   sendTables(): void {}
 
-  encode(pass: GPUComputePassEncoder, { numLanes, numNodes, depth }: StepSize): void {
+  encode(pass: GPUComputePassEncoder, { numLanes, numNodes, depth }: StepSize, wants: SamplingWants): void {
     const params = { numLanes, numNodes, level: depth };
     this.#ops.rows(pass, params);
-    this.#proposer.runner.pass.encode(pass, numLanes);
+    this.#proposer.runner.pass.encode(pass, numLanes, wants);
     this.#ops.tree(pass, params);
   }
 
