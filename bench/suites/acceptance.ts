@@ -36,6 +36,10 @@ export const acceptance = defineSuite(
     "tree-nodes": { ...ENGINE_OPTIONS["tree-nodes"], default: "16" },
     "tree-depth": { ...ENGINE_OPTIONS["tree-depth"], default: "6" },
     "tree-topk": { type: "string", value: "N", default: String(ENGINE_DEFAULTS.treeTopK), help: "children of a node" },
+    "medusa-topk": {
+      ...{ type: "string", value: "N", default: String(ENGINE_DEFAULTS.medusaCandidates) },
+      help: "candidates of each of medusa's heads",
+    },
     temperatures: { type: "string", value: "T,…", default: "0,0.7,1", help: "to sample at" },
     "repetition-penalty": { type: "string", value: "R", default: "1", help: "of all texts" },
     "presence-penalty": { type: "string", value: "P", default: "0", help: "of all texts" },
@@ -60,6 +64,7 @@ export const acceptance = defineSuite(
     const sizes = {
       ...{ ...ENGINE_DEFAULTS, maxNumSeqs: settings.prompts.length, treeTopK: positiveInteger(values["tree-topk"]) },
       ...{ treeNodes: positiveInteger(values["tree-nodes"]), treeDepth: positiveInteger(values["tree-depth"]) },
+      medusaCandidates: positiveInteger(values["medusa-topk"]),
     };
     const longest = Math.max(...settings.prompts.map(({ length }) => length)) + settings.maxTokens;
     const device = await openGpu(settings.engine.adapter ?? "auto");
