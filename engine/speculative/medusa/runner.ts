@@ -51,7 +51,8 @@ export class MedusaRunner {
   }
 
   /**
-   * Candidates of every row's heads, best first: `[row][head]`.
+   * Candidates of every row's heads, best first: `[row][head]`. They are the likeliest, however the target draws: a head does not know the
+   * tokens before its own, and its guesses are too broad for the target's noise to pick the right one among them.
    * @throws RangeError for more rows than there is room for, GpuError
    */
   async run(rows: readonly MedusaRow[]): Promise<readonly (readonly (readonly Candidate[])[])[]> {
@@ -90,7 +91,7 @@ export class MedusaRunner {
       const first = Math.floor(head / headsPerGroup) * samplingStride + (head % headsPerGroup) * rows.length;
       for (const [i, { params, choice, position, processor }] of rows.entries()) {
         const at = processor ? wants.processors.indexOf(processor) : -1;
-        const row = samplingRowOf(params, choice, position + head);
+        const row = samplingRowOf({ ...params, temperature: 0 }, choice, position + head);
         writeSamplingRow(view, first + i, at < 0 ? row : { ...row, processor: at });
       }
     }
