@@ -4,9 +4,10 @@ import { resolveModel } from "../engine/model/bundled.ts";
 import { openModel } from "../engine/model/open.ts";
 import type { OpenedModel } from "../engine/model/types.ts";
 import { closeDrafters, type OpenedDrafter, openDrafters } from "../engine/open-drafters.ts";
+import { processorOf } from "../engine/runner/logits-processor.ts";
 import { ModelRunner } from "../engine/runner/model-runner.ts";
 import { uploadLlama } from "../engine/runner/weights.ts";
-import { GREEDY, type SamplingParams } from "../engine/sampling-params.ts";
+import type { SamplingParams } from "../engine/sampling-params.ts";
 import type { AttachableTarget, DraftSizes } from "../engine/speculative/attach.ts";
 import type { VerifiedDraft } from "../engine/speculative/budget/verified-draft.ts";
 import type { DraftTree } from "../engine/speculative/draft-tree.ts";
@@ -75,7 +76,7 @@ export class Replay {
     const numBlocks = 1 + sizes.maxNumSeqs * Math.ceil((maxTextLen + sizes.treeNodes) / BLOCK_SIZE);
     const options = {
       ...{ maxRows: PROMPT_ROWS * sizes.maxNumSeqs, maxLogits: 1, maxModelLen: maxTextLen, topK: 1 },
-      ...{ numBlocks, maxTableWords: sizes.maxNumSeqs * numBlocks, features },
+      ...{ numBlocks, maxTableWords: sizes.maxNumSeqs * numBlocks, features, maxRequests: sizes.maxNumSeqs },
     };
     const runner = await ModelRunner.create(gpu, { config, weights }, options);
     return new Replay({ gpu, target: { gpu, config, weights, runner }, model, sizes, maxTextLen });
@@ -145,7 +146,9 @@ export class Replay {
       const requests = alive.map(({ id, text, tokenIds, blockTable, numKnown }): ProposeRequest => {
         const target = { blockTable, numComputedTokens: numKnown - 1 };
         const known = tokenIds.slice(0, numKnown);
-        return { id, tokenIds: known, choice: 0, params: draftParams(text), target, maxNodes, maxDepth };
+        const params = draftParams(text);
+        const processor = processorOf(params, { tokenIds: known, numPromptTokens: text.promptTokens.length });
+        return { id, tokenIds: known, choice: 0, params, processor, target, maxNodes, maxDepth };
       });
       const trees = await proposer.propose(requests);
       for (const [i, reader] of alive.entries()) {
@@ -184,5 +187,5 @@ function emittedTokens(tree: DraftTree | undefined, next: readonly number[]): re
 
 /** Drafting without the target's noise: the best tokens, however the target draws. */
 export function withoutNoise({ params }: ReplayText): SamplingParams {
-  return { ...GREEDY, seed: params.seed };
+  return { ...params, temperature: 0 };
 }

@@ -1,4 +1,5 @@
 import type { KernelChoice } from "../kernels/index.ts";
+import type { BesideKind } from "./model/bundled.ts";
 import type { TokenLogprobs } from "./runner/token-logprobs.ts";
 import type { SamplingParams } from "./sampling-params.ts";
 import type { SpeculationState } from "./speculative/budget/tree-policy.ts";
@@ -114,6 +115,15 @@ export interface EngineKernels {
   readonly draft?: KernelChoice;
 }
 
+/** How fast one stream was decoded with a drafter, when drafters were compared. */
+export interface DrafterFigures {
+  readonly drafter: BesideKind;
+  /** Without the time to the first token. */
+  readonly tokensPerSecond: number;
+  /** Tokens a step. */
+  readonly acceptanceLength: number;
+}
+
 /** What is served and on what; fixed once the engine is ready. */
 export interface EngineInfo {
   readonly modelName: string;
@@ -130,6 +140,8 @@ export interface EngineInfo {
   /** Levels that a draft tree may have below its root; 0 where nothing is drafted. */
   readonly treeDepth: number;
   readonly kernels: EngineKernels;
+  /** Where `auto` chose among several drafters by measuring: all of them, the fastest first, which is the one that drafts. */
+  readonly drafterFigures?: readonly DrafterFigures[];
   /** Identifies model file, adapter, build, choice of kernels and numerics: equal fingerprints promise equal text. */
   readonly fingerprint: string;
 }

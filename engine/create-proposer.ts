@@ -39,9 +39,9 @@ export async function createProposer(
 
 async function createDraftModel(
   draft: DraftModelParts,
-  { options }: ModelRunner,
+  target: ModelRunner,
   sizes: DraftSizes,
 ): Promise<DraftModelProposer> {
-  const runner = await ModelRunner.create(draft.gpu, draft, draftRunnerOptions(options, sizes, sizes.treeTopK));
+  const runner = await ModelRunner.create(draft.gpu, draft, draftRunnerOptions(target, sizes, sizes.treeTopK));
   return new DraftModelProposer(runner, draft.blocks);
 }

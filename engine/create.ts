@@ -7,11 +7,14 @@ import {
   type KernelChoice,
   kvTypeOf,
   openGpu,
+  StepGuard,
 } from "../kernels/index.ts";
 import { BlockManager } from "../kvcache/block-manager.ts";
 import { BLOCK_SIZE, numBlocksFor } from "../kvcache/ids.ts";
+import type { EngineInfo } from "./client.ts";
 import { createProposer } from "./create-proposer.ts";
 import { DeviceLedger } from "./device-ledger.ts";
+import { tryDrafters } from "./drafter-choice/try-drafters.ts";
 import { Engine, type EngineParts } from "./engine.ts";
 import { type CreatedEngine, ENGINE_DEFAULTS, type EngineOptions } from "./engine-options.ts";
 import { EngineOptionsError, ModelFileError } from "./errors.ts";
@@ -56,7 +59,19 @@ export async function createEngine(options: EngineOptions): Promise<CreatedEngin
     checkKernelSizes(model.config, model.path);
     drafters = openDrafters(settings.drafter, model);
     device = await openGpu(settings.adapter);
-    const client = await assembleEngine(options, device, createGpuContext(device), model, drafters);
+    const context = createGpuContext(device);
+    const tried = await tryDrafters(settings, device, context, { ...model, text }, (trial, gpu, its, weights, some) =>
+      assembleEngine(trial, gpu, its, { ...model, weights }, some),
+    );
+    const [best] = tried?.figures ?? [];
+    if (best !== undefined) {
+      closeDrafters(drafters);
+      drafters = openDrafters(best.drafter, model);
+    }
+    const target = { ...model, weights: tried?.weights ?? model.weights };
+    // What went wrong in a trial is not to be held against the engine.
+    const own = tried ? { ...context, guard: new StepGuard(device.device) } : context;
+    const client = await assembleEngine(options, device, own, target, drafters, tried?.figures);
     const { name, path, generationDefaults } = model;
     return { client, model: { name, path, text, generationDefaults } };
   } catch (error) {
@@ -76,6 +91,7 @@ export interface EngineModel extends Pick<OpenedModel, "name" | "config" | "dige
 /**
  * Plans, uploads, compiles. The engine owns device, context and everything on them from here on.
  * @param drafters in place of the options' choice
+ * @param drafterFigures of the comparison that chose them, if there was one
  * @throws ModelFileError where a drafter does not fit the model, EngineOptionsError, GpuError
  */
 export async function assembleEngine(
@@ -84,6 +100,7 @@ export async function assembleEngine(
   context: GpuContext,
   model: EngineModel,
   drafters: readonly OpenedDrafter[] = [],
+  drafterFigures: EngineInfo["drafterFigures"] = [],
 ): Promise<Engine> {
   const settings = settingsOf(options);
   const gpu = withKvType(context, settings.kvDtype);
@@ -131,6 +148,7 @@ export async function assembleEngine(
     maxNumSeqs: settings.maxNumSeqs,
     treeDepth: treeNodes > 1 ? settings.treeDepth : 0,
     kernels: { target: target.choice, ...(drafting ? { draft: drafting.choice } : {}) },
+    ...(drafterFigures.length > 0 ? { drafterFigures } : {}),
     fingerprint: fingerprint(model, device, target.gpu),
   };
   return new Engine({

@@ -5,8 +5,8 @@ import { DRAFT_WIDTHS } from "./speculative/draft-widths.ts";
 import type { CapeStep } from "./speculative/glide/cape.ts";
 
 /**
- * auto: the draft model that is bundled with the target, else suffix. eagle, glide, medusa: bundled ones too. auto and none stand
- * alone.
+ * draft, eagle, glide, medusa: what lies beside the target (`drafterBeside`). auto: the one of these that decodes fastest here, which
+ * is measured once (`tryDrafters`); suffix where there is none. auto and none stand alone.
  */
 export const DRAFTER_KINDS = ["auto", "draft", "eagle", "glide", "medusa", "suffix", "none"] as const;
 export type DrafterKind = (typeof DRAFTER_KINDS)[number];

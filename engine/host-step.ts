@@ -1,4 +1,5 @@
 import type { SchedulerOutput } from "../scheduler/output.ts";
+import { processorOf } from "./runner/logits-processor.ts";
 import type { ModelRunner, PassTimes } from "./runner/model-runner.ts";
 import type { CutTree, TreePolicy } from "./speculative/budget/tree-policy.ts";
 import { rootOnly } from "./speculative/draft-tree.ts";
@@ -55,8 +56,8 @@ async function propose(
     });
   }
   const trees = await proposer.propose(
-    sequences.map(({ scheduled, sequence: { id, tokenIds }, choice, params, blockTable }) => ({
-      ...{ id, tokenIds, choice, params },
+    sequences.map(({ scheduled, sequence, choice, params, blockTable }) => ({
+      ...{ id: sequence.id, tokenIds: sequence.tokenIds, choice, params, processor: processorOf(params, sequence) },
       target: { blockTable, numComputedTokens: scheduled.startPosition },
       maxNodes: 1 + scheduled.numLookaheadNodes,
       maxDepth: scheduled.maxDraftDepth,

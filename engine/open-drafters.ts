@@ -1,15 +1,8 @@
 import { type DrafterChoice, type DrafterName, isDrafterPath } from "./engine-options.ts";
 import { EngineOptionsError, ModelFileError } from "./errors.ts";
-import { bundledDrafterFor, bundledDraftFor } from "./model/bundled.ts";
-import {
-  ATTACHED_KINDS,
-  type AttachedKind,
-  checkSameTokens,
-  type DrafterFiles,
-  openDrafter,
-} from "./model/drafter-files.ts";
+import { drafterBeside, drafterKindsBeside } from "./model/bundled.ts";
+import { checkSameTokens, type DrafterFiles, openDrafter } from "./model/drafter-files.ts";
 import { checkKernelSizes } from "./model/llama.ts";
-import { openModel } from "./model/open.ts";
 import type { LlamaConfig, OpenedModel } from "./model/types.ts";
 
 export interface OpenedDraftModel extends OpenedModel {
@@ -20,7 +13,8 @@ export interface OpenedDraftModel extends OpenedModel {
 export type OpenedDrafter = OpenedDraftModel | DrafterFiles | { readonly kind: "suffix" };
 
 /**
- * Opens a choice of drafters, in its order: none for "none". To be closed with `closeDrafters`.
+ * Opens a choice of drafters, in its order: none for "none", for "auto" the first that lies beside the target, else suffix. To be
+ * closed with `closeDrafters`.
  * @throws EngineOptionsError where they do not go together; ModelFileError where one is missing, damaged or made for another target
  */
 export function openDrafters(choice: DrafterChoice, target: OpenedModel): readonly OpenedDrafter[] {
@@ -60,15 +54,11 @@ export function configsOf(drafters: readonly OpenedDrafter[]): readonly LlamaCon
 function open(name: Exclude<DrafterName, "none">, target: OpenedModel): OpenedDrafter {
   if (name === "suffix") return { kind: "suffix" };
   if (isDrafterPath(name)) return openAt(name, target);
-  if (isAttached(name)) {
-    const folder = bundledDrafterFor(target.path, name);
-    if (folder !== undefined) return openAt(folder, target);
-    throw new ModelFileError("not_found", target.path, `has no ${name} drafter; use --drafter suffix or none`);
-  }
-  const path = bundledDraftFor(target.path);
-  if (path !== undefined) return { kind: "draft", ...openModel(path) };
-  if (name === "auto") return { kind: "suffix" };
-  throw new ModelFileError("not_found", target.path, "has no draft model; use --drafter suffix or none");
+  if (name === "auto") return open(drafterKindsBeside(target.path)[0] ?? "suffix", target);
+  const path = drafterBeside(target.path, name);
+  if (path !== undefined) return openAt(path, target);
+  const problem = `has no drafter of kind ${name} beside it; use --drafter PATH, suffix or none`;
+  throw new ModelFileError("not_found", target.path, problem);
 }
 
 /** @throws ModelFileError where it is no drafter, or a draft model with other tokens. */
@@ -82,8 +72,4 @@ function openAt(path: string, target: OpenedModel): OpenedDrafter {
     throw error;
   }
   return { kind: "draft", ...opened };
-}
-
-function isAttached(name: string): name is AttachedKind {
-  return ATTACHED_KINDS.some((kind) => kind === name);
 }

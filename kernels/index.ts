@@ -64,6 +64,7 @@ export {
   type ProcessorOps,
   type ProcessorShape,
   packProcessor,
+  processDraftLogits,
   processLogits,
   processorBytes,
 } from "./ops/logits-processors.ts";
@@ -98,6 +99,7 @@ export { PassTimer } from "./pass-timer.ts";
 export { checkRowTiles, type ProductSum } from "./row-tiles.ts";
 export { StepGuard } from "./step-guard.ts";
 export { submitPass } from "./submit-pass.ts";
+export { publishJson, readJson } from "./tuning/choice-cache.ts";
 export { type ChoiceTools, choiceKey, chooseKernels } from "./tuning/choose-kernels.ts";
 export { DeviceProductTimer } from "./tuning/device-product-timer.ts";
 export { type KernelChoice, type ModelProduct, parseChoice, withChoice } from "./tuning/kernel-choice.ts";

@@ -54,10 +54,11 @@ export function formatBanner(facts: BannerFacts, color: boolean): string {
 
 /** The banner for a log. */
 export function bannerFields({ info, url, modelName }: BannerFacts): object {
-  const { adapter, adapterKind, features, maxModelLen, drafter, numKvBlocks, maxNumSeqs } = info;
+  const { adapter, adapterKind, features, maxModelLen, drafter, drafterFigures, numKvBlocks, maxNumSeqs } = info;
   return {
     ...{ version: VERSION, url, dashboard: `${url}/dashboard`, model: modelName },
     ...{ adapter, adapterKind, features, maxModelLen, drafter, numKvBlocks, maxNumSeqs },
+    ...(drafterFigures ? { drafterFigures } : {}),
   };
 }
 
@@ -69,9 +70,11 @@ function modelText({ info, config, modelName }: BannerFacts): string {
 function drafterText({ info, config }: BannerFacts): string {
   if (info.drafter === "none") return "none: speculation is off";
   const { tree, treeBudget, treeNodes, treeDepth } = config;
-  if (tree !== undefined) return `${info.drafter}, trees of shape ${tree}`;
+  const others = info.drafterFigures?.map((one) => `${one.drafter} ${one.tokensPerSecond.toPrecision(3)}`);
+  const name = others ? `${info.drafter} (tokens/s when first tried: ${others.join(", ")})` : info.drafter;
+  if (tree !== undefined) return `${name}, trees of shape ${tree}`;
   const budget = treeBudget === "adaptive" ? ", as large as pays" : "";
-  return `${info.drafter}, trees of up to ${treeNodes} nodes, ${treeDepth} deep${budget}`;
+  return `${name}, trees of up to ${treeNodes} nodes, ${treeDepth} deep${budget}`;
 }
 
 function curlLine({ url, config, hasChat }: BannerFacts): string {

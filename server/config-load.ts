@@ -134,7 +134,7 @@ function check(given: Parsed): Config {
 function describe({ path: [key, index], message }: z.core.$ZodIssue, given: Parsed): string {
   const found = [...given.values()].find(({ setting }) => setting.key === key);
   if (found === undefined) return `${String(key)} ${message}`;
-  const value = typeof index === "number" ? found.values[index] : found.values.at(-1);
+  const value = typeof index === "number" ? found.values[index] : found.values.join();
   return `${found.source} ${message}${found.setting.info.secret ? "" : `, not ${JSON.stringify(value)}`}`;
 }
 

@@ -6,6 +6,19 @@ import {
   KV_DTYPES,
   TREE_BUDGETS,
 } from "../engine/engine-options.ts";
+import {
+  apiKey,
+  capeSteps,
+  drafterName,
+  filledText,
+  listOf,
+  MAX_TREE_NODES,
+  MOST_CANDIDATES,
+  oneOf,
+  share,
+  treeShape,
+  wholeNumber,
+} from "./config-values.ts";
 
 const LOG_LEVELS = ["fatal", "error", "warn", "info", "debug", "trace", "silent"] as const;
 
@@ -23,54 +36,6 @@ export interface SettingInfo {
 
 /** Every field of `configSchema` is registered here. */
 export const settingInfos = z.registry<SettingInfo>();
-
-/** Text of a whole number, as flags and environment give it, becomes a number; anything else is judged as it is. */
-function wholeNumber(min: number, max: number) {
-  const error = `must be a whole number from ${min} to ${max}`;
-  return z.preprocess(
-    (value) => (typeof value === "string" && /^\d{1,15}$/.test(value) ? Number(value) : value),
-    z.int({ error }).min(min, { error }).max(max, { error }),
-  );
-}
-
-const SHARE_ERROR = "must be a number above 0, to 1";
-const share = z.preprocess(
-  (value) => (typeof value === "string" && /^\d(\.\d{1,6})?$/.test(value) ? Number(value) : value),
-  z.number({ error: SHARE_ERROR }).positive({ error: SHARE_ERROR }).max(1, { error: SHARE_ERROR }),
-);
-
-function oneOf<const T extends readonly [string, ...string[]]>(values: T) {
-  return z.enum(values, { error: `must be one of ${values.join(", ")}` });
-}
-
-/** A drafter by name, or a path with a slash in it. */
-const drafterName = z.union([z.enum(DRAFTER_KINDS), z.templateLiteral([z.string(), "/", z.string()])], {
-  error: `must be one of ${DRAFTER_KINDS.join(", ")}, or a path such as ./folder`,
-});
-
-function listOf(item: z.ZodType<string>) {
-  return z.array(item).default([]).readonly();
-}
-
-const MAX_TREE_NODES = 1024;
-
-/** Nodes of a tree whose nodes have so many children by depth, root included; infinite where the text says nothing like that. */
-function numShapeNodes(text: string): number {
-  if (!/^[1-9]\d*(,[1-9]\d*){0,63}$/.test(text)) return Number.POSITIVE_INFINITY;
-  let [total, width] = [1, 1];
-  for (const numChildren of text.split(",").map(Number)) {
-    width *= numChildren;
-    total += width;
-  }
-  return total;
-}
-
-const filledText = z.string().trim().min(1, { error: "must not be empty" });
-
-/** Keys travel in an Authorization header, and in lists that commas separate. */
-const apiKey = z.string().regex(/^[\x21-\x2b\x2d-\x7e]+$/, {
-  error: "must be printable ASCII without blanks and commas",
-});
 
 /**
  * Everything that can be set, with its default and its words: flags, environment twins and help are made from this.
@@ -197,27 +162,20 @@ export const configSchema = z.strictObject({
       group: "Speculation",
       placeholder: `${DRAFTER_KINDS.join("|")}|PATH`,
       description:
-        "Who drafts, several into one tree; auto takes the draft model that belongs to the model, else suffix. The text is the same",
+        "Who drafts, several into one tree; auto takes what decodes fastest of what lies beside the model, else suffix. The text is the same",
       defaultText: ENGINE_DEFAULTS.drafter,
     }),
   treeBudget: oneOf(TREE_BUDGETS).default(ENGINE_DEFAULTS.treeBudget).register(settingInfos, {
     group: "Speculation",
     description: "fixed always has trees of full size; adaptive speculates as much as pays, or not at all",
   }),
-  tree: z
-    .string()
-    .refine((text) => text === "sequoia" || numShapeNodes(text) <= MAX_TREE_NODES, {
-      error: `must be sequoia, or children of each node by depth such as 4,2,2,1, for ${MAX_TREE_NODES} nodes at most`,
-    })
-    .transform((text) => (text === "sequoia" ? text : text.split(",").map(Number)))
-    .optional()
-    .register(settingInfos, {
-      group: "Speculation",
-      placeholder: "SHAPE",
-      description:
-        "One shape for all trees: children of each node by depth, such as 4,2,2,1; or sequoia, the best one by live acceptance",
-      defaultText: "dynamic trees",
-    }),
+  tree: treeShape.optional().register(settingInfos, {
+    group: "Speculation",
+    placeholder: "SHAPE",
+    description:
+      "One shape for all trees: children of each node by depth, such as 4,2,2,1; or sequoia, the best one by live acceptance",
+    defaultText: "dynamic trees",
+  }),
   treeNodes: wholeNumber(1, MAX_TREE_NODES).default(ENGINE_DEFAULTS.treeNodes).register(settingInfos, {
     group: "Speculation",
     placeholder: "N",
@@ -228,10 +186,25 @@ export const configSchema = z.strictObject({
     placeholder: "N",
     description: "Levels of a draft tree below its root",
   }),
-  treeTopk: wholeNumber(1, 64).default(ENGINE_DEFAULTS.treeTopK).register(settingInfos, {
+  treeTopk: wholeNumber(1, MOST_CANDIDATES).default(ENGINE_DEFAULTS.treeTopK).register(settingInfos, {
     group: "Speculation",
     placeholder: "N",
     description: "Children of a node, and nodes that a level expands",
+  }),
+  cape: capeSteps
+    .default([...ENGINE_DEFAULTS.cape])
+    .readonly()
+    .register(settingInfos, {
+      group: "Speculation",
+      placeholder: "P:N",
+      description:
+        "Children of a node that glide drafts, by how sure it is (CaPE): N where its best candidate's probability is at most P; the last P is 1",
+      defaultText: ENGINE_DEFAULTS.cape.map(({ upTo, numCandidates }) => `${upTo}:${numCandidates}`).join(),
+    }),
+  medusaTopk: wholeNumber(1, MOST_CANDIDATES).default(ENGINE_DEFAULTS.medusaCandidates).register(settingInfos, {
+    group: "Speculation",
+    placeholder: "N",
+    description: "Candidates of each head of medusa, whose trees are wide; at least --tree-topk",
   }),
   checkInvariants: oneOf(["on", "off"]).default("off").register(settingInfos, {
     group: "Logging",
@@ -252,6 +225,8 @@ export function toEngineOptions(config: Config): EngineOptions {
   return {
     ...{ model, drafter, adapter, maxNumSeqs, tokenBudget, treeNodes, treeDepth },
     treeTopK: config.treeTopk,
+    cape: config.cape,
+    medusaCandidates: config.medusaTopk,
     treeBudget: config.treeBudget,
     ...(config.tree === undefined ? {} : { tree: config.tree }),
     gpuMemoryUtilization: config.gpuMemoryUtilization,

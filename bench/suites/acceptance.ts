@@ -1,10 +1,11 @@
 import { writeFileSync } from "node:fs";
 import { createEngine } from "../../engine/create.ts";
 import { ENGINE_DEFAULTS } from "../../engine/engine-options.ts";
-import { GREEDY } from "../../engine/sampling-params.ts";
+import { GREEDY, type SamplingParams } from "../../engine/sampling-params.ts";
 import { openGpu } from "../../kernels/index.ts";
 import { generate } from "../generate.ts";
 import { describeMachine } from "../machine.ts";
+import { frequentTokens } from "../prompts.ts";
 import { Reliability, reliabilityPlot } from "../reliability.ts";
 import { Replay, type ReplayText, withoutNoise } from "../replay.ts";
 import { defineSuite, positiveInteger } from "../suite.ts";
@@ -12,6 +13,9 @@ import { table } from "../table.ts";
 import { ENGINE_OPTIONS, engineSettings } from "./engine-settings.ts";
 
 const { model, prompts, tokens, drafters } = ENGINE_OPTIONS;
+
+/** A bias that no logit outweighs: the lowest that OpenAI's API has. */
+const BAN = -100;
 
 interface AcceptanceRow {
   readonly drafter: string;
@@ -32,17 +36,35 @@ export const acceptance = defineSuite(
     "tree-nodes": { ...ENGINE_OPTIONS["tree-nodes"], default: "16" },
     "tree-depth": { ...ENGINE_OPTIONS["tree-depth"], default: "6" },
     "tree-topk": { type: "string", value: "N", default: String(ENGINE_DEFAULTS.treeTopK), help: "children of a node" },
+    "medusa-topk": {
+      ...{ type: "string", value: "N", default: String(ENGINE_DEFAULTS.medusaCandidates) },
+      help: "candidates of each of medusa's heads",
+    },
     temperatures: { type: "string", value: "T,…", default: "0,0.7,1", help: "to sample at" },
+    "repetition-penalty": { type: "string", value: "R", default: "1", help: "of all texts" },
+    "presence-penalty": { type: "string", value: "P", default: "0", help: "of all texts" },
+    ban: {
+      type: "string",
+      value: "N",
+      default: "0",
+      help: "ban the N tokens that the reference texts have most often",
+    },
     plot: { type: "string", value: "FILE.svg", help: "draw predicted survival against observed" },
   },
   async (values, print) => {
     const settings = engineSettings({ ...values, "steps-in-flight": "2", "tree-budget": "fixed" });
     const choices = settings.drafters.filter((drafter) => drafter !== "none");
     const temperatures = values.temperatures.split(",").map(Number);
-    const { info, texts } = await textsOf(settings, temperatures);
+    const asked = {
+      repetitionPenalty: Number(values["repetition-penalty"]),
+      presencePenalty: Number(values["presence-penalty"]),
+      logitBias: frequentTokens(Number(values.ban)).map((token) => [token, BAN] as const),
+    };
+    const { info, texts } = await textsOf(settings, temperatures, asked);
     const sizes = {
       ...{ ...ENGINE_DEFAULTS, maxNumSeqs: settings.prompts.length, treeTopK: positiveInteger(values["tree-topk"]) },
       ...{ treeNodes: positiveInteger(values["tree-nodes"]), treeDepth: positiveInteger(values["tree-depth"]) },
+      medusaCandidates: positiveInteger(values["medusa-topk"]),
     };
     const longest = Math.max(...settings.prompts.map(({ length }) => length)) + settings.maxTokens;
     const device = await openGpu(settings.engine.adapter ?? "auto");
@@ -88,12 +110,13 @@ export const acceptance = defineSuite(
 async function textsOf(
   { engine, prompts, maxTokens }: ReturnType<typeof engineSettings>,
   temperatures: readonly number[],
+  asked: Partial<SamplingParams>,
 ) {
   const { client } = await createEngine({ ...engine, drafter: "none" });
   const texts: ReplayText[][] = [];
   for (const temperature of temperatures) {
     const some = prompts.map(async (promptTokens, i): Promise<ReplayText> => {
-      const params = { ...GREEDY, temperature, maxTokens, seed: [1, i] as const };
+      const params = { ...GREEDY, ...asked, temperature, maxTokens, seed: [1, i] as const };
       return { promptTokens, params, outputTokens: (await generate(client, promptTokens, params)).tokenIds };
     });
     texts.push(await Promise.all(some));

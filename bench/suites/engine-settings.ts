@@ -6,8 +6,7 @@ import {
   isDrafterPath,
   TREE_BUDGETS,
 } from "../../engine/engine-options.ts";
-import { bundledDrafterFor, bundledDraftFor, resolveModel } from "../../engine/model/bundled.ts";
-import { ATTACHED_KINDS } from "../../engine/model/drafter-files.ts";
+import { drafterKindsBeside, resolveModel } from "../../engine/model/bundled.ts";
 import { openModel } from "../../engine/model/open.ts";
 import { ModelText } from "../../engine/text/model-text.ts";
 import { referencePrompts } from "../prompts.ts";
@@ -65,12 +64,7 @@ export function engineSettings(values: Values<typeof ENGINE_OPTIONS> & { readonl
       stepsInFlight: Number(values["steps-in-flight"]),
       treeBudget: oneOf(TREE_BUDGETS, values["tree-budget"]),
     },
-    drafters: values.drafters?.split(",").map(drafterChoice) ?? [
-      "none",
-      ...(bundledDraftFor(opened.path) === undefined ? [] : (["draft"] as const)),
-      ...ATTACHED_KINDS.filter((kind) => bundledDrafterFor(opened.path, kind) !== undefined),
-      "suffix",
-    ],
+    drafters: values.drafters?.split(",").map(drafterChoice) ?? ["none", ...drafterKindsBeside(opened.path), "suffix"],
     prompts: prompts.map(({ prompt }) => text.encodeChat([{ role: "user", content: prompt }])),
     maxTokens: positiveInteger(values.tokens),
   };

@@ -1,6 +1,8 @@
-import { existsSync, readdirSync } from "node:fs";
-import { dirname, join, relative, resolve, sep } from "node:path";
+import { existsSync, readdirSync, statSync } from "node:fs";
+import { basename, dirname, join, resolve } from "node:path";
 import { ModelFileError } from "../errors.ts";
+
+const GGUF = ".gguf";
 
 /** The folder of the models that come with this package. @throws ModelFileError not_found outside of a package. */
 export function bundledModelsDir(): string {
@@ -24,7 +26,7 @@ export function bundledModelNames(): readonly string[] {
 }
 
 function holdsWeights(folder: string): boolean {
-  return readdirSync(folder).some((file) => file.endsWith(".gguf") || file.endsWith(".safetensors"));
+  return readdirSync(folder).some((file) => file.endsWith(GGUF) || file.endsWith(".safetensors"));
 }
 
 /**
@@ -41,26 +43,28 @@ export function resolveModel(nameOrPath: string): string {
   throw new ModelFileError("not_found", JSON.stringify(nameOrPath), problem);
 }
 
-/** Bundled targets and their draft models: same vocabulary, distilled from the target's own text. */
+/** Drafters that may lie beside a model, in the order in which `auto` takes them where it cannot measure. */
+export const BESIDE_KINDS = ["draft", "eagle", "glide", "medusa"] as const;
+export type BesideKind = (typeof BESIDE_KINDS)[number];
+
+/** Bundled targets whose draft models have other names than `-draft` gives. */
 const DRAFTS: ReadonlyMap<string, string> = new Map([["sapling-14m", "sapling-2m-draft"]]);
 
-/** Folder of the drafter of `kind` that is bundled with a target; as `bundledDraftFor`. */
-export function bundledDrafterFor(modelPath: string, kind: string): string | undefined {
-  const models = bundledModelsDir();
-  const [target = ""] = relative(models, resolve(modelPath)).split(sep);
-  const folder = `${target}-${kind}`;
-  return bundledModelNames().includes(target) && bundledModelNames().includes(folder)
-    ? join(models, folder)
-    : undefined;
+/**
+ * Folder of the drafter of `kind` that lies beside a target: the target's own path (of a file without .gguf, or the folder that it is in)
+ * with `-draft`, `-eagle`, `-glide` or `-medusa` behind it. Undefined where there is none.
+ * @param modelPath the target's folder or file
+ */
+export function drafterBeside(modelPath: string, kind: BesideKind): string | undefined {
+  const path = resolve(modelPath);
+  const stems = path.endsWith(GGUF) ? [path.slice(0, -GGUF.length), dirname(path)] : [path];
+  const bundled = kind === "draft" && stems.find((stem) => dirname(stem) === bundledModelsDir());
+  const draft = bundled ? DRAFTS.get(basename(bundled)) : undefined;
+  const folders = draft === undefined ? stems.map((stem) => `${stem}-${kind}`) : [join(bundledModelsDir(), draft)];
+  return folders.find((folder) => statSync(folder, { throwIfNoEntry: false })?.isDirectory() && holdsWeights(folder));
 }
 
-/**
- * Folder of the draft model that is bundled with a target, or undefined when none is.
- * @param modelPath the target's folder or a file in it. A copy of a bundled model elsewhere has no bundled draft.
- */
-export function bundledDraftFor(modelPath: string): string | undefined {
-  const models = bundledModelsDir();
-  const parts = relative(models, resolve(modelPath)).split(sep);
-  const draft = DRAFTS.get(parts[0] ?? "");
-  return draft !== undefined && existsSync(join(models, draft)) ? join(models, draft) : undefined;
+/** Kinds of the drafters that lie beside a target. */
+export function drafterKindsBeside(modelPath: string): readonly BesideKind[] {
+  return BESIDE_KINDS.filter((kind) => drafterBeside(modelPath, kind) !== undefined);
 }

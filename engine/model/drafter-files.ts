@@ -2,6 +2,7 @@ import { existsSync, readdirSync, statSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { z } from "zod";
 import { LLAMA_ARCHITECTURES, llamaConfigFromHf, unsupported } from "./config.ts";
+import { weightsDigest } from "./digest.ts";
 import { type Eagle3Files, eagle3Files, isEagle3 } from "./eagle3-files.ts";
 import { checkSchema, isJsonObject, readJson } from "./json.ts";
 import { asModelFileError } from "./model-file.ts";
@@ -22,7 +23,12 @@ export interface DecoderFiles {
 }
 
 /** A drafter opened from disk; nothing is on the GPU yet. What Medusa's heads are like, their tensors say. */
-export type DrafterFiles =
+export type DrafterFiles = AttachedFiles & {
+  /** Hex digest of configuration and weights (`weightsDigest`). */
+  readonly digest: string;
+};
+
+type AttachedFiles =
   | DecoderFiles
   | Eagle3Files
   | { readonly kind: "medusa"; readonly path: string; readonly weights: WeightSource };
@@ -50,12 +56,13 @@ export function openDrafter(path: string): DrafterFiles | OpenedModel {
   const json = readJson(configPath);
   const weights = SafetensorsWeights.open(folder, existsSync(join(folder, MEDUSA_FILE)) ? MEDUSA_FILE : undefined);
   try {
-    if (isEagle3(weights)) return eagle3Files(json, weights, folder, configPath);
+    const digest = weightsDigest(weights.files, JSON.stringify(json));
+    if (isEagle3(weights)) return { ...eagle3Files(json, weights, folder, configPath), digest };
     const kind = kindOf(json, weights, configPath);
-    if (kind === "medusa") return { kind, path: folder, weights };
+    if (kind === "medusa") return { kind, path: folder, weights, digest };
     if (kind !== undefined) {
       const config = llamaConfigFromHf(json, configPath, [ARCHITECTURES[kind], ...LLAMA_ARCHITECTURES]);
-      return { kind, path: folder, config, weights };
+      return { kind, path: folder, config, weights, digest };
     }
   } catch (error) {
     weights.close();

@@ -89,9 +89,12 @@ class SupervisedEngine implements EngineClient {
 
   constructor(options: EngineOptions, settings: SupervisorSettings, started: StartedProcess, startLimitMs: number) {
     this.info = started.info;
-    // Whoever takes this engine's place runs the same kernels, as others may give other bits, and holds sequences as long.
-    const { kernels, maxModelLen, numKvBlocks } = started.info;
-    this.#options = { ...options, kernels, maxModelLen, numKvBlocks };
+    // Whoever takes this engine's place runs the same kernels, as others may give other bits, holds sequences as long, and measures
+    // nothing while they wait.
+    const { kernels, maxModelLen, numKvBlocks, drafterFigures } = started.info;
+    const [chosen] = drafterFigures ?? [];
+    const drafter = chosen ? { drafter: chosen.drafter } : {};
+    this.#options = { ...options, kernels, maxModelLen, numKvBlocks, ...drafter };
     this.#settings = settings;
     this.#watchdogTimes = settings.watchdog ?? WATCHDOG_TIMES[started.info.adapterKind];
     this.#startLimitMs = startLimitMs;

@@ -10,6 +10,7 @@ import {
 } from "../../kernels/index.ts";
 import { numBlocksFor } from "../../kvcache/ids.ts";
 import type { ModelRunner } from "../runner/model-runner.ts";
+import type { SamplingWants } from "../runner/request-sampling.ts";
 import { numLookahead } from "../speculative/draft-limits.ts";
 import type { DraftTables } from "../speculative/draft-tables.ts";
 import type { DraftView, ViewInputs } from "../speculative/draft-view.ts";
@@ -130,14 +131,27 @@ export class DecoderDrafter implements ResidentDrafter {
     this.#targetTables?.send();
   }
 
-  encode(pass: GPUComputePassEncoder, { numLanes, numNodes, depth, maxPosition }: StepSize): void {
+  isReady(wants: SamplingWants): boolean {
+    return this.#runner.isReady(wants);
+  }
+
+  encode(
+    pass: GPUComputePassEncoder,
+    { numLanes, numNodes, depth, maxPosition }: StepSize,
+    wants: SamplingWants,
+  ): void {
+    const forward = (numRows: number, numLogits: number) => {
+      const size = this.#runner.sizeOf(numRows, numLogits, maxPosition);
+      this.#runner.encodeForward(pass, size);
+      this.#runner.encodeSample(pass, size, wants);
+    };
     const numExpanded = numLanes * this.#rules.numExpanded;
     const params = (level: number) => ({ numLanes, numNodes, level });
     this.#ops.catchUp(pass, params(0));
-    this.#forward(pass, numLanes * this.#maxRecent, numLanes, maxPosition);
+    forward(numLanes * this.#maxRecent, numLanes);
     for (let level = 1; level < depth; level++) {
       this.#ops.grow(pass, params(level));
-      this.#forward(pass, numExpanded, numExpanded, maxPosition);
+      forward(numExpanded, numExpanded);
     }
     this.#ops.tree(pass, params(depth));
   }
@@ -150,12 +164,6 @@ export class DecoderDrafter implements ResidentDrafter {
     const { blocks } = this.#tables;
     for (const table of this.#lanes) if (blocks.has(table)) blocks.trim(table, blocks.numComputedTokens(table));
     this.#lanes = [];
-  }
-
-  #forward(pass: GPUComputePassEncoder, numRows: number, numLogits: number, maxPosition: number): void {
-    const size = this.#runner.sizeOf(numRows, numLogits, maxPosition);
-    this.#runner.encodeForward(pass, size);
-    this.#runner.encodeSample(pass, size);
   }
 }
 

@@ -78,6 +78,11 @@ export class LaneSampling {
     }));
   }
 
+  /** Counts for the step's drafts and draws what processors know. */
+  encodeCounts(pass: GPUComputePassEncoder): void {
+    this.#sampling.encodeCounts(pass, this.#wants);
+  }
+
   /** To follow the walk, whose tokens the processors are to know. */
   encodeHistory(pass: GPUComputePassEncoder, params: LaneParams): void {
     if (this.#wants.processors.length > 0) this.#history(pass, params);

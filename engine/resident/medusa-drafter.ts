@@ -1,5 +1,6 @@
 import { type GpuContext, type LaneOp, medusaRows, medusaTree } from "../../kernels/index.ts";
 import { BLOCK_SIZE } from "../../kvcache/ids.ts";
+import type { SamplingWants } from "../runner/request-sampling.ts";
 import type { MedusaRunner } from "../speculative/medusa/runner.ts";
 import type { DraftedLanes, ResidentDrafter, StepSize } from "./resident-drafter.ts";
 
@@ -52,12 +53,16 @@ export class MedusaDrafter implements ResidentDrafter {
 
   release(): void {}
 
+  isReady(wants: SamplingWants): boolean {
+    return this.#heads.runner.isReady(wants);
+  }
+
   sendTables(): void {}
 
-  encode(pass: GPUComputePassEncoder, { numLanes, numNodes, depth }: StepSize): void {
+  encode(pass: GPUComputePassEncoder, { numLanes, numNodes, depth }: StepSize, wants: SamplingWants): void {
     const params = { numLanes, numNodes, level: depth };
     this.#ops.rows(pass, params);
-    this.#heads.runner.pass.encode(pass, numLanes);
+    this.#heads.runner.pass.encode(pass, numLanes, wants);
     this.#ops.tree(pass, params);
   }
 

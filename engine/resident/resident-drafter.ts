@@ -1,4 +1,5 @@
 import type { Binding, LaneShape } from "../../kernels/index.ts";
+import type { SamplingWants } from "../runner/request-sampling.ts";
 
 /** What a step needs to know to be encoded. */
 export interface StepSize {
@@ -48,9 +49,12 @@ export interface ResidentDrafter {
   /** A step is about to be submitted: what it writes for sequences that end meanwhile is kept until it has ended (`release`). */
   hold(): void;
   release(): void;
+  /** Whether it can draft for requests that want this of their draws; if not, the host's drafting sees to it. */
+  isReady(wants: SamplingWants): boolean;
   /** To be called before each submit. */
   sendTables(): void;
-  encode(pass: GPUComputePassEncoder, size: StepSize): void;
+  /** @param wants whose tokens are counted */
+  encode(pass: GPUComputePassEncoder, size: StepSize, wants: SamplingWants): void;
   /** A step that succeeded has taken in the first `numTokens` tokens of lane `lane`. */
   commit(lane: number, numTokens: number): void;
   /** No step is in flight: what was reserved ahead goes back. */

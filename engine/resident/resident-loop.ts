@@ -161,7 +161,7 @@ export class ResidentLoop {
     );
     if (!isSteady || (this.#drafter && !this.#canDraft(this.#drafter, requests, limits))) return false;
     const draws = this.#sampling.start(requests);
-    if (draws === undefined) return false;
+    if (draws === undefined || this.#drafter?.isReady(this.#sampling.wants) === false) return false;
     this.#limits = limits;
     this.#lanes = requests.map(({ sequence }) => sequence);
     this.#tables.start(requests.map(({ blockTable }) => blockTable));
@@ -249,7 +249,8 @@ export class ResidentLoop {
       pass.end();
       pass = encoder.beginComputePass({ timestampWrites: timer.writes(part) });
     };
-    this.#drafter?.encode(pass, size);
+    this.#sampling.encodeCounts(pass);
+    this.#drafter?.encode(pass, size, this.#sampling.wants);
     nextPart(1);
     this.#ops.rows(pass, params);
     this.#runner.encodeForward(pass, passSize);

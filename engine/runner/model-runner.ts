@@ -14,6 +14,7 @@ import { type FeatureTap, llama } from "../model/llama.ts";
 import type { LlamaConfig, WeightSource } from "../model/types.ts";
 import { type Activations, createActivations } from "./activations.ts";
 import { BatchBuilder, type BatchSequence, batchLayout } from "./batch.ts";
+import { DraftProcessing } from "./draft-processing.ts";
 import { type InputBuffers, Inputs } from "./inputs.ts";
 import { KvStorage } from "./kv-storage.ts";
 import { NO_WANTS, RequestSampling, type SamplingWants } from "./request-sampling.ts";
@@ -34,6 +35,8 @@ export interface RunnerOptions {
   readonly topK: number;
   /** Sequences of a pass whose requests may want more than filters (`RequestSampling`); left out: they are ignored. */
   readonly maxRequests?: number;
+  /** The target's, where this runner drafts for it. */
+  readonly requestSampling?: RequestSampling | undefined;
   /** Hidden states to keep of every row, at its slot of the cache (`KvStorage.features`), one after the other. */
   readonly features?: readonly FeatureTap[];
   /** Measure every pass (`ModelRunner.profile`); needs the feature timestamp-query. */
@@ -89,6 +92,7 @@ export class ModelRunner {
   /** Where passes leave what they drew. */
   readonly drawn: DrawnBuffers;
   readonly requestSampling: RequestSampling | undefined;
+  readonly #sampling: RequestSampling | DraftProcessing | undefined;
   readonly #gpu: GpuContext;
   readonly #config: LlamaConfig;
   readonly #batch: BatchBuilder;
@@ -118,6 +122,7 @@ export class ModelRunner {
       readonly results: GPUBuffer;
       readonly drawn: DrawnBuffers;
       readonly requestSampling: RequestSampling | undefined;
+      readonly draftProcessing: DraftProcessing | undefined;
     },
   ) {
     this.kv = parts.kv;
@@ -132,6 +137,7 @@ export class ModelRunner {
     this.#results = ops.results;
     this.drawn = ops.drawn;
     this.requestSampling = ops.requestSampling;
+    this.#sampling = ops.requestSampling ?? ops.draftProcessing;
     const { pool } = parts.gpu;
     this.#resultsRead = pool.readback(ops.results.size, "resultsRead");
     this.#logprobsRead = ops.requestSampling && pool.readback(ops.requestSampling.logprobs.size, "logprobsRead");
@@ -167,6 +173,7 @@ export class ModelRunner {
       maxRequests === undefined
         ? undefined
         : new RequestSampling(gpu, { ...sizes, maxProcessors: maxRequests }, inputs, draw);
+    const draftProcessing = DraftProcessing.over(gpu, options.requestSampling, { vocabSize, maxLogits, topK }, draw);
     const [forward, sampleOp] = await Promise.all([
       decoder({ activations, inputs: inputs.buffers, kv }),
       sample(gpu, { vocabSize, topK, withShares: topK > 1 }, draw),
@@ -174,7 +181,7 @@ export class ModelRunner {
     const batch = new BatchBuilder(layout);
     return new ModelRunner(
       { gpu, config, options, kv, batch, inputs, activations },
-      { forward, sample: sampleOp, results, drawn, requestSampling },
+      { forward, sample: sampleOp, results, drawn, requestSampling, draftProcessing },
     );
   }
 
@@ -185,9 +192,10 @@ export class ModelRunner {
   async run(sequences: readonly BatchSequence[]): Promise<SampledRows> {
     this.#batch.reset();
     for (const sequence of sequences) this.#batch.add(sequence);
-    const logprobs = sequences.some(({ sampling }) => sampling?.params.logprobs !== undefined);
-    const wants = this.requestSampling ? { processors: this.#batch.processors, logprobs } : NO_WANTS;
-    await this.requestSampling?.prepare(wants);
+    const logprobs =
+      this.requestSampling !== undefined && sequences.some(({ sampling }) => sampling?.params.logprobs !== undefined);
+    const wants = this.#sampling ? { processors: this.#batch.processors, logprobs } : NO_WANTS;
+    await this.#sampling?.prepare(wants);
     return this.#gpu.guard.run(() => this.#submit(wants));
   }
 
@@ -207,10 +215,15 @@ export class ModelRunner {
     for (const op of this.#forward) op(pass, size);
   }
 
-  /** From logits to `drawn`. @param wants for which `requestSampling` is ready */
+  /** Whether passes can be encoded for which requests want this; `run` sees to it by itself. */
+  isReady(wants: SamplingWants): boolean {
+    return this.#sampling?.isReady(wants) ?? true;
+  }
+
+  /** From logits to `drawn`, after `encodeCounts` of the target's `requestSampling`. @param wants for which this `isReady` */
   encodeSample(pass: GPUComputePassEncoder, size: PassSize, wants = NO_WANTS): void {
     if (size.numLogits === 0) return;
-    if (this.requestSampling) this.requestSampling.encode(pass, size, wants, this.#sample);
+    if (this.#sampling) this.#sampling.encode(pass, size, wants, this.#sample);
     else this.#sample(pass, size);
   }
 
@@ -218,10 +231,13 @@ export class ModelRunner {
     const { numRows, numLogits, maxPosition } = this.#batch;
     const size = this.sizeOf(numRows, numLogits, maxPosition);
     this.inputs.write(this.#batch);
-    this.requestSampling?.load(wants.processors);
+    this.#sampling?.load(wants.processors);
     const encoder = this.#gpu.device.createCommandEncoder();
     this.#encodePass(encoder, 0, (pass) => this.encodeForward(pass, size));
-    this.#encodePass(encoder, 1, (pass) => this.encodeSample(pass, size, wants));
+    this.#encodePass(encoder, 1, (pass) => {
+      this.#sampling?.encodeCounts(pass, wants);
+      this.encodeSample(pass, size, wants);
+    });
     encoder.copyBufferToBuffer(this.#results, 0, this.#resultsRead, 0, this.#results.size);
     const logprobs = wants.logprobs && numLogits > 0 ? this.#copyLogprobs(encoder) : undefined;
     this.#timer?.resolve(encoder);

@@ -49,13 +49,14 @@ interface Processing extends ProcessorOps {
 export class RequestSampling {
   readonly shape: ProcessorShape;
   readonly processors: GPUBuffer;
+  /** u32 [maxProcessors, vocabSize], as `encodeCounts` has left them. */
+  readonly counts: GPUBuffer;
   /** What `readLogprobs` reads, once a pass has run. */
   readonly logprobs: GPUBuffer;
   readonly #gpu: GpuContext;
   readonly #sizes: RequestSamplingSizes;
   readonly #inputs: Inputs;
   readonly #draw: SamplerBuffers;
-  readonly #counts: GPUBuffer;
   readonly #processed: GPUBuffer;
   readonly #logprobScratch: { readonly greedyRows: GPUBuffer; readonly candidates: GPUBuffer };
   readonly #logprobLayout: ReturnType<typeof logProbLayout>;
@@ -73,7 +74,7 @@ export class RequestSampling {
     this.#draw = draw;
     this.shape = { vocabSize, maxHistory: maxModelLen };
     this.processors = pool.storage(maxProcessors * processorBytes(this.shape), "processors");
-    this.#counts = pool.storage(4 * maxProcessors * vocabSize, "counts");
+    this.counts = pool.storage(4 * maxProcessors * vocabSize, "counts");
     this.#processed = pool.storage(4 * maxLogits * logitsStride(vocabSize), "processed");
     this.#logprobScratch = {
       greedyRows: pool.storage(layout.greedyRowBytes, "greedyRows"),
@@ -104,13 +105,17 @@ export class RequestSampling {
     }
   }
 
-  /** From logits to drawn tokens, as wanted. @param draw draws from the logits as they are */
+  /** Counts tokens where penalties need it, for all passes until the next token is known. */
+  encodeCounts(pass: GPUComputePassEncoder, { processors }: SamplingWants): void {
+    if (processors.some(hasPenalties)) this.#processing?.count(pass, processors.length);
+  }
+
+  /** From logits to drawn tokens, as wanted, after `encodeCounts`. @param draw draws from the logits as they are */
   encode(pass: GPUComputePassEncoder, size: PassSize, wants: SamplingWants, draw: Op): void {
     invariant(this.isReady(wants), "what sampling wants is not compiled");
     const { processors, logprobs } = wants;
     const processing = this.#processing;
     if (processing && processors.length > 0) {
-      if (processors.some(hasPenalties)) processing.count(pass, processors.length);
       processing.process(pass, size);
       if (processors.some(({ dry }) => dry !== undefined)) processing.dry(pass, size);
       processing.sample(pass, size);
@@ -134,7 +139,7 @@ export class RequestSampling {
     const [ops, sampleOp] = await Promise.all([
       processLogits(this.#gpu, this.shape, {
         ...{ batch: { ...layout, buffer }, logits, processed: this.#processed },
-        ...{ processors: this.processors, counts: this.#counts },
+        ...{ processors: this.processors, counts: this.counts },
       }),
       sample(
         this.#gpu,

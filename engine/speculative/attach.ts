@@ -61,7 +61,8 @@ async function attachMedusa(
   const heads = uploadMedusa(gpu, files, config);
   const { maxNumSeqs } = sizes;
   const topK = Math.max(sizes.treeTopK, sizes.medusaCandidates);
-  const seen = { config, lmHead: weights.lmHead, features: featuresOf(runner, featuresFor(files, config), config) };
+  const features = featuresOf(runner, featuresFor(files, config), config);
+  const seen = { config, lmHead: weights.lmHead, features, requestSampling: runner.requestSampling };
   return new MedusaProposer(await MedusaRunner.create(gpu, heads, seen, { maxNumSeqs, topK }));
 }
 
@@ -76,12 +77,12 @@ export function attachedBlockBytes(gpu: GpuContext, files: DrafterFiles): number
 }
 
 async function attachEagle(
-  files: DecoderFiles | Eagle3Files,
+  files: Exclude<DrafterFiles, { kind: "glide" | "medusa" }>,
   target: AttachableTarget,
   sizes: DraftSizes,
 ): Promise<Proposer> {
   const { gpu, config, weights, runner } = target;
-  const options = { ...draftRunnerOptions(runner.options, sizes, sizes.treeTopK), features: OWN_FEATURES };
+  const options = { ...draftRunnerOptions(runner, sizes, sizes.treeTopK), features: OWN_FEATURES };
   const features = featuresOf(runner, featuresFor(files, config), config);
   const sources = new FeatureSources(gpu, options.maxRows);
   const decoder =
@@ -97,7 +98,7 @@ async function attachGlide(files: DecoderFiles, target: AttachableTarget, sizes:
   const { gpu, config, weights, runner } = target;
   // CaPE says how many candidates a node of a dynamic tree gets, a shape how many one of its nodes.
   const topK = Math.max(mostCandidates(sizes.cape), sizes.treeTopK);
-  const options = draftRunnerOptions(runner.options, sizes, topK);
+  const options = draftRunnerOptions(runner, sizes, topK);
   const own = uploadGlide(gpu, files, options.maxModelLen);
   const longest = Math.min(numBlocksFor(options.maxModelLen + sizes.treeNodes), options.numBlocks);
   // One word more is for a table of the reserved block.

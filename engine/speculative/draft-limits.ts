@@ -1,5 +1,5 @@
 import { numBlocksFor } from "../../kvcache/ids.ts";
-import type { RunnerOptions } from "../runner/model-runner.ts";
+import type { ModelRunner, RunnerOptions } from "../runner/model-runner.ts";
 import type { TreeShape } from "./tree-shape.ts";
 
 /** Bounds of the trees that a drafter is asked for. */
@@ -19,9 +19,9 @@ export function numLookahead(topK: number, depth: number, shape?: TreeShape): nu
   return shape ? shape.parents.length : topK * Math.max(0, depth - 1);
 }
 
-/** Sizes of the passes of a decoder with K and V of its own that drafts `topK` candidates of a node beside such a target. */
+/** Of the passes of a decoder with K and V of its own that drafts `topK` candidates of a node beside such a target. */
 export function draftRunnerOptions(
-  { maxRows, maxModelLen, numBlocks }: Pick<RunnerOptions, "maxRows" | "maxModelLen" | "numBlocks">,
+  { options: { maxRows, maxModelLen, numBlocks }, requestSampling }: Pick<ModelRunner, "options" | "requestSampling">,
   { maxNumSeqs, treeNodes, treeDepth, treeTopK, tree }: TreeSizes,
   topK: number,
 ): RunnerOptions {
@@ -31,7 +31,7 @@ export function draftRunnerOptions(
   const maxLogits = maxNumSeqs * numExpanded;
   const longest = Math.min(numBlocksFor(maxModelLen + numSlots), numBlocks);
   return {
-    ...{ maxModelLen, numBlocks, maxLogits, topK },
+    ...{ maxModelLen, numBlocks, maxLogits, topK, requestSampling },
     maxRows: Math.max(maxRows, maxLogits),
     maxTableWords: maxNumSeqs * longest + maxLogits * treeDepth,
   };

@@ -92,7 +92,7 @@ export class ModelProposer implements Proposer {
       const table = this.tables.tableOf(request.id);
       const numTokens = Math.min(numPending, numRowsLeft);
       if (table === undefined || numTokens <= 0) continue;
-      const { tokenIds, params, choice, maxNodes, maxDepth, shape } = request;
+      const { tokenIds, params, choice, processor, maxNodes, maxDepth, shape } = request;
       const { shift, numExpanded } = this.view;
       const startPosition = this.#numReady(request) - numPending;
       const end = startPosition + numTokens;
@@ -104,7 +104,7 @@ export class ModelProposer implements Proposer {
       const rows: BatchSequence = {
         ...{ tokenIds, shift, startPosition, numTokens, rootPosition: end - 1 },
         blockTable: this.#blocks.blockTable(table),
-        ...(drafts ? { sampling: { params, choice } } : {}),
+        ...(drafts ? { sampling: { params, choice, processor } } : {}),
       };
       batch.push({ request, rows });
       computed.push(() => this.#blocks.commit(table, end));
@@ -137,14 +137,14 @@ export class ModelProposer implements Proposer {
   }
 
   /** The frontier's nodes. Those of earlier levels have their K/V already, in slots of the order of expansion. */
-  #levelRows({ request: { tokenIds, params, choice }, table, builder }: Drafting): BatchSequence {
+  #levelRows({ request: { tokenIds, params, choice, processor }, table, builder }: Drafting): BatchSequence {
     const expanded = builder.expanded();
     const { shift } = this.view;
     const startPosition = tokenIds.length - shift;
     return {
       ...{ tokenIds, shift, startPosition, numTokens: 0, rootPosition: startPosition - 1 },
       blockTable: this.#blocks.blockTable(table),
-      sampling: { params, choice },
+      sampling: { params, choice, processor },
       tree: {
         tokenIds: expanded.map(({ tokenId }) => tokenId),
         parents: expanded.map(({ parent }) => parent),

@@ -1,3 +1,4 @@
+import type { LogitsProcessor } from "../../kernels/index.ts";
 import type { DeviceDrafting } from "../resident/device-drafting.ts";
 import type { SamplingParams } from "../sampling-params.ts";
 import type { DraftTree } from "./draft-tree.ts";
@@ -27,6 +28,8 @@ export interface ProposeRequest {
   /** With `params.seed`, keys the target's noise: a drafter may draft with it. */
   readonly choice: number;
   readonly params: SamplingParams;
+  /** What the target's logits go through before the next token is drawn, if anything: a drafter may let its own go through it too. */
+  readonly processor?: LogitsProcessor | undefined;
   /** What the target has computed of it before this step's pass. */
   readonly target: TargetProgress;
   /** Most nodes that the tree may have, root included; at least 1. */

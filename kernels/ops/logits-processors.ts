@@ -123,36 +123,65 @@ export async function processLogits(
   buffers: ProcessorBuffers,
 ): Promise<ProcessorOps> {
   const { batch, processors, counts, logits, processed } = buffers;
-  const { vocabSize } = shape;
-  const [numStripes, workgroupSize] = stripesOf(context, vocabSize);
-  const op = (shader: readonly string[], bindings: readonly Binding[]) =>
-    threadsOp(
-      context,
-      {
-        shader: ["processor", ...shader],
-        constants: {
-          ...processorConstants(shape),
-          ...{ NUM_STRIPES: numStripes, WORKGROUP_SIZE: workgroupSize },
-          ...{ LOGITS_STRIDE: logitsStride(vocabSize), MAX_MATCH: MAX_DRY_MATCH },
-          ...{ TOKEN_IDS: batch.tokenIds / 4, ROW_INFO: batch.rowInfo / 4, LOGIT_ROWS: batch.logitRows / 4 },
-          ...{ SAMPLING_ROWS: batch.samplingRows / 4, TABLES: batch.tables / 4 },
-        },
-        numImmediates: 1,
-      },
-      bindings,
-      workgroupSize,
-      ({ numLogits }) => numLogits * numStripes,
-      ({ numLogits }) => [numLogits],
-    );
+  const sections = {
+    ...{ TOKEN_IDS: batch.tokenIds / 4, ROW_INFO: batch.rowInfo / 4, LOGIT_ROWS: batch.logitRows / 4 },
+    ...{ SAMPLING_ROWS: batch.samplingRows / 4, TABLES: batch.tables / 4, MAX_MATCH: MAX_DRY_MATCH },
+  };
   const [count, process, dry] = await Promise.all([
-    op(["token_counts"], [processors, counts]),
-    op(["processed_row", "process_logits"], [batch.buffer, processors, counts, logits, processed]),
-    op(["processed_row", "dry_penalty"], [batch.buffer, processors, processed]),
+    stripedOp(context, shape, ["token_counts"], [processors, counts]),
+    stripedOp(
+      context,
+      shape,
+      ["processed_row", "process_logits"],
+      [batch.buffer, processors, counts, logits, processed],
+      sections,
+    ),
+    stripedOp(context, shape, ["processed_row", "dry_penalty"], [batch.buffer, processors, processed], sections),
   ]);
   return {
     count: (pass, numProcessors) => count(pass, { numRows: 0, numSplits: 0, numLogits: numProcessors }),
     ...{ process, dry },
   };
+}
+
+/**
+ * The same for rows that draft, by their sequence's known tokens alone and without DRY (wgsl/processed_row_known.wgsl).
+ * @param rows SamplingRow [numLogits]
+ */
+export function processDraftLogits(
+  context: OpContext,
+  shape: ProcessorShape,
+  { rows, processors, counts, logits, processed }: Omit<ProcessorBuffers, "batch"> & { readonly rows: Binding },
+): Promise<Op> {
+  const bindings = [rows, processors, counts, logits, processed];
+  return stripedOp(context, shape, ["processed_row_known", "process_logits"], bindings);
+}
+
+/** A kernel with a thread for each stripe of each row. */
+function stripedOp(
+  context: OpContext,
+  shape: ProcessorShape,
+  shader: readonly string[],
+  bindings: readonly Binding[],
+  constants: Readonly<Record<string, number>> = {},
+): Promise<Op> {
+  const { vocabSize } = shape;
+  const [numStripes, workgroupSize] = stripesOf(context, vocabSize);
+  return threadsOp(
+    context,
+    {
+      shader: ["processor", ...shader],
+      constants: {
+        ...{ ...processorConstants(shape), ...constants, LOGITS_STRIDE: logitsStride(vocabSize) },
+        ...{ NUM_STRIPES: numStripes, WORKGROUP_SIZE: workgroupSize },
+      },
+      numImmediates: 1,
+    },
+    bindings,
+    workgroupSize,
+    ({ numLogits }) => numLogits * numStripes,
+    ({ numLogits }) => [numLogits],
+  );
 }
 
 /** Stripes of the vocabulary that a row is divided into, and threads of a workgroup: a GPU wants many. */

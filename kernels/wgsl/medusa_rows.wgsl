@@ -1,5 +1,5 @@
 // What Medusa's heads are to look at, one row a lane: the target's last feature, of the token before the root, and how each head's
-// candidates are drawn: head h guesses the token at position num_tokens + h.
+// candidates are drawn: head h guesses the token at position num_tokens + h, by its logits alone.
 //   lanes Lane [num_lanes];  target_tables u32: lane l's block table at l · TABLE_WORDS
 //   slots u32 [num_lanes];  rows SamplingRow: head h of lane l is at (h / HEADS_PER_GROUP) · ROWS_STRIDE + (h % HEADS_PER_GROUP) ·
 //   num_lanes + l
@@ -18,6 +18,7 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
   let num_tokens = lanes[lane].num_tokens;
   var row = lanes[lane].sampling;
   row.position = num_tokens + head;
+  row.inv_temperature = 0.0;
   rows[head / HEADS_PER_GROUP * ROWS_STRIDE + head % HEADS_PER_GROUP * params.num_lanes + lane] = row;
   if (head > 0u) { return; }
   let last = num_tokens - 2u;

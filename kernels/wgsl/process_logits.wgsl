@@ -3,7 +3,7 @@
 //   l ← l > 0 ? l · inverse_repetition : l · repetition        (Keskar et al., "CTRL", arXiv 1909.05858, section 4.1)
 //   l ← l − frequency · c;   l ← c > 0 ? l − presence : l
 // A token that may not be drawn gets NaN, which nothing draws at any temperature. Rows without a processor are copied.
-//   batch, processors as in processed_row;  counts u32 [num_processors, VOCAB_SIZE] (token_counts.wgsl)
+//   batch or sampling rows, processors as in processed_row*;  counts u32 [num_processors, VOCAB_SIZE] (token_counts.wgsl)
 //   logits f32 [numRows, LOGITS_STRIDE];  processed f32 bits [numRows, LOGITS_STRIDE], of which VOCAB_SIZE count
 // One thread a (row, stripe). Reference: reference/logits-processor.ts
 @group(0) @binding(2) var<storage, read> counts: array<u32>;

@@ -63,11 +63,16 @@ describe("createEngine refuses", () => {
       "unsupported",
       /has no tokenizer/,
     ],
-    ["a draft model where none belongs to the target", () => ({ drafter: "draft" }), "not_found", /no draft model/],
+    [
+      "a draft model where none belongs to the target",
+      () => ({ drafter: "draft" }),
+      "not_found",
+      /no drafter of kind draft/,
+    ],
     [
       "a drafter that does not belong to the target, beside one that is open",
       () => ({ drafter: ["suffix", resolveModel("sapling-2m-draft") as `${string}/${string}`, "eagle"] }),
-      ...(["not_found", /no eagle drafter/] as const),
+      ...(["not_found", /no drafter of kind eagle/] as const),
     ],
     ["a model that is not there", () => ({ model: "./no-such-model" }), "not_found", /bundled: .*sapling-14m/],
   ])("%s", async (_, options, code, message) => {

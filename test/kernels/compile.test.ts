@@ -35,6 +35,7 @@ import {
   medusaBlock,
   medusaRows,
   medusaTree,
+  processDraftLogits,
   processLogits,
   ropeKv,
   sample,
@@ -143,6 +144,11 @@ async function everyOp(context: GpuContext, sizes: { headDim: number; size: numb
       context,
       { vocabSize: size, maxHistory: 64 },
       { batch, processors: buffer(), counts: buffer(), logits: buffer(), processed: buffer() },
+    ),
+    processDraftLogits(
+      context,
+      { vocabSize: size, maxHistory: 64 },
+      { rows: buffer(), processors: buffer(), counts: buffer(), logits: buffer(), processed: buffer() },
     ),
     logProbs(
       context,

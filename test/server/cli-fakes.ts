@@ -5,7 +5,13 @@ import { FAKE_INFO } from "../support/fake-engine.ts";
 
 /** Gives one token a turn for as long as its sequences are held. */
 export class HeldEngine implements EngineClient {
-  readonly info = { ...FAKE_INFO, adapter: "SwiftShader (software)", adapterKind: "software" as const };
+  readonly info = {
+    ...{ ...FAKE_INFO, adapter: "SwiftShader (software)", adapterKind: "software" as const },
+    drafterFigures: [
+      { drafter: "draft" as const, tokensPerSecond: 46.13, acceptanceLength: 3.35 },
+      { drafter: "medusa" as const, tokensPerSecond: 40, acceptanceLength: 1.9 },
+    ],
+  };
   readonly options: EngineOptions;
   readonly listeners = new Set<(stats: StepStats) => void>();
   numRunning = 0;

@@ -71,6 +71,7 @@ describe("start", () => {
     expect(lines.find(({ msg }) => msg === `ready at ${server.url}`)).toMatchObject({
       ...{ url: server.url, dashboard: `${server.url}/dashboard`, model: "sapling-14m" },
       ...{ adapter: "SwiftShader (software)", drafter: "draft", maxModelLen: 256, numKvBlocks: 65 },
+      drafterFigures: [{ drafter: "draft", tokensPerSecond: 46.13, acceptanceLength: 3.35 }, { drafter: "medusa" }],
     });
     expect(lines.find(({ level }) => level === 40)?.msg).toContain("no GPU: this runs on a software adapter");
     await server.shutDown();
@@ -81,6 +82,7 @@ describe("start", () => {
     for (const part of ["Canopy 0.", "sapling-14m, context 256 tokens", "WARNING", "65 blocks of 16 tokens"]) {
       expect(output.text).toContain(part);
     }
+    expect(output.text).toContain("draft (tokens/s when first tried: draft 46.1, medusa 40.0), trees of up to 8 nodes");
     expect(output.text).toContain(`curl ${server.url}/v1/chat/completions -H "Authorization: Bearer $KEY"`);
     expect(output.text).not.toContain("hush");
     expect(output.text).not.toContain("\x1b");

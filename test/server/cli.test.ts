@@ -83,6 +83,8 @@ describe("canopy", () => {
       "software",
       "--max-model-len",
       "256",
+      "--drafter",
+      "draft",
     ]);
     await expect.poll(() => written.out, { timeout: 50_000 }).toMatch(/ready at http/);
     const url = /"url":"([^"]+)"/.exec(written.out)?.[1];

@@ -47,6 +47,8 @@ const DEFAULTS = {
   treeNodes: 8,
   treeDepth: 4,
   treeTopk: 3,
+  cape: [...ENGINE_DEFAULTS.cape],
+  medusaTopk: 8,
   checkInvariants: "off",
   logLevel: "info",
 };
@@ -99,6 +101,15 @@ const CASES: readonly Case[] = [
   ["treeNodes", "--tree-nodes", "CANOPY_TREE_NODES", "16", 16, "1", 1, "0x10"],
   ["treeDepth", "--tree-depth", "CANOPY_TREE_DEPTH", "3", 3, "1", 1, "65"],
   ["treeTopk", "--tree-topk", "CANOPY_TREE_TOPK", "5", 5, "1", 1, "many"],
+  [
+    ...(["cape", "--cape", "CANOPY_CAPE", "0.25:9,1:2"] as const),
+    [
+      { upTo: 0.25, numCandidates: 9 },
+      { upTo: 1, numCandidates: 2 },
+    ],
+    ...(["1:4", [{ upTo: 1, numCandidates: 4 }], "0.6:3,0.3:2"] as const),
+  ],
+  ["medusaTopk", "--medusa-topk", "CANOPY_MEDUSA_TOPK", "12", 12, "1", 1, "0"],
   ["checkInvariants", "--check-invariants", "CANOPY_CHECK_INVARIANTS", "on", "on", "off", "off", "1"],
   ["logLevel", "--log-level", "CANOPY_LOG_LEVEL", "debug", "debug", "silent", "silent", "loud"],
 ];
@@ -269,13 +280,7 @@ describe("the result", () => {
   });
 
   it("gives the engine its own defaults, and sizes only where they were set", () => {
-    const {
-      profile: _profile,
-      stepsInFlight: _stepsInFlight,
-      cape: _cape,
-      medusaCandidates: _candidates,
-      ...defaults
-    } = ENGINE_DEFAULTS;
+    const { profile: _profile, stepsInFlight: _stepsInFlight, ...defaults } = ENGINE_DEFAULTS;
     expect(toEngineOptions(load([]))).toEqual({ model: "sapling-14m", ...defaults, drafter: [defaults.drafter] });
     const args = "m --max-model-len 64 --kv-blocks 9 --drafter none --adapter gpu --max-num-seqs 2 --token-budget 32";
     expect(
@@ -295,6 +300,8 @@ describe("the result", () => {
         treeNodes: 4,
         treeDepth: 2,
         treeTopK: 1,
+        cape: ENGINE_DEFAULTS.cape,
+        medusaCandidates: ENGINE_DEFAULTS.medusaCandidates,
         gpuMemoryUtilization: 0.9,
         kvDtype: "auto",
         prefixCache: true,

@@ -6,17 +6,19 @@ import {
   gatherFeatures,
   matmul,
   medusaBlock,
-  type Op,
   type PackedMatrix,
   type PassSize,
   paddedRows,
   SAMPLING_ROW_BYTES,
+  type SamplerBuffers,
   sample,
   samplerScratch,
 } from "../../../kernels/index.ts";
 import { productShapes } from "../../model/product-shapes.ts";
 import type { LlamaConfig } from "../../model/types.ts";
 import { createActivation, createProduct } from "../../runner/activations.ts";
+import { DraftProcessing } from "../../runner/draft-processing.ts";
+import type { RequestSampling, SamplingWants } from "../../runner/request-sampling.ts";
 import type { MedusaHead } from "./weights.ts";
 
 export interface MedusaSizes {
@@ -30,6 +32,7 @@ export interface MedusaTarget {
   readonly config: LlamaConfig;
   readonly lmHead: PackedMatrix;
   readonly features: FeatureStore;
+  readonly requestSampling: RequestSampling | undefined;
 }
 
 /**
@@ -48,13 +51,21 @@ export interface HeadsPass {
   /** Of each group token ids, then log shares: u32 and f32 [headsPerGroup · numRows, topK], `resultStride` values apart. */
   readonly results: GPUBuffer;
   readonly resultStride: number;
-  readonly encode: (pass: GPUComputePassEncoder, numRows: number) => void;
+  /** What each group's logits go through first; none where a target's requests want no more than filters. */
+  readonly processing: readonly DraftProcessing[];
+  /** @param wants whose tokens are counted, and for which all of `processing` is ready */
+  readonly encode: (pass: GPUComputePassEncoder, numRows: number, wants: SamplingWants) => void;
 }
 
 /** Heads that share an LM head. */
 interface Group {
   readonly heads: readonly MedusaHead[];
   readonly lmHead: PackedMatrix;
+}
+
+interface GroupPass {
+  readonly processing: DraftProcessing | undefined;
+  readonly encode: (pass: GPUComputePassEncoder, size: PassSize, wants: SamplingWants) => void;
 }
 
 /** What bindings' offsets are multiples of. */
@@ -85,10 +96,10 @@ export async function createHeadsPass(
   );
   const x = createActivation(gpu, paddedRows(gpu.family, maxNumSeqs), target.config.hiddenSize, "medusaFeatures");
   const result = (section: number) => ({ buffer: results, offset: section * resultBytes, size: resultBytes });
-  const [gather, ...groupOps] = await Promise.all([
+  const [gather, ...groupPasses] = await Promise.all([
     gatherFeatures(gpu, { features: target.features, slots, rows: identity, out: x }, ({ numRows }) => numRows),
     ...groups.map((group, i) =>
-      groupOp(gpu, group, target, sizes, {
+      groupPass(gpu, group, target, sizes, {
         ...{ x, slots, tokens: result(2 * i), logShares: result(2 * i + 1) },
         rows: { buffer: samplingRows, offset: i * samplingBytes, size: samplingBytes },
       }),
@@ -97,10 +108,11 @@ export async function createHeadsPass(
   return {
     ...{ numHeads: heads.length, headsPerGroup, slots, samplingRows, results },
     ...{ samplingStride: samplingBytes / SAMPLING_ROW_BYTES, resultStride: resultBytes / 4 },
-    encode(pass, numRows) {
+    processing: groupPasses.flatMap(({ processing }) => processing ?? []),
+    encode(pass, numRows, wants) {
       const size = { numRows, numSplits: 1, numLogits: numRows * headsPerGroup };
       gather(pass, size);
-      for (const op of groupOps) op(pass, size);
+      for (const { encode } of groupPasses) encode(pass, size, wants);
     },
   };
 }
@@ -112,10 +124,10 @@ function groupsOf(heads: readonly MedusaHead[], shared: PackedMatrix): readonly 
 }
 
 /** The heads of a group, one after the other, then their LM head and the choice of the best tokens. */
-async function groupOp(
+async function groupPass(
   gpu: GpuContext,
   { heads, lmHead }: Group,
-  { config, features }: MedusaTarget,
+  { config, features, requestSampling }: MedusaTarget,
   { maxNumSeqs, topK }: MedusaSizes,
   io: {
     readonly x: Activation;
@@ -124,7 +136,7 @@ async function groupOp(
     readonly tokens: Binding;
     readonly logShares: Binding;
   },
-): Promise<Op> {
+): Promise<GroupPass> {
   const { pool, family } = gpu;
   const { hiddenSize, vocabSize } = config;
   const shapes = productShapes(config);
@@ -147,19 +159,22 @@ async function groupOp(
       ];
     }),
   );
-  const ops = await Promise.all([
+  const draws: SamplerBuffers = {
+    ...{ logits: logits.buffer, rows: io.rows, tokens: io.tokens, logShares: io.logShares },
+    ...samplerScratch(pool, { vocabSize, topK }, maxLogits),
+  };
+  const processing = DraftProcessing.over(gpu, requestSampling, { vocabSize, maxLogits, topK }, draws);
+  const [draw, ...ops] = await Promise.all([
+    sample(gpu, { vocabSize, topK, withShares: true }, draws),
     ...blocks,
     matmul(gpu, { weights: lmHead, x: out, y: logits }, (size: PassSize) => size.numLogits),
-    sample(
-      gpu,
-      { vocabSize, topK, withShares: true },
-      {
-        ...{ logits: logits.buffer, rows: io.rows, tokens: io.tokens, logShares: io.logShares },
-        ...samplerScratch(pool, { vocabSize, topK }, maxLogits),
-      },
-    ),
   ]);
-  return (pass, size) => {
-    for (const op of ops) op(pass, size);
+  return {
+    processing,
+    encode(pass, size, wants) {
+      for (const op of ops) op(pass, size);
+      if (processing) processing.encode(pass, size, wants, draw);
+      else draw(pass, size);
+    },
   };
 }

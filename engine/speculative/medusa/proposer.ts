@@ -54,8 +54,8 @@ export class MedusaProposer implements Proposer {
     const roots = requests.map(({ tokenIds }) => tokenIds.at(-1) ?? 0);
     if (drafting.length === 0) return roots.map(rootOnly);
     const candidates = await this.runner.run(
-      drafting.map(({ tokenIds: { length }, params, choice, target }) => ({
-        ...{ params, choice, position: length, slot: slotAt(target.blockTable, length - 2) },
+      drafting.map(({ tokenIds: { length }, params, choice, processor, target }) => ({
+        ...{ params, choice, processor, position: length, slot: slotAt(target.blockTable, length - 2) },
       })),
     );
     const heads = new Map(drafting.map((request, i) => [request, candidates[i] ?? []]));

@@ -1,11 +1,13 @@
 import {
   type GpuContext,
+  type LogitsProcessor,
   readMapped,
   SAMPLING_ROW_BYTES,
   submitPass,
   writeSamplingRow,
 } from "../../../kernels/index.ts";
 import { samplingRowOf } from "../../runner/batch.ts";
+import type { SamplingWants } from "../../runner/request-sampling.ts";
 import type { SamplingParams } from "../../sampling-params.ts";
 import { type Candidate, drawnCandidates } from "../tree-builder.ts";
 import { createHeadsPass, type HeadsPass, type MedusaSizes, type MedusaTarget } from "./heads-pass.ts";
@@ -19,6 +21,8 @@ export interface MedusaRow {
   readonly position: number;
   readonly params: SamplingParams;
   readonly choice: number;
+  /** What the heads' logits go through first. */
+  readonly processor?: LogitsProcessor | undefined;
 }
 
 /** Medusa's heads on the device: from the target's last features to each head's best tokens, in one pass. */
@@ -47,13 +51,18 @@ export class MedusaRunner {
   }
 
   /**
-   * Candidates of every row's heads, best first: `[row][head]`.
+   * Candidates of every row's heads, best first: `[row][head]`. They are the likeliest, however the target draws: a head does not know the
+   * tokens before its own, and its guesses are too broad for the target's noise to pick the right one among them.
    * @throws RangeError for more rows than there is room for, GpuError
    */
-  run(rows: readonly MedusaRow[]): Promise<readonly (readonly (readonly Candidate[])[])[]> {
+  async run(rows: readonly MedusaRow[]): Promise<readonly (readonly (readonly Candidate[])[])[]> {
     if (rows.length > this.sizes.maxNumSeqs) throw new RangeError(`at most ${this.sizes.maxNumSeqs} rows`);
+    const { processing } = this.pass;
+    const processors = processing.length === 0 ? [] : rows.flatMap(({ processor }) => processor ?? []);
+    const wants = { processors, logprobs: false };
+    await Promise.all(processing.map((one) => one.prepare(wants)));
     return this.#gpu.guard.run(async () => {
-      this.#submit(rows);
+      this.#submit(rows, wants);
       const bytes = await readMapped(this.#resultsRead);
       return rows.map((_, row) =>
         Array.from({ length: this.pass.numHeads }, (__, head) => this.#candidates(bytes, head, row, rows.length)),
@@ -61,9 +70,17 @@ export class MedusaRunner {
     });
   }
 
-  #submit(rows: readonly MedusaRow[]): void {
+  /** Whether passes can be encoded for which requests want this; `run` sees to it by itself. */
+  isReady(wants: SamplingWants): boolean {
+    return this.pass.processing.every((one) => one.isReady(wants));
+  }
+
+  #submit(rows: readonly MedusaRow[], wants: SamplingWants): void {
     const { device } = this.#gpu;
-    const { slots, samplingRows, samplingStride, headsPerGroup, numHeads, results, encode } = this.pass;
+    const { slots, samplingRows, samplingStride, headsPerGroup, numHeads, results, encode, processing } = this.pass;
+    // What all groups share, by any of them.
+    const [shared] = processing;
+    shared?.load(wants.processors);
     device.queue.writeBuffer(
       slots,
       0,
@@ -72,12 +89,17 @@ export class MedusaRunner {
     const view = new DataView(new ArrayBuffer((numHeads / headsPerGroup) * samplingStride * SAMPLING_ROW_BYTES));
     for (let head = 0; head < numHeads; head++) {
       const first = Math.floor(head / headsPerGroup) * samplingStride + (head % headsPerGroup) * rows.length;
-      for (const [i, { params, choice, position }] of rows.entries()) {
-        writeSamplingRow(view, first + i, samplingRowOf(params, choice, position + head));
+      for (const [i, { params, choice, position, processor }] of rows.entries()) {
+        const at = processor ? wants.processors.indexOf(processor) : -1;
+        const row = samplingRowOf({ ...params, temperature: 0 }, choice, position + head);
+        writeSamplingRow(view, first + i, at < 0 ? row : { ...row, processor: at });
       }
     }
     device.queue.writeBuffer(samplingRows, 0, view.buffer);
-    submitPass(device, (pass) => encode(pass, rows.length));
+    submitPass(device, (pass) => {
+      shared?.encodeCounts(pass, wants);
+      encode(pass, rows.length, wants);
+    });
     const encoder = device.createCommandEncoder();
     encoder.copyBufferToBuffer(results, 0, this.#resultsRead, 0, results.size);
     device.queue.submit([encoder.finish()]);

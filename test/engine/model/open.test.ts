@@ -1,7 +1,13 @@
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { bundledDraftFor, bundledModelNames, bundledModelsDir, resolveModel } from "../../../engine/model/bundled.ts";
+import {
+  bundledModelNames,
+  bundledModelsDir,
+  drafterBeside,
+  drafterKindsBeside,
+  resolveModel,
+} from "../../../engine/model/bundled.ts";
 import { llamaTensorShapes } from "../../../engine/model/llama-tensors.ts";
 import { openModel } from "../../../engine/model/open.ts";
 import type { OpenedModel } from "../../../engine/model/types.ts";
@@ -59,16 +65,20 @@ describe("the bundled models", () => {
 
   test("the target's draft has the target's tokenizer", () => {
     const target = resolveModel("sapling-14m");
-    const draft = bundledDraftFor(target);
+    const draft = drafterBeside(target, "draft");
     expect(draft).toBe(join(bundledModelsDir(), "sapling-2m-draft"));
-    expect(bundledDraftFor(join(target, "sapling-14m-q8_0.gguf"))).toBe(draft);
+    expect(drafterBeside(join(target, "sapling-14m-q8_0.gguf"), "draft")).toBe(draft);
     const tokenizer = (path: string) => opened(path, ({ text }) => text?.tokenizerJson);
     expect(tokenizer(draft ?? "")).toEqual(tokenizer(target));
   });
 
-  test("no other path has a bundled draft", () => {
+  test("drafters lie beside a model, under its name and their kind", () => {
+    expect(drafterKindsBeside(resolveModel("sapling-14m"))).toEqual(["draft", "eagle", "glide", "medusa"]);
+    const folder = folderOf({ "a.gguf": "", "a-draft": "", "a-eagle/model.safetensors": "", "a-glide/README": "" });
+    expect(drafterKindsBeside(join(folder, "a.gguf"))).toEqual(["eagle"]);
+    expect(drafterBeside(join(folder, "a"), "eagle")).toBe(join(folder, "a-eagle"));
     const paths = [bundledModelsDir(), resolveModel("sapling-2m-draft"), "/", "/models/sapling-14m", "sapling-14m"];
-    expect(paths.map(bundledDraftFor)).toEqual(paths.map(() => undefined));
+    expect(paths.map(drafterKindsBeside)).toEqual(paths.map(() => []));
   });
 
   test("names resolve to folders, other text to a path or an error that lists the names", () => {

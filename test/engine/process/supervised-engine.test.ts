@@ -1,6 +1,6 @@
 import { fork } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
@@ -154,7 +154,12 @@ describe("a start that takes a failed engine's place", () => {
       host: testHost("unsteady"),
       onEvent: (event: SupervisionEvent) => events.push(event),
     };
-    return { ...(await superviseEngine({ model }, settings)), events };
+    const options = () => readFileSync(`${model}.options`, "utf8").trim().split("\n");
+    return {
+      ...(await superviseEngine({ model }, settings)),
+      events,
+      options: () => options().map((line) => JSON.parse(line)),
+    };
   }
 
   it("and fails is tried again: streams go on with the next one", async () => {
@@ -167,6 +172,15 @@ describe("a start that takes a failed engine's place", () => {
       { type: "restarted", ms: expect.any(Number) },
     ]);
     expect(client.supervision).toEqual({ numRestarts: 2, numDeviceLosses: 0, numReplays: 1 });
+    await client.close();
+  });
+
+  it("is told what the first one has chosen, so that it need not measure, and holds as much", async () => {
+    const { client, options } = await superviseStarts("one", "one");
+    await read(client.generate(request("kill", 2)));
+    const { kernels, maxModelLen, numKvBlocks } = client.info;
+    const [{ model }, again] = options();
+    expect(again).toEqual({ model, kernels, maxModelLen, numKvBlocks, drafter: "eagle" });
     await client.close();
   });
 

@@ -61,7 +61,10 @@ export async function openEngine(context: GpuContext, options: OpenOptions): Pro
   const runner = await ModelRunner.create(gpu, target, { ...limits, maxRequests: maxNumSeqs });
   const draft = { ...model, config: { ...model.config, rmsNormEps: 0.02 } };
   const draftBlocks = new BlockManager(numBlocks, secret);
-  const draftRunner = drafts ? await ModelRunner.create(gpu, draft, { ...limits, topK: TOP_K }) : undefined;
+  const { requestSampling } = runner;
+  const draftRunner = drafts
+    ? await ModelRunner.create(gpu, draft, { ...limits, topK: TOP_K, requestSampling })
+    : undefined;
   const proposer: Proposer = draftRunner ? new DraftModelProposer(draftRunner, draftBlocks) : new NoProposer();
   const tree = { treeNodes: drafts ? TREE_NODES : 1, treeDepth: TREE_DEPTH };
   const loopOptions = { maxLanes: maxNumSeqs, stepsInFlight, profile: false };

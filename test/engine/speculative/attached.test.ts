@@ -8,6 +8,7 @@ import { type DrafterFiles, openDrafter } from "../../../engine/model/drafter-fi
 import { openModel } from "../../../engine/model/open.ts";
 import type { LlamaConfig } from "../../../engine/model/types.ts";
 import { suitsDevice } from "../../../engine/resident/device-drafting.ts";
+import { processorOf } from "../../../engine/runner/logits-processor.ts";
 import { ModelRunner } from "../../../engine/runner/model-runner.ts";
 import { uploadLlama } from "../../../engine/runner/weights.ts";
 import { GREEDY, type SamplingParams } from "../../../engine/sampling-params.ts";
@@ -31,6 +32,13 @@ const SIZES = { maxNumSeqs: 4, treeNodes: 8, treeDepth: 3, treeTopK: 3, ...DRAFT
 const MAX_MODEL_LEN = 256;
 const OPTIONS = { maxRows: 100, maxLogits: 1, maxModelLen: MAX_MODEL_LEN, numBlocks: 36, maxTableWords: 64, topK: 1 };
 const WARM: SamplingParams = { ...GREEDY, temperature: 1, seed: [7, 8] };
+const PENALISED: SamplingParams = {
+  ...{ ...GREEDY, repetitionPenalty: 1.4, presencePenalty: 0.5, frequencyPenalty: 0.3 },
+  logitBias: [
+    [14, -100],
+    [23, 3],
+  ],
+};
 const ATTACHED = ["eagle", "glide", "medusa", "eagle3"] as const;
 /** Several that propose into one tree, with one that reads the target among them. */
 const UNIONS = ["eagle,suffix", "draft,medusa"] as const;
@@ -68,7 +76,7 @@ beforeAll(async () => {
     const model = name === "eagle3" ? small : { config: shallow, weights };
     const files = membersOf(name).flatMap((member) => withFiles(member, (one) => [one]) ?? []);
     const features = featuresForAll(files, model.config);
-    const runner = await ModelRunner.create(gpu, model, { ...OPTIONS, features });
+    const runner = await ModelRunner.create(gpu, model, { ...OPTIONS, maxRequests: SIZES.maxNumSeqs, features });
     places.set(name, { target: { gpu, ...model, runner }, idle: [] });
   }
 });
@@ -122,12 +130,12 @@ function withFiles<T>(member: string, use: (files: DrafterFiles) => T): T | unde
 
 async function openMember(member: string, target: AttachableTarget): Promise<Proposer> {
   const attached = withFiles(member, (files) => attachDrafter(files, target, SIZES));
-  return attached ?? openDraftModel();
+  return attached ?? openDraftModel(target);
 }
 
-async function openDraftModel(): Promise<Proposer> {
+async function openDraftModel(target: AttachableTarget): Promise<Proposer> {
   const model = openModel(resolveModel("sapling-2m-draft"));
-  const runner = await ModelRunner.create(gpu, model, draftRunnerOptions(OPTIONS, SIZES, SIZES.treeTopK));
+  const runner = await ModelRunner.create(gpu, model, draftRunnerOptions(target.runner, SIZES, SIZES.treeTopK));
   model.weights.close();
   return new DraftModelProposer(runner, new BlockManager(OPTIONS.numBlocks));
 }
@@ -138,7 +146,8 @@ async function openOnBothSides(member: string, target: AttachableTarget): Promis
   const tree = { treeNodes: SIZES.treeNodes, treeDepth: SIZES.treeDepth };
   if (!there.onDevice || !suitsDevice(there.onDevice, tree)) throw new Error(`${member} does not draft on the device`);
   const sizes = { ...tree, maxLanes: SIZES.maxNumSeqs, tableWords: numBlocksFor(MAX_MODEL_LEN + SIZES.treeNodes) };
-  return OnBothSides.create(gpu, host, there, { ...sizes, maxModelLen: MAX_MODEL_LEN });
+  const { requestSampling } = target.runner;
+  return OnBothSides.create(gpu, host, there, { ...sizes, maxModelLen: MAX_MODEL_LEN, requestSampling });
 }
 
 /** What looks texts up remembers them, so that it is made anew each time. Several drafters together are driven by the host. */
@@ -165,12 +174,14 @@ describe.each(ATTACHED)("%s", (kind) => {
   const text = kind === "eagle3" ? known.map((token) => token % SMALL.vocabSize) : known;
   const request = (tokenIds: readonly number[], params = GREEDY) => ({
     ...{ id: "a", tokenIds, choice: 0, params, maxNodes: 8, maxDepth: 3 },
+    processor: processorOf(params, { tokenIds, numPromptTokens: 20 }),
     target: { blockTable: [], numComputedTokens: 0 },
   });
 
   test.each([
     ["greedy", GREEDY],
     ["sampling", WARM],
+    ["penalties and biases", PENALISED],
   ])("%s: whatever was accepted, the trees are those of a drafter that begins there", async (_, params) => {
     const proposer = await makeProposer(kind);
     const { numOnDevice } = proposer;
@@ -184,7 +195,30 @@ describe.each(ATTACHED)("%s", (kind) => {
       expect(tree?.tokenIds.length).toBeGreaterThan(1);
       fresh.close();
     }
+    // The first that needs other kernels is drafted by the host, which compiles them.
     expect(proposer.numOnDevice - numOnDevice).toBeGreaterThanOrEqual(4);
+    proposer.close();
+  });
+
+  test("what is banned is not drafted, and what is favoured is; without a processor the raw logits hold", async () => {
+    const proposer = await makeProposer(kind);
+    const tokenIds = text.slice(0, 20);
+    proposer.begin("a", tokenIds);
+    const treeOf = async (logitBias: SamplingParams["logitBias"], isTold = true) => {
+      const { processor, ...rest } = request(tokenIds, { ...GREEDY, logitBias });
+      const [tree] = await proposer.propose([isTold ? { ...rest, processor } : rest]);
+      return tree?.tokenIds.slice(1) ?? [];
+    };
+    const raw = await treeOf([]);
+    const [banned = 0] = raw;
+    const favoured = EAGLE3_TOKENS.find((token) => !raw.includes(token)) ?? 0;
+    const tree = await treeOf([
+      [banned, -100],
+      [favoured, 100],
+    ]);
+    expect(tree).toContain(favoured);
+    expect(tree).not.toContain(banned);
+    expect(await treeOf([[banned, -100]], false)).toEqual(raw);
     proposer.close();
   });
 

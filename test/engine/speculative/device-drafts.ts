@@ -1,6 +1,7 @@
 import { expect } from "vitest";
 import { LaneTables } from "../../../engine/resident/lane-tables.ts";
 import type { ResidentDrafter } from "../../../engine/resident/resident-drafter.ts";
+import type { RequestSampling, SamplingWants } from "../../../engine/runner/request-sampling.ts";
 import { DraftModelProposer } from "../../../engine/speculative/draft-model.ts";
 import type { DraftTree } from "../../../engine/speculative/draft-tree.ts";
 import { hasComputedAllButRoot } from "../../../engine/speculative/draft-view.ts";
@@ -16,6 +17,8 @@ export interface DeviceDraftSizes {
   /** Blocks of the target's longest table. */
   readonly tableWords: number;
   readonly maxModelLen: number;
+  /** The target's. */
+  readonly requestSampling: RequestSampling | undefined;
 }
 
 /**
@@ -139,6 +142,7 @@ class DeviceDraft {
       depth < this.#shape.maxRecent &&
       maxNodes <= this.#shape.maxNodes &&
       (!this.#readsTarget || hasComputedAllButRoot(request)) &&
+      this.#drafter.isReady(wantsOf([request])) &&
       this.#drafter.fits(1) &&
       this.#drafter.numRecent(id, tokenIds.length) !== undefined &&
       this.#drafter.reserve(id, tokenIds.length, depth)
@@ -149,8 +153,9 @@ class DeviceDraft {
     const [first] = requests;
     if (first === undefined) return [];
     const drafter = this.#drafter;
-    const lanes = requests.map(({ id, tokenIds, params, choice }) => ({
-      ...{ sampling: { ...params, choice, position: 0 }, numTokens: tokenIds.length },
+    const wants = wantsOf(requests);
+    const lanes = requests.map(({ id, tokenIds, params, choice, processor }) => ({
+      ...{ sampling: { ...params, choice, position: 0, ...placeOf(processor, wants) }, numTokens: tokenIds.length },
       recent: tokenIds.slice(-(drafter.numRecent(id, tokenIds.length) ?? 1)),
     }));
     const [numLanes, depth] = [requests.length, this.#depthOf(first)];
@@ -164,7 +169,12 @@ class DeviceDraft {
     drafter.hold();
     const bytes = await this.#gpu.guard.run(() => {
       const size = { numLanes, numNodes: first.maxNodes, depth, maxPosition };
-      submitPass(this.#gpu.device, (pass) => drafter.encode(pass, size));
+      const { requestSampling } = this.#sizes;
+      requestSampling?.load(wants.processors);
+      submitPass(this.#gpu.device, (pass) => {
+        requestSampling?.encodeCounts(pass, wants);
+        drafter.encode(pass, size, wants);
+      });
       return this.#gpu.pool.read(this.#lanes, 0, numLanes * laneBytes(this.#shape));
     });
     for (const [lane, { numTokens }] of lanes.entries()) drafter.commit(lane, numTokens);
@@ -176,4 +186,12 @@ class DeviceDraft {
   #depthOf({ maxNodes, maxDepth }: ProposeRequest): number {
     return Math.min(maxDepth, maxNodes - 1);
   }
+}
+
+function wantsOf(requests: readonly ProposeRequest[]): SamplingWants {
+  return { processors: requests.flatMap(({ processor }) => processor ?? []), logprobs: false };
+}
+
+function placeOf(processor: ProposeRequest["processor"], { processors }: SamplingWants) {
+  return processor ? { processor: processors.indexOf(processor) } : {};
 }

@@ -47,7 +47,14 @@ function makeProposer(prefixSecret?: Uint8Array): DraftModelProposer {
 /** Drafts on the host and on the device, and compares. */
 function makeOnBothSides(): Promise<OnBothSides> {
   const [host, there] = [makeProposer(Uint8Array.of(1)), makeProposer(Uint8Array.of(1))];
-  const sizes = { maxLanes: 4, treeNodes: 8, treeDepth: 3, tableWords: 1, maxModelLen: 256 };
+  const sizes = {
+    maxLanes: 4,
+    treeNodes: 8,
+    treeDepth: 3,
+    tableWords: 1,
+    maxModelLen: 256,
+    requestSampling: undefined,
+  };
   return OnBothSides.create(gpu, host, there, sizes);
 }
 

@@ -7,8 +7,10 @@ import {
   logitsStride,
   type ProcessorShape,
   packProcessor,
+  processDraftLogits,
   processLogits,
   processorBytes,
+  SAMPLING_ROW_BYTES,
 } from "../../../kernels/index.ts";
 import { treeFrom } from "../../engine/speculative/trees.ts";
 import { call, readF32, submit } from "../../support/gpu.ts";
@@ -54,12 +56,13 @@ export function randomCase(random: Random, vocabSize: number): Case {
   };
 }
 
-/** Processed logits of every row of every case, in one pass: f32 [vocabSize] each. */
+/** Processed logits of every row of every case, in one pass: f32 [vocabSize] each. `drafts`: as rows that draft have them. */
 export async function processAll(
   gpu: GpuContext,
   shape: ProcessorShape,
   cases: readonly Case[],
   logits: readonly Float32Array[],
+  drafts = false,
 ) {
   const { vocabSize } = shape;
   const layout = batchLayout(512, 512, 8192);
@@ -91,10 +94,15 @@ export async function processAll(
     processed: gpu.pool.storage(4 * numLogits * stride, "processed"),
   };
   const ops = await processLogits(gpu, shape, buffers);
+  const rows = {
+    buffer: buffers.batch.buffer,
+    offset: layout.samplingRows,
+    size: SAMPLING_ROW_BYTES * layout.maxLogits,
+  };
+  const draft = await processDraftLogits(gpu, shape, { ...buffers, rows });
   await submit(gpu, [
     (pass) => ops.count(pass, processors.length),
-    call(ops.process, { numLogits }),
-    call(ops.dry, { numLogits }),
+    ...(drafts ? [draft] : [ops.process, ops.dry]).map((op) => call(op, { numLogits })),
   ]);
   const processed = await readF32(gpu, buffers.processed, numLogits * stride);
   return Array.from({ length: numLogits }, (_, i) => processed.slice(i * stride, i * stride + vocabSize));

@@ -15,28 +15,43 @@ import { PLAIN } from "./sampling-case.ts";
 
 const test = useGpu();
 
-/** Every row of a case as the reference has it. */
-function expectedRows({ params, tokenIds, numPromptTokens, tree }: Case, logits: readonly Float32Array[]) {
+/** Every row of a case as the reference has it. `drafts`: by known tokens alone, without DRY, at the row's own position. */
+function expectedRows(
+  { params, tokenIds, numPromptTokens, tree }: Case,
+  logits: readonly Float32Array[],
+  drafts: boolean,
+) {
   const processor = processorOf(params, { tokenIds, numPromptTokens });
   return tree.tokenIds.map((_, node) => {
     const path = pathOf(tree, node).map((i) => tree.tokenIds[i] ?? 0);
     const row = logits[node] ?? new Float32Array();
-    return processor ? processedLogits(row, processor, path) : Float64Array.from(row);
+    if (processor === undefined) return Float64Array.from(row);
+    if (!drafts) return processedLogits(row, processor, path);
+    const { dry: _dry, ...rest } = processor;
+    return processedLogits(row, { ...rest, minPosition: rest.minPosition - path.length }, []);
   });
 }
 
 /** GPUs divide the vocabulary into more stripes. */
 describe.each(FAMILIES.slice(0, 2))("processed logits of the $name family against the reference", (family) => {
-  it.each([2, 33, 200, 1030])(
-    "random trees, penalties, biases, end tokens and DRY over %i tokens",
-    async (vocabSize) => {
+  it.each([
+    [2, false],
+    [33, false],
+    [200, false],
+    [1030, false],
+    [33, true],
+    [1030, true],
+  ])(
+    "random trees, penalties, biases, end tokens and DRY over %i tokens; rows that draft: %s",
+    async (vocabSize, drafts) => {
       const random = new Random(vocabSize);
       const cases = Array.from({ length: 24 }, () => randomCase(random, vocabSize));
       const logits = cases.map(({ tree }) => tree.tokenIds.map(() => uniform(random, vocabSize, 5)));
-      const got = await processAll(test.context(family), { vocabSize, maxHistory: MAX_HISTORY }, cases, logits.flat());
+      const shape = { vocabSize, maxHistory: MAX_HISTORY };
+      const got = await processAll(test.context(family), shape, cases, logits.flat(), drafts);
       let [at, numChanged, numNever] = [0, 0, 0];
       for (const [i, one] of cases.entries()) {
-        for (const [node, expected] of expectedRows(one, logits[i] ?? []).entries()) {
+        for (const [node, expected] of expectedRows(one, logits[i] ?? [], drafts).entries()) {
           const row = got[at++] ?? new Float32Array();
           const raw = logits[i]?.[node] ?? new Float32Array();
           const wrong = Array.from(expected, (value, token) => ({ token, value, found: row[token] ?? 0 })).filter(

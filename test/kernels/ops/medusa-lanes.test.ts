@@ -32,7 +32,7 @@ describe.each([
 ])("lanes of $numHeads heads, $headsPerGroup of them in a group", ({ numHeads, headsPerGroup }) => {
   const numGroups = numHeads / headsPerGroup;
 
-  it("the heads look at the token before the root, and each draws at its own position", async () => {
+  it("the heads look at the token before the root, and each takes its best at its own position", async () => {
     const gpu = test.context(FAMILIES[0]);
     const random = new Random(1);
     const shape = { maxNodes: 8, maxRecent: 5 };
@@ -63,7 +63,7 @@ describe.each([
       for (const [i, { params, choice, tokenIds }] of lanes.entries()) {
         for (let head = 0; head < numHeads; head++) {
           const row = Math.floor(head / headsPerGroup) * samplingStride + (head % headsPerGroup) * numLanes + i;
-          writeSamplingRow(expected, row, { ...params, choice, position: tokenIds.length + head });
+          writeSamplingRow(expected, row, { ...params, choice, temperature: 0, position: tokenIds.length + head });
         }
       }
       expect(await readU32(gpu, samplingRows, words.length)).toEqual(words);

@@ -79,6 +79,7 @@ describe.each(FAMILIES)("Medusa's heads, $name, $storage", (family) => {
     const target = {
       ...{ config: CONFIG, lmHead: uploadMatrix(gpu.pool, family, shape, blocks, "lmHead") },
       features: featureStore(gpu.pool.upload(packRows(family, store), "features"), HIDDEN),
+      requestSampling: undefined,
     };
     const runner = await MedusaRunner.create(gpu, heads, target, { maxNumSeqs: 4, topK: TOP_K });
     const slots = [7, 0, 31];
