@@ -2,12 +2,22 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { DecodeFigures } from "./decode.ts";
+import type { LoadFigures } from "./load.ts";
+import type { Machine } from "./machine.ts";
 import type { MatmulReport } from "./matmul.ts";
 import { linePlot, type Series } from "./svg.ts";
 
-// node dist/bench/plot.js FOLDER FILE.json…: draws what `decode --json` and `matmul --json` printed, into FOLDER.
+// node dist/bench/plot.js FOLDER FILE.json…: draws what `decode`, `matmul` and `load` printed with `--json`, into FOLDER.
 
-type Figures = (DecodeFigures & { readonly suite: "decode" }) | (MatmulReport & { readonly suite: "matmul" });
+interface LoadReport {
+  readonly machine: Machine;
+  readonly figures: readonly LoadFigures[];
+}
+
+type Figures =
+  | (DecodeFigures & { readonly suite: "decode" })
+  | (MatmulReport & { readonly suite: "matmul" })
+  | (LoadReport & { readonly suite: "load" });
 
 /** T(M) / T(1) on the device, a line for each model. */
 function verifySeries(decodes: readonly DecodeFigures[]): Series[] {
@@ -38,6 +48,19 @@ function rooflineSeries({ model, copyGigabytesPerSecond, figures }: MatmulReport
   return [{ name: `copy, ${copyGigabytesPerSecond.toFixed(0)} GB/s`, points: roof }, ...all];
 }
 
+/** Tokens a second over those of plain decoding, the first contender, by streams. */
+function loadSeries(figures: readonly LoadFigures[]): Series[] {
+  const names = [...new Set(figures.map(({ contender }) => contender))];
+  const rates = new Map(figures.map((figure) => [`${figure.contender} ${figure.numStreams}`, figure.tokensPerSecond]));
+  return names.map((name) => ({
+    name,
+    points: figures.flatMap(({ contender, numStreams, tokensPerSecond }) => {
+      const plain = rates.get(`${names[0]} ${numStreams}`);
+      return contender === name && plain ? [[numStreams, tokensPerSecond / plain]] : [];
+    }),
+  }));
+}
+
 const [folder, ...files] = process.argv.slice(2);
 if (folder === undefined || files.length === 0) throw new Error("usage: node dist/bench/plot.js FOLDER FILE.json…");
 const figures = files.map((file) => JSON.parse(readFileSync(file, "utf8")) as Figures);
@@ -46,6 +69,10 @@ if (decodes.length > 0) {
   const title = `Cost of verifying M rows, ${decodes[0]?.adapter}`;
   const axes = { title, x: "M, rows of a verify pass", y: "T(M) / T(1), device" };
   writeFileSync(join(folder, "verify-cost.svg"), linePlot(axes, verifySeries(decodes)));
+}
+for (const { machine, figures: ofLoad } of figures.filter((figure) => figure.suite === "load")) {
+  const axes = { title: `Tokens/s under load, ${machine.adapter}`, x: "streams", y: "tokens/s, of plain decoding's" };
+  writeFileSync(join(folder, `load-${machine.adapter.split(/[ -]/)[0]?.toLowerCase()}.svg`), linePlot(axes, loadSeries(ofLoad)));
 }
 for (const report of figures.filter((figure) => figure.suite === "matmul")) {
   const axes = {
