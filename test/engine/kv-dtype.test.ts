@@ -1,11 +1,12 @@
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { referencePrompts } from "../../bench/prompts.ts";
 import type { EngineClient } from "../../engine/client.ts";
-import { createEngine } from "../../engine/create.ts";
 import { EngineOptionsError } from "../../engine/errors.ts";
 import { GREEDY } from "../../engine/sampling-params.ts";
 import { generate } from "../support/collect.ts";
+import { useEngines } from "../support/engines.ts";
 
+const createEngine = useEngines();
 const OPTIONS = { model: "sapling-14m", adapter: "software", maxModelLen: 128, kvDtype: "q8" } as const;
 const PROMPTS = referencePrompts()
   .slice(0, 2)

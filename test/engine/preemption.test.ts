@@ -1,11 +1,12 @@
 import { describe, expect, it, vi } from "vitest";
 import { referencePrompts } from "../../bench/prompts.ts";
-import { createEngine } from "../../engine/create.ts";
 import type { Engine } from "../../engine/engine.ts";
 import type { EngineOptions } from "../../engine/engine-options.ts";
 import { GREEDY, type SamplingParams } from "../../engine/sampling-params.ts";
 import { type Generated, generate } from "../support/collect.ts";
+import { useEngines } from "../support/engines.ts";
 
+const createEngine = useEngines();
 const MAX_MODEL_LEN = 256;
 const WARM: SamplingParams = { ...GREEDY, temperature: 0.8, topP: 0.95, topK: 60, minP: 0.01 };
 

@@ -2,11 +2,12 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { referencePrompts } from "../../bench/prompts.ts";
 import { differencesOf, MARGINS } from "../../bench/reference.ts";
 import type { EngineClient } from "../../engine/client.ts";
-import { createEngine } from "../../engine/create.ts";
 import { GREEDY } from "../../engine/sampling-params.ts";
 import { type Generated, generate } from "../support/collect.ts";
+import { useEngines } from "../support/engines.ts";
 import { ADAPTER } from "../support/gpu.ts";
 
+const createEngine = useEngines();
 const MARGIN = MARGINS[ADAPTER === "gpu" ? "f16" : "f32"];
 const END_OF_TURN = 2;
 
