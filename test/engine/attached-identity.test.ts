@@ -43,8 +43,8 @@ function pairsOf(drafter: IdentityPair["drafter"]): IdentityPair[] {
   const [greedy, warm] = SAMPLING_CASES;
   if (greedy === undefined || warm === undefined) throw new Error("no such case");
   return [
-    { drafter, trees: dynamic(16), batchSize: 3, sampling: greedy, seed: 1 },
-    { drafter, trees: dynamic(16), batchSize: 1, sampling: warm, seed: 2 },
+    { drafter, trees: dynamic(8), batchSize: 3, sampling: greedy, seed: 1 },
+    { drafter, trees: dynamic(8), batchSize: 1, sampling: warm, seed: 2 },
   ];
 }
 
