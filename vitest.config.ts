@@ -2,7 +2,7 @@ import { defineConfig } from "vitest/config";
 import { BaseSequencer, type TestSpecification } from "vitest/node";
 
 /** Files that take minutes. Begun first, they end beside the many short ones and not alone after them. */
-const LONG = ["engine/identity", "engine/runner/bit-equality", "engine/reference", "engine/resident/resident"];
+const LONG = ["engine/runner/bit-equality", "engine/identity", "engine/attached-identity", "engine/reference"];
 
 class LongFirst extends BaseSequencer {
   override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {

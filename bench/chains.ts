@@ -9,7 +9,7 @@ import { DraftModelProposer } from "../engine/speculative/draft-model.ts";
 import type { DraftTree } from "../engine/speculative/draft-tree.ts";
 import type { Proposer } from "../engine/speculative/proposer.ts";
 import { featuresFor } from "../engine/speculative/target-features.ts";
-import { createGpuContext, type Gpu } from "../kernels/index.ts";
+import type { GpuContext } from "../kernels/index.ts";
 import { BlockManager } from "../kvcache/block-manager.ts";
 import type { ReferencePrompt } from "./prompts.ts";
 import { WithTarget } from "./with-target.ts";
@@ -35,14 +35,14 @@ const SIZES = {
 /**
  * Greedy chains of four drafts, started at every position of texts that are known: how far do they agree with the text? The
  * chain at position t knows the tokens up to t, and of the target what it has computed before t.
+ * @param gpu keeps what was compiled, for the next drafter; its buffers are gone afterwards
  */
 export async function measureChains(
-  device: Gpu,
+  gpu: GpuContext,
   drafter: ChainDrafter,
   texts: readonly ReferencePrompt[],
 ): Promise<ChainFigures> {
-  const gpu = createGpuContext(device);
-  const proposer = await openProposer(device, gpu, drafter);
+  const proposer = await openProposer(gpu, drafter);
   let [numPositions, numTokens] = [0, 0];
   for (const [i, { promptTokens, greedyTokens }] of texts.entries()) {
     const text = [...promptTokens, ...greedyTokens];
@@ -69,11 +69,7 @@ function numAgreed(chain: DraftTree | undefined, next: readonly number[]): numbe
   return wrong < 0 ? drafted.length : wrong;
 }
 
-async function openProposer(
-  device: Gpu,
-  gpu: ReturnType<typeof createGpuContext>,
-  drafter: ChainDrafter,
-): Promise<Proposer> {
+async function openProposer(gpu: GpuContext, drafter: ChainDrafter): Promise<Proposer> {
   const files = openDrafter(resolveModel(drafter === "draft" ? "sapling-2m-draft" : `sapling-14m-${drafter}`));
   if (!("kind" in files)) {
     const runner = await ModelRunner.create(gpu, files, { ...LIMITS, topK: 1 });
@@ -90,5 +86,5 @@ async function openProposer(
   );
   const proposer = await attachDrafter(files, { gpu, config, weights, runner }, SIZES);
   files.weights.close();
-  return new WithTarget(device.device, proposer, runner);
+  return new WithTarget(gpu.device, proposer, runner);
 }

@@ -1,7 +1,7 @@
-import { createEngine } from "../engine/create.ts";
 import type { DrafterChoice, EngineOptions } from "../engine/engine-options.ts";
 import { GREEDY, type SamplingParams } from "../engine/sampling-params.ts";
 import { generate, sum } from "./generate.ts";
+import { SharedDevice } from "./shared-device.ts";
 
 /** One way to sample; `params` says what differs from greedy, without seed and length. */
 export interface SamplingCase {
@@ -88,7 +88,7 @@ export function coveringPairs(drafters: readonly DrafterChoice[]): IdentityPair[
 
 /**
  * Runs pairs; the plain side of a batch is computed once and shared by all drafters and trees. Engines are opened one at
- * a time, besides the plain one.
+ * a time, besides the plain one, all on one device.
  */
 export async function* runPairs(
   options: EngineOptions,
@@ -96,10 +96,11 @@ export async function* runPairs(
   prompts: readonly (readonly number[])[],
   maxTokens: number,
 ): AsyncGenerator<PairResult> {
-  const plain = await createEngine({ ...options, drafter: "none", prefixCache: false });
+  const shared = new SharedDevice();
+  const plain = await shared.createEngine({ ...options, drafter: "none", prefixCache: false });
   const expected = new Map<string, Promise<readonly (readonly number[])[]>>();
   for (const { drafter, trees } of enginesOf(pairs)) {
-    const { client } = await createEngine({ ...options, drafter, ...trees.options, treeBudget: "fixed" });
+    const { client } = await shared.createEngine({ ...options, drafter, ...trees.options, treeBudget: "fixed" });
     for (const pair of pairs.filter((other) => other.drafter === drafter && other.trees.name === trees.name)) {
       const requests = batchOf(pair, prompts, maxTokens);
       const key = `${pair.batchSize}/${pair.sampling.name}/${pair.seed}`;
@@ -123,6 +124,7 @@ export async function* runPairs(
     await client.close();
   }
   await plain.client.close();
+  await shared.close();
 }
 
 /** The engines that the pairs need, each once. */

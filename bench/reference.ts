@@ -30,10 +30,12 @@ export async function compareWithReference(options: EngineOptions): Promise<read
   return differencesOf(texts.map(({ tokenIds }) => tokenIds));
 }
 
-/** @param texts token ids for each reference prompt, in their order */
+/** @param texts token ids for each reference prompt, in their order, or for the first ones */
 export function differencesOf(texts: readonly (readonly number[])[]): Difference[] {
-  return referencePrompts().flatMap(({ greedyTokens, top2Margin }, prompt) => {
-    const position = greedyTokens.findIndex((token, at) => texts[prompt]?.[at] !== token);
-    return position < 0 ? [] : [{ prompt, position, margin: top2Margin[position] ?? Number.POSITIVE_INFINITY }];
-  });
+  return referencePrompts()
+    .slice(0, texts.length)
+    .flatMap(({ greedyTokens, top2Margin }, prompt) => {
+      const position = greedyTokens.findIndex((token, at) => texts[prompt]?.[at] !== token);
+      return position < 0 ? [] : [{ prompt, position, margin: top2Margin[position] ?? Number.POSITIVE_INFINITY }];
+    });
 }

@@ -1,5 +1,6 @@
 import { createHash, randomBytes } from "node:crypto";
 import {
+  type AdapterChoice,
   buildDigest,
   createGpuContext,
   type Gpu,
@@ -43,23 +44,33 @@ import { regularShape, shapeDepth, shapeTopK } from "./speculative/tree-shape.ts
 type Options = Omit<EngineOptions, "model">;
 type Settings = Options & Required<Omit<Options, "maxModelLen" | "numKvBlocks" | "gpuMemory" | "kernels" | "tree">>;
 
+/** A device, and the context in which one engine runs on it: both are the engine's from then on. */
+export interface OpenedDevice {
+  readonly device: Gpu;
+  readonly context: GpuContext;
+}
+
 /**
  * Opens model, drafter and device, uploads, compiles: the engine that is returned is ready to serve.
+ * @param openDevice where the device is not to be the engine's alone
  * @throws ModelFileError, EngineOptionsError, GpuError (no_adapter, out_of_memory, shader_invalid)
  */
-export async function createEngine(options: EngineOptions): Promise<CreatedEngine> {
+export async function createEngine(
+  options: EngineOptions,
+  openDevice: (adapter: AdapterChoice) => Promise<OpenedDevice> = openOwnDevice,
+): Promise<CreatedEngine> {
   const settings = settingsOf(options);
   const model = openModel(resolveModel(options.model));
   let drafters: readonly OpenedDrafter[] = [];
-  let device: Gpu | undefined;
+  let opened: OpenedDevice | undefined;
   try {
     const { text } = model;
     if (text === undefined)
       throw new ModelFileError("unsupported", model.path, "has no tokenizer: it cannot be served");
     checkKernelSizes(model.config, model.path);
     drafters = openDrafters(settings.drafter, model);
-    device = await openGpu(settings.adapter);
-    const context = createGpuContext(device);
+    opened = await openDevice(settings.adapter);
+    const { device, context } = opened;
     const tried = await tryDrafters(settings, device, context, { ...model, text }, (trial, gpu, its, weights, some) =>
       assembleEngine(trial, gpu, its, { ...model, weights }, some),
     );
@@ -75,12 +86,17 @@ export async function createEngine(options: EngineOptions): Promise<CreatedEngin
     const { name, path, generationDefaults } = model;
     return { client, model: { name, path, text, generationDefaults } };
   } catch (error) {
-    device?.close();
+    opened?.device.close();
     throw error;
   } finally {
     model.weights.close();
     closeDrafters(drafters);
   }
+}
+
+async function openOwnDevice(adapter: AdapterChoice): Promise<OpenedDevice> {
+  const device = await openGpu(adapter);
+  return { device, context: createGpuContext(device) };
 }
 
 /** What an engine runs: a model opened from disk, or one whose weights are on the device already. */

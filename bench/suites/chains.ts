@@ -1,4 +1,4 @@
-import { openGpu } from "../../kernels/index.ts";
+import { createGpuContext, openGpu } from "../../kernels/index.ts";
 import { CHAIN_DRAFTERS, measureChains } from "../chains.ts";
 import { referenceChains, referencePrompts } from "../prompts.ts";
 import { defineSuite, oneOf, positiveInteger } from "../suite.ts";
@@ -15,12 +15,13 @@ export const chains = defineSuite(
     const texts = referencePrompts().slice(0, positiveInteger(values.prompts));
     const expected = referenceChains();
     const results = [];
+    const device = await openGpu(oneOf(["auto", "gpu", "software"] as const, values.adapter));
+    const gpu = createGpuContext(device);
     for (const drafter of CHAIN_DRAFTERS) {
-      const device = await openGpu(oneOf(["auto", "gpu", "software"] as const, values.adapter));
-      const figures = await measureChains(device, drafter, texts);
-      device.close();
+      const figures = await measureChains(gpu, drafter, texts);
       results.push({ drafter, ...figures, expected: expected[drafter] });
     }
+    device.close();
     const isWhole = texts.length === referencePrompts().length;
     const isFar = results.some((result) => Math.abs(result.meanTokensAStep - result.expected) > TOLERANCE);
     if (isWhole && isFar) process.exitCode = 1;

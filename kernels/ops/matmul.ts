@@ -35,15 +35,14 @@ export async function matmul(
         const spec = matmulSpec(family, weights.format, { x, y, part }, tile);
         return [tile, await context.kernels.bind(spec, bindings)] as const;
       });
-      return { part, tiles: new Map(await Promise.all(bound)) };
+      return { part, tiles: new Map(await Promise.all(bound)), words: immediatesOf(x, y, part) };
     }),
   );
-  const words = new Uint32Array(1);
   return (pass, size) => {
     const numRows = rows(size);
     const tile = tileFor(family.rowTiles, numRows);
-    words[0] = numRows;
-    for (const { part, tiles } of kernels) {
+    for (const { part, tiles, words } of kernels) {
+      words[0] = numRows;
       tiles.get(tile)?.dispatch(pass, matmulGrid(family, y, part, tile, numRows), words);
     }
   };
@@ -57,24 +56,29 @@ function matmulSpec(
   rows: number,
 ): KernelSpec {
   if (family.name === "matrix") return matrixSpec(format, x, y, part, rows);
-  const common = {
-    ...{ NUM_INPUTS: x.numInputs, NUM_OUTPUTS: part.numOutputs },
-    ...{ FIRST_OUTPUT: part.firstOutput, Y_OUTPUTS: y.numOutputs },
-  };
   if (family.name === "portable") {
     return {
-      shader: ["matmul_step", `matmul_rows${rows}`],
-      constants: { ...common, PANEL, WORKGROUP_SIZE: PORTABLE_WORKGROUP },
+      shader: ["matmul_step", "matmul_sizes", `matmul_rows${rows}`],
+      constants: { PANEL, WORKGROUP_SIZE: PORTABLE_WORKGROUP },
       enables: rows === 1 ? [] : ["subgroups"],
-      numImmediates: 1,
+      numImmediates: 5,
     };
   }
   return {
     shader: ["matmul_step", `weights_${format}_rows`, "matmul_subgroup"],
-    constants: { ...common, WORKGROUP_SIZE: SUBGROUP_WORKGROUP, QUADS_PER_GROUP, ROWS: rows },
+    constants: {
+      ...{ NUM_INPUTS: x.numInputs, NUM_OUTPUTS: part.numOutputs },
+      ...{ FIRST_OUTPUT: part.firstOutput, Y_OUTPUTS: y.numOutputs },
+      ...{ WORKGROUP_SIZE: SUBGROUP_WORKGROUP, QUADS_PER_GROUP, ROWS: rows },
+    },
     enables: ["subgroups"],
     numImmediates: 1,
   };
+}
+
+/** Rows, which each pass sets, and the other sizes of matmul_sizes.wgsl, which the other families have as constants. */
+function immediatesOf(x: Activation, y: Product, part: MatrixPart): Uint32Array<ArrayBuffer> {
+  return Uint32Array.of(0, x.numInputs / 4, part.numOutputs / 4, y.numOutputs / 4, part.firstOutput / 4);
 }
 
 function matmulGrid(family: KernelFamily, y: Product, part: MatrixPart, tile: number, numRows: number): Grid {

@@ -1,32 +1,27 @@
 // As matmul_rows1, but a thread has 4 outputs of 4 rows; grid y counts groups of 4 rows.
 // Lane c of a subgroup loads row c's inputs and broadcasts them: on software adapters a load costs more than a multiply.
-// The grid covers NUM_OUTPUTS exactly or overhangs: no thread may leave before the last broadcast.
+// The grid covers the outputs exactly or overhangs: no thread may leave before the last broadcast.
 @group(0) @binding(0) var<storage, read> w: array<vec4f>;
 @group(0) @binding(1) var<storage, read> x: array<vec4f>;
 @group(0) @binding(2) var<storage, read_write> y: array<vec4f>;
-var<immediate> num_rows: u32;
-
-const INPUTS = NUM_INPUTS / 4u;
-const OUTPUTS = NUM_OUTPUTS / 4u;
-const Y_COLUMNS = Y_OUTPUTS / 4u;
-const FIRST_COLUMN = FIRST_OUTPUT / 4u;
 
 fn store(m: u32, n: u32, acc: vec4f) {
-  if (m >= num_rows || n >= OUTPUTS) { return; }
-  y[m * Y_COLUMNS + FIRST_COLUMN + n] = acc;
+  if (m >= sizes.num_rows || n >= sizes.outputs) { return; }
+  y[m * sizes.y_columns + sizes.first_column + n] = acc;
 }
 
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn main(@builtin(global_invocation_id) id: vec3u, @builtin(subgroup_invocation_id) lane: u32) {
   let m = id.y * 4u;
-  let n = min(id.x, OUTPUTS - 1u);
-  let base = (n / PANEL) * NUM_INPUTS * PANEL + n % PANEL;
-  let x_row = min(m + min(lane, 3u), num_rows - 1u) * INPUTS;
+  let n = min(id.x, sizes.outputs - 1u);
+  let inputs = sizes.inputs;
+  let base = first_weight(n);
+  let x_row = min(m + min(lane, 3u), sizes.num_rows - 1u) * inputs;
   var acc0 = vec4f();
   var acc1 = vec4f();
   var acc2 = vec4f();
   var acc3 = vec4f();
-  for (var k = 0u; k < INPUTS; k++) {
+  for (var k = 0u; k < inputs; k++) {
     let at = base + k * 4u * PANEL;
     let w0 = w[at];
     let w1 = w[at + PANEL];

@@ -2,7 +2,6 @@ import { rmSync } from "node:fs";
 import { afterAll, afterEach, describe, expect, test, vi } from "vitest";
 import { type IdentityPair, runPairs, SAMPLING_CASES } from "../../bench/identity.ts";
 import { frequentTokens, referencePrompts } from "../../bench/prompts.ts";
-import { createEngine } from "../../engine/create.ts";
 import type { Engine } from "../../engine/engine.ts";
 import type { EngineOptions } from "../../engine/engine-options.ts";
 import { resolveModel } from "../../engine/model/bundled.ts";
@@ -12,9 +11,11 @@ import { DecoderDrafter } from "../../engine/resident/decoder-drafter.ts";
 import { MedusaDrafter } from "../../engine/resident/medusa-drafter.ts";
 import { GREEDY } from "../../engine/sampling-params.ts";
 import { type Generated, generate } from "../support/collect.ts";
+import { useEngines } from "../support/engines.ts";
 import { ADAPTER } from "../support/gpu.ts";
 import { randomEagle3Folder } from "./speculative/eagle3/random-drafter.ts";
 
+const createEngine = useEngines();
 const MAX_TOKENS = 32;
 const CHECKED = { model: "sapling-14m", adapter: ADAPTER, checkInvariants: true } as const;
 const { config, weights } = openModel(resolveModel("sapling-14m"));
@@ -42,8 +43,8 @@ function pairsOf(drafter: IdentityPair["drafter"]): IdentityPair[] {
   const [greedy, warm] = SAMPLING_CASES;
   if (greedy === undefined || warm === undefined) throw new Error("no such case");
   return [
-    { drafter, trees: dynamic(16), batchSize: 3, sampling: greedy, seed: 1 },
-    { drafter, trees: dynamic(16), batchSize: 1, sampling: warm, seed: 2 },
+    { drafter, trees: dynamic(8), batchSize: 3, sampling: greedy, seed: 1 },
+    { drafter, trees: dynamic(8), batchSize: 1, sampling: warm, seed: 2 },
   ];
 }
 

@@ -5,15 +5,17 @@ import { createEngine } from "../../engine/create.ts";
 import type { EngineOptions } from "../../engine/engine-options.ts";
 import { EngineOptionsError, ModelFileError } from "../../engine/errors.ts";
 import { resolveModel } from "../../engine/model/bundled.ts";
+import { useEngines } from "../support/engines.ts";
 import { temporaryFolders } from "./model/temporary.ts";
 import { hfFolder, tinyGguf } from "./model/tiny-model.ts";
 
+const createHere = useEngines();
 const folderOf = temporaryFolders();
 const SMALL = { model: "sapling-2m-draft", adapter: "software", drafter: "none", maxModelLen: 64 } as const;
 
 /** The engine's info; the engine is closed again. */
 async function infoOf(options: EngineOptions) {
-  const { client } = await createEngine(options);
+  const { client } = await createHere(options);
   await client.close();
   return client.info;
 }

@@ -1,12 +1,16 @@
+import { rmSync } from "node:fs";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { referencePrompts } from "../../bench/prompts.ts";
 import type { EngineClient } from "../../engine/client.ts";
-import { createEngine } from "../../engine/create.ts";
 import { EngineOptionsError } from "../../engine/errors.ts";
 import { GREEDY } from "../../engine/sampling-params.ts";
 import { generate } from "../support/collect.ts";
+import { useEngines } from "../support/engines.ts";
+import { coarseDraftFolder } from "./coarse-draft.ts";
 
-const OPTIONS = { model: "sapling-14m", adapter: "software", maxModelLen: 128, kvDtype: "q8" } as const;
+const createEngine = useEngines();
+const OPTIONS = { model: "sapling-2m-draft", adapter: "software", maxModelLen: 128, kvDtype: "q8" } as const;
+const COARSE = coarseDraftFolder();
 const PROMPTS = referencePrompts()
   .slice(0, 2)
   .map(({ promptTokens }) => promptTokens);
@@ -14,10 +18,11 @@ const SAMPLED = { ...GREEDY, temperature: 0.9, seed: [3, 4], maxTokens: 20 } as 
 
 const clients: EngineClient[] = [];
 beforeAll(async () => {
-  for (const drafter of ["none", "draft"] as const) clients.push((await createEngine({ ...OPTIONS, drafter })).client);
+  for (const drafter of ["none", COARSE] as const) clients.push((await createEngine({ ...OPTIONS, drafter })).client);
 });
 afterAll(async () => {
   for (const client of clients) await client.close();
+  rmSync(COARSE, { recursive: true });
 });
 
 it("keys and values in 8 bits: the tokens are the same with drafts and without, beside another sequence and alone", async () => {

@@ -1,12 +1,18 @@
-import { describe, expect, it, vi } from "vitest";
+import { rmSync } from "node:fs";
+import { afterAll, describe, expect, it, vi } from "vitest";
 import { referencePrompts } from "../../bench/prompts.ts";
-import { createEngine } from "../../engine/create.ts";
 import type { Engine } from "../../engine/engine.ts";
 import type { EngineOptions } from "../../engine/engine-options.ts";
 import { GREEDY, type SamplingParams } from "../../engine/sampling-params.ts";
 import { type Generated, generate } from "../support/collect.ts";
+import { useEngines } from "../support/engines.ts";
+import { coarseDraftFolder } from "./coarse-draft.ts";
 
+const createEngine = useEngines();
 const MAX_MODEL_LEN = 256;
+const COARSE = coarseDraftFolder();
+afterAll(() => rmSync(COARSE, { recursive: true }));
+
 const WARM: SamplingParams = { ...GREEDY, temperature: 0.8, topP: 0.95, topK: 60, minP: 0.01 };
 
 interface Served {
@@ -42,10 +48,11 @@ async function serve(options: EngineOptions, numSequences: number, maxTokens: nu
 
 describe("sequences that lose their blocks and are computed again", () => {
   it.each([
-    { model: "sapling-2m-draft", drafter: "suffix", numKvBlocks: 19, numSequences: 6, maxTokens: 72 },
-    { model: "sapling-14m", drafter: "draft", numKvBlocks: 10, numSequences: 3, maxTokens: 48 },
-  ] as const)("$model, drafter $drafter: the text of plain decoding with room for all", async (setting) => {
-    const { model, drafter, numKvBlocks, numSequences, maxTokens } = setting;
+    { name: "suffix", drafter: "suffix", numKvBlocks: 19, numSequences: 6, maxTokens: 72 },
+    { name: "a draft model", drafter: COARSE, numKvBlocks: 10, numSequences: 3, maxTokens: 48 },
+  ] as const)("drafter $name: the text of plain decoding with room for all", async (setting) => {
+    const { drafter, numKvBlocks, numSequences, maxTokens } = setting;
+    const model = "sapling-2m-draft";
     const roomy = await serve({ model, drafter: "none" }, numSequences, maxTokens);
     const tight = await serve({ model, drafter, numKvBlocks }, numSequences, maxTokens);
     expect(roomy.numPreemptions).toBe(0);

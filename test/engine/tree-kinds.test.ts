@@ -1,13 +1,14 @@
 import { beforeAll, describe, expect, it } from "vitest";
 import { referencePrompts } from "../../bench/prompts.ts";
 import type { StepStats } from "../../engine/client.ts";
-import { createEngine } from "../../engine/create.ts";
 import type { EngineOptions } from "../../engine/engine-options.ts";
 import { GREEDY } from "../../engine/sampling-params.ts";
 import { regularShape } from "../../engine/speculative/tree-shape.ts";
 import { type Generated, generate } from "../support/collect.ts";
+import { useEngines } from "../support/engines.ts";
 import { ADAPTER } from "../support/gpu.ts";
 
+const createEngine = useEngines();
 const prompts = referencePrompts()
   .slice(0, 3)
   .map(({ promptTokens }) => promptTokens);
@@ -21,7 +22,7 @@ async function run(options: Partial<EngineOptions>): Promise<{ texts: Generated[
   const texts = await Promise.all(
     prompts.map((prompt, i) => {
       const temperature = i === 1 ? 0.8 : 0;
-      return generate(client, prompt, { ...GREEDY, temperature, seed: [3, i], maxTokens: 28 + i });
+      return generate(client, prompt, { ...GREEDY, temperature, seed: [3, i], maxTokens: 20 + i });
     }),
   );
   await client.close();

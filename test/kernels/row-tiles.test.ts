@@ -1,6 +1,7 @@
 import { expect, it } from "vitest";
 import {
   type Binding,
+  type BoundKernel,
   checkRowTiles,
   type KernelFamily,
   type KernelSpec,
@@ -24,13 +25,22 @@ it.each(FAMILIES)("every tile of the $name family, $storage, gives the one-row p
   expect(await checkRowTiles(test.context(family), sumsOf(family))).toEqual(family);
 });
 
-/** Compiles the tile of 4 rows with its sum cut short by four inputs. */
+/** The tile of 4 rows has its sum cut short by four inputs, which are a constant of it or its second immediate. */
 class WrongTile extends Kernels {
-  override bind(spec: KernelSpec, buffers: readonly Binding[]) {
+  override async bind(spec: KernelSpec, buffers: readonly Binding[]): Promise<BoundKernel> {
     const { constants } = spec;
-    const isWrong = constants.ROWS === 4 || spec.shader.includes("matmul_rows4");
+    const isPortable = spec.shader.includes("matmul_rows4");
     const numInputs = Number(constants.NUM_INPUTS) - 4;
-    return super.bind(isWrong ? { ...spec, constants: { ...constants, NUM_INPUTS: numInputs } } : spec, buffers);
+    const isWrong = constants.ROWS === 4;
+    const bound = await super.bind(
+      isWrong ? { ...spec, constants: { ...constants, NUM_INPUTS: numInputs } } : spec,
+      buffers,
+    );
+    if (!isPortable) return bound;
+    return {
+      dispatch: (pass, grid, [rows = 0, inputs = 0, ...others]) =>
+        bound.dispatch(pass, grid, Uint32Array.of(rows, inputs - 1, ...others)),
+    };
   }
 }
 

@@ -3,9 +3,10 @@ import { DeviceLedger } from "../../../engine/device-ledger.ts";
 import { Engine } from "../../../engine/engine.ts";
 import { resolveModel } from "../../../engine/model/bundled.ts";
 import { openModel } from "../../../engine/model/open.ts";
-import type { WeightSource } from "../../../engine/model/types.ts";
+import type { OpenedModel, WeightSource } from "../../../engine/model/types.ts";
 import { ResidentLoop } from "../../../engine/resident/resident-loop.ts";
 import { ModelRunner } from "../../../engine/runner/model-runner.ts";
+import { type LlamaWeights, uploadLlama } from "../../../engine/runner/weights.ts";
 import { FixedTrees, type TreePolicy } from "../../../engine/speculative/budget/tree-policy.ts";
 import { DraftModelProposer } from "../../../engine/speculative/draft-model.ts";
 import type { Proposer } from "../../../engine/speculative/proposer.ts";
@@ -31,7 +32,7 @@ export interface OpenOptions {
 /** An engine whose parts a test can look at and disturb. */
 export interface OpenedEngine {
   readonly engine: Engine;
-  /** Of all that it has on the device. */
+  /** Of all that it has on the device but the weights. */
   readonly pool: BufferPool;
   readonly runner: ModelRunner;
   readonly blocks: BlockManager;
@@ -40,6 +41,18 @@ export interface OpenedEngine {
   readonly draftRunner: ModelRunner | undefined;
   readonly resident: ResidentLoop | undefined;
   readonly numLayers: number;
+}
+
+/** Positions that RoPE's table has. */
+const MAX_MODEL_LEN = 256;
+
+/** Weights of the small model, once for each context: to upload them takes longer than many a test. */
+const uploaded = new WeakMap<GpuContext, LlamaWeights>();
+
+function weightsOf(context: GpuContext, { config, weights: source }: OpenedModel): LlamaWeights {
+  const weights = uploaded.get(context) ?? uploadLlama(context.pool, context.family, config, source, MAX_MODEL_LEN);
+  uploaded.set(context, weights);
+  return weights;
 }
 
 export const TREE_NODES = 6;
@@ -53,13 +66,21 @@ const TOP_K = 2;
 export async function openEngine(context: GpuContext, options: OpenOptions): Promise<OpenedEngine> {
   const pool = new BufferPool(context.device);
   const gpu = { ...context, pool };
-  const { drafts, stepsInFlight, numBlocks = 80, maxModelLen = 256, maxNumSeqs = 8, prefixCache = false } = options;
+  const {
+    drafts,
+    stepsInFlight,
+    numBlocks = 80,
+    maxModelLen = MAX_MODEL_LEN,
+    maxNumSeqs = 8,
+    prefixCache = false,
+  } = options;
   const secret = prefixCache ? Uint8Array.of(1, 2, 3) : undefined;
   const model = openModel(resolveModel("sapling-2m-draft"));
   const limits = { maxRows: 64, maxLogits: 64, maxModelLen, numBlocks, maxTableWords: 2048, topK: 1 };
-  const target = { ...model, weights: options.spoil?.(model.weights) ?? model.weights };
+  const weights = weightsOf(context, model);
+  const target = { ...model, weights: options.spoil?.(model.weights) ?? weights };
   const runner = await ModelRunner.create(gpu, target, { ...limits, maxRequests: maxNumSeqs });
-  const draft = { ...model, config: { ...model.config, rmsNormEps: 0.02 } };
+  const draft = { weights, config: { ...model.config, rmsNormEps: 0.02 } };
   const draftBlocks = new BlockManager(numBlocks, secret);
   const { requestSampling } = runner;
   const draftRunner = drafts

@@ -1,13 +1,9 @@
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { expect, test } from "vitest";
 import { CHAIN_DRAFTERS, type ChainDrafter, measureChains } from "../../../bench/chains.ts";
 import { referenceChains, referencePrompts } from "../../../bench/prompts.ts";
-import { type Gpu, openGpu } from "../../../kernels/index.ts";
+import { FAMILIES, useGpu } from "../../support/gpu.ts";
 
-let device: Gpu;
-beforeAll(async () => {
-  device = await openGpu("software");
-});
-afterAll(() => device.close());
+const device = useGpu();
 
 /**
  * The reference has figures of all 1,787 positions alone, which `npm run bench -- chains` takes. Here are the first 60 of one text,
@@ -20,7 +16,7 @@ test.each(CHAIN_DRAFTERS)("%s: greedy chains along a reference text go as far as
   const [text] = referencePrompts();
   if (text === undefined) throw new Error("no text");
   const part = { ...text, greedyTokens: text.greedyTokens.slice(0, 65) };
-  const { numPositions, meanTokensAStep } = await measureChains(device, drafter, [part]);
+  const { numPositions, meanTokensAStep } = await measureChains(device.context(FAMILIES[0]), drafter, [part]);
   console.log(`${drafter}: ${meanTokensAStep.toFixed(3)} tokens a step over ${numPositions} positions`);
   expect(numPositions).toBe(60);
   expect(meanTokensAStep).toBeGreaterThan(referenceChains()[drafter] - MOST_BELOW[drafter]);
