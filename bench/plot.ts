@@ -72,7 +72,10 @@ if (decodes.length > 0) {
 }
 for (const { machine, figures: ofLoad } of figures.filter((figure) => figure.suite === "load")) {
   const axes = { title: `Tokens/s under load, ${machine.adapter}`, x: "streams", y: "tokens/s, of plain decoding's" };
-  writeFileSync(join(folder, `load-${machine.adapter.split(/[ -]/)[0]?.toLowerCase()}.svg`), linePlot(axes, loadSeries(ofLoad)));
+  writeFileSync(
+    join(folder, `load-${machine.adapter.split(/[ -]/)[0]?.toLowerCase()}.svg`),
+    linePlot(axes, loadSeries(ofLoad)),
+  );
 }
 for (const report of figures.filter((figure) => figure.suite === "matmul")) {
   const axes = {
