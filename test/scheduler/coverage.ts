@@ -8,6 +8,8 @@ export interface Coverage {
   abortedInFlight: number;
   ahead: number;
   endedBeforeLater: number;
+  /** Plans in which all trees have one size, that of a sequence too which ends before it. */
+  pastEnd: number;
   refused: number;
   replayed: number;
   chunkedPrefills: number;
@@ -31,6 +33,7 @@ export const noCoverage = (): Coverage => ({
   abortedInFlight: 0,
   ahead: 0,
   endedBeforeLater: 0,
+  pastEnd: 0,
   refused: 0,
   replayed: 0,
   chunkedPrefills: 0,

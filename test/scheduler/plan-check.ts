@@ -18,8 +18,12 @@ export interface Planned {
   readonly tokenBudget: number;
 }
 
-/** @throws Error naming a rule of plans that this one breaks */
-export function checkPlan(plan: SchedulerOutput, planned: Planned): void {
+/**
+ * @param uniform trees of one size were asked for
+ * @returns whether they have one, and go past the end of a sequence
+ * @throws Error naming a rule of plans that this one breaks
+ */
+export function checkPlan(plan: SchedulerOutput, planned: Planned, uniform: boolean): boolean {
   const { live, tokenBudget } = planned;
   const scheduledIds = new Set(plan.sequences.map(({ sequence }) => sequence.id));
   expect(scheduledIds.size === plan.sequences.length, () => "a sequence is scheduled twice");
@@ -39,25 +43,34 @@ export function checkPlan(plan: SchedulerOutput, planned: Planned): void {
     decodes.length === 0 || numPromptRows <= Math.ceil(tokenBudget / 2),
     () => `${numPromptRows} rows of prompts beside ${decodes.length} decodes, budget ${tokenBudget}`,
   );
-  for (const scheduled of plan.sequences) checkScheduled(scheduled, plan, planned);
+  const { numLookaheadNodes } = plan.limits;
+  const isUniform =
+    uniform && plan.sequences.every((one) => one.numTokens === 1 && one.numLookaheadNodes === numLookaheadNodes);
+  for (const scheduled of plan.sequences) checkScheduled(scheduled, plan, planned, isUniform);
+  return plan.sequences.some(({ sequence, maxDraftDepth }) => endsBefore(sequence, maxDraftDepth));
+}
+
+function endsBefore({ numTokens, maxNumTokens }: Sequence, depth: number): boolean {
+  return numTokens + depth + 1 > maxNumTokens;
 }
 
 function checkScheduled(
   { sequence, startPosition, numTokens, rootPosition, numLookaheadNodes, maxDraftDepth }: ScheduledSequence,
   { limits }: SchedulerOutput,
   planned: Planned,
+  isUniform: boolean,
 ): void {
   const { id } = sequence;
+  const fits = isUniform
+    ? sequence.numTokens + maxDraftDepth + 1 <= planned.scheduler.maxSequenceLen
+    : !endsBefore(sequence, maxDraftDepth);
   expect(startPosition === sequence.numComputedTokens, () => `${id}: tokens are skipped or computed twice`);
   expect(
     planned.blocks.numSlots(id) > rootPosition + numLookaheadNodes,
     () => `${id}: lookahead slots lie beyond the table`,
   );
   expect(numTokens >= 1 && numLookaheadNodes < planned.maxTreeNodes, () => `${id}: rows out of range`);
-  expect(
-    sequence.numTokens + maxDraftDepth + 1 <= sequence.maxNumTokens && maxDraftDepth <= numLookaheadNodes,
-    () => `${id}: draft depth ${maxDraftDepth} passes the end`,
-  );
+  expect(fits && maxDraftDepth <= numLookaheadNodes, () => `${id}: draft depth ${maxDraftDepth} passes the end`);
   expect(
     numLookaheadNodes <= limits.numLookaheadNodes && maxDraftDepth <= limits.maxDraftDepth,
     () => `${id}: more drafts than allowed`,

@@ -1,6 +1,6 @@
 import type { BlockManager } from "../../kvcache/block-manager.ts";
 import { SchedulerError } from "../../scheduler/errors.ts";
-import type { SchedulerOutput, StepResult, TreeLimits } from "../../scheduler/output.ts";
+import type { ChosenLimits, SchedulerOutput, StepResult, TreeLimits } from "../../scheduler/output.ts";
 import type { Scheduler } from "../../scheduler/scheduler.ts";
 import { Random } from "../support/random.ts";
 import { CacheLedger } from "./cache-ledger.ts";
@@ -203,10 +203,11 @@ export class World {
   }
 
   /** Every other step has bounds of its own for its trees, also none at all. */
-  #limitsOf(seed: number): TreeLimits | undefined {
+  #limitsOf(seed: number): ChosenLimits | undefined {
     if (seed % 2 === 0) return undefined;
     const bits = Math.abs(seed >> 1);
-    return { numLookaheadNodes: bits % this.#config.maxTreeNodes, maxDraftDepth: (bits >> 4) % 4 };
+    const size = { numLookaheadNodes: bits % this.#config.maxTreeNodes, maxDraftDepth: (bits >> 4) % 4 };
+    return { ...size, uniform: (bits >> 6) % 2 === 0 };
   }
 
   #submitFirst(seed: number): void {
@@ -215,7 +216,7 @@ export class World {
     this.#rankCheck.beforePlan(this.#live.all());
     const limits = this.#limitsOf(seed);
     const plan = this.scheduler.schedule(limits && (() => limits));
-    checkPlan(plan, this.#planned);
+    if (checkPlan(plan, this.#planned, limits?.uniform ?? false)) this.#coverage.pastEnd++;
     this.#coverage.displaced += this.#rankCheck.checkPlan(plan, this.#live.all());
     const { numHits, numResumed } = this.#cacheLedger.checkPlan(plan);
     this.#coverage.prefixHits += numHits;
