@@ -3,7 +3,7 @@ import { BlockManager } from "../../kvcache/block-manager.ts";
 import { BLOCK_SIZE } from "../../kvcache/ids.ts";
 import { Random } from "../support/random.ts";
 
-const NUM_ROUNDS = Number(process.env.CANOPY_HAMMER_ROUNDS ?? 20_000);
+const NUM_ROUNDS = Number(process.env.CANOPY_HAMMER_ROUNDS ?? 100_000);
 const NUM_BLOCKS = 101;
 const MAX_LIVE = 20;
 
