@@ -26,14 +26,22 @@ const SEQUENCES = [
   },
 ] as const;
 
+let numRuns = 0;
+
 /** The texts of all sequences side by side; the second does to its engine what `fault` says. */
-const run = (client: EngineClient, fault: string) =>
-  Promise.all(
+const run = (client: EngineClient, fault: string) => {
+  // A step that is still in flight when a sequence ends knows of its id.
+  const name = `run-${numRuns++}`;
+  return Promise.all(
     SEQUENCES.map(async (sequence, i) => {
       const tokenIds: number[] = [];
       const logprobs: number[] = [];
       const params = { ...sequence.params, logprobs: 0 };
-      for await (const output of client.generate({ ...sequence, params, id: `${i}/${i === 1 ? fault : "none"}` })) {
+      for await (const output of client.generate({
+        ...sequence,
+        params,
+        id: `${name}/${i}/${i === 1 ? fault : "none"}`,
+      })) {
         tokenIds.push(...output.tokenIds);
         logprobs.push(...(output.logprobs ?? []).map(({ logprob }) => logprob));
         if (output.finishReason === "error") throw new Error(output.error);
@@ -41,6 +49,7 @@ const run = (client: EngineClient, fault: string) =>
       return { tokenIds, logprobs };
     }),
   );
+};
 
 /** What the supervisor says of each. */
 const REASONS = {
