@@ -14,10 +14,11 @@ import { BlockManager } from "../kvcache/block-manager.ts";
 import { BLOCK_SIZE, numBlocksFor } from "../kvcache/ids.ts";
 import type { EngineInfo } from "./client.ts";
 import { createProposer } from "./create-proposer.ts";
+import { createPolicy, createResidents } from "./decoding-parts.ts";
 import { DeviceLedger } from "./device-ledger.ts";
 import { tryDrafters } from "./drafter-choice/try-drafters.ts";
-import { Engine, type EngineParts } from "./engine.ts";
-import { type CreatedEngine, ENGINE_DEFAULTS, type EngineOptions } from "./engine-options.ts";
+import { Engine } from "./engine.ts";
+import { type CreatedEngine, ENGINE_DEFAULTS, type EngineOptions, type Settings } from "./engine-options.ts";
 import { EngineOptionsError, ModelFileError } from "./errors.ts";
 import { checkMemory, type MemoryLedger, memoryCapacity, planKvBlocks } from "./memory-plan.ts";
 import { resolveModel } from "./model/bundled.ts";
@@ -25,24 +26,16 @@ import { checkKernelSizes } from "./model/llama.ts";
 import { openModel } from "./model/open.ts";
 import type { LlamaConfig, OpenedModel, WeightSource } from "./model/types.ts";
 import { closeDrafters, configsOf, type OpenedDrafter, openDrafters } from "./open-drafters.ts";
-import { suitsDevice } from "./resident/device-drafting.ts";
-import { ResidentLoop } from "./resident/resident-loop.ts";
 import { contextOfChoice } from "./runner/kernel-choice.ts";
 import { blockBytes, boundBlockBytes } from "./runner/kv-storage.ts";
 import { ModelRunner } from "./runner/model-runner.ts";
 import { type LlamaWeights, onDevice } from "./runner/weights.ts";
 import { attachedBlockBytes } from "./speculative/attach.ts";
-import { AdaptiveTrees } from "./speculative/budget/adaptive-trees.ts";
-import { measurePasses } from "./speculative/budget/measure-passes.ts";
-import { SequoiaTrees, ShapedTrees } from "./speculative/budget/static-trees.ts";
-import { FixedTrees, type TreePolicy } from "./speculative/budget/tree-policy.ts";
-import type { Proposer } from "./speculative/proposer.ts";
 import { NoProposer } from "./speculative/root-only.ts";
 import { featureBlockBytes, featuresForAll } from "./speculative/target-features.ts";
 import { regularShape, shapeDepth, shapeTopK } from "./speculative/tree-shape.ts";
 
 type Options = Omit<EngineOptions, "model">;
-type Settings = Options & Required<Omit<Options, "maxModelLen" | "numKvBlocks" | "gpuMemory" | "kernels" | "tree">>;
 
 /** A device, and the context in which one engine runs on it: both are the engine's from then on. */
 export interface OpenedDevice {
@@ -211,46 +204,6 @@ async function loadModel(
 /** Who cannot guess the secret cannot aim for a prefix that another's prompt is taken for. */
 function createBlocks({ prefixCache }: Settings, numBlocks: number): BlockManager {
   return new BlockManager(numBlocks, prefixCache ? randomBytes(32) : undefined);
-}
-
-type Residents = Pick<EngineParts, "residentDrafting" | "residentPlain">;
-
-/** Steady decoding on the device: none where it is not wanted; with drafts only where the proposer drafts there. */
-async function createResidents(
-  { stepsInFlight, maxNumSeqs, treeNodes, treeDepth, tree, treeBudget, profile }: Settings,
-  gpu: GpuContext,
-  runner: ModelRunner,
-  { onDevice }: Proposer,
-): Promise<Residents> {
-  if (stepsInFlight === 0) return {};
-  const options = { maxLanes: maxNumSeqs, treeNodes, treeDepth, stepsInFlight, profile };
-  const isGrown = treeNodes > 1 && tree === undefined;
-  const drafting = isGrown && onDevice && suitsDevice(onDevice, { treeNodes, treeDepth }) ? onDevice : undefined;
-  const isEverPlain = treeNodes === 1 || (treeBudget === "adaptive" && tree === undefined);
-  const [residentDrafting, residentPlain] = await Promise.all([
-    drafting && ResidentLoop.create(gpu, runner, drafting, options),
-    isEverPlain ? ResidentLoop.create(gpu, runner, undefined, { ...options, treeNodes: 1 }) : undefined,
-  ]);
-  return { ...(residentDrafting ? { residentDrafting } : {}), ...(residentPlain ? { residentPlain } : {}) };
-}
-
-/** Measures what passes cost, where what is speculated depends on it. */
-async function createPolicy(
-  { treeNodes, treeDepth, treeTopK, tree, treeBudget, tokenBudget }: Settings,
-  runner: ModelRunner,
-  { residentDrafting, residentPlain }: Residents,
-): Promise<TreePolicy> {
-  if (treeNodes > 1 && Array.isArray(tree)) return new ShapedTrees(regularShape(tree));
-  if (treeNodes === 1 || (treeBudget === "fixed" && tree === undefined)) {
-    return new FixedTrees({ numLookaheadNodes: treeNodes - 1, maxDraftDepth: treeNodes === 1 ? 0 : treeDepth });
-  }
-  const sizes = { maxNodes: treeNodes, maxDepth: treeDepth, passes: await measurePasses(runner) };
-  if (tree === "sequoia") return new SequoiaTrees({ ...sizes, topK: treeTopK });
-  return new AdaptiveTrees({
-    ...{ ...sizes, tokenBudget },
-    ...{ plainOnDevice: residentPlain !== undefined, draftsOnDevice: residentDrafting !== undefined },
-    draftRows: treeTopK,
-  });
 }
 
 /** @returns tokens that a sequence may hold. @throws EngineOptionsError naming value, limit and way out. */

@@ -102,6 +102,10 @@ export const ENGINE_DEFAULTS = {
   profile: false,
 } as const satisfies Partial<EngineOptions>;
 
+type Undecided = "maxModelLen" | "numKvBlocks" | "gpuMemory" | "kernels" | "tree";
+/** Options of an engine with its defaults. */
+export type Settings = Omit<EngineOptions, "model"> & Required<Omit<EngineOptions, "model" | Undecided>>;
+
 /** The model of an engine as the text side needs it. */
 export interface ServedAssets {
   readonly name: string;
