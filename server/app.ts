@@ -30,7 +30,7 @@ export interface AppOptions {
   /** Requests are ended after so many seconds. */
   readonly requestTimeout?: number;
   readonly sse?: SseLimits;
-  readonly connections?: ConnectionTimes;
+  readonly connections?: ConnectionLimits;
   readonly logger?: FastifyBaseLogger;
 }
 
@@ -41,22 +41,24 @@ export interface App {
   readonly metrics: Metrics;
 }
 
-export interface ConnectionTimes {
+export interface ConnectionLimits {
   /** Headers and body of a request have this long to arrive, and up to a check more. */
   readonly requestMs: number;
   /** Between two checks of that. */
   readonly checkMs: number;
   /** A connection without a request is closed after this long. */
   readonly idleMs: number;
+  /** Connections beside those of all requests that may run and wait; one more is closed as it comes. */
+  readonly spare: number;
 }
 
-const CONNECTION_TIMES: ConnectionTimes = { requestMs: 30_000, checkMs: 5_000, idleMs: 72_000 };
+const CONNECTION_LIMITS: ConnectionLimits = { requestMs: 30_000, checkMs: 5_000, idleMs: 72_000, spare: 1_000 };
 const MAX_HEADER_BYTES = 16 * 1024;
 /** Of the routes here. */
 const METHODS = ["GET", "HEAD", "POST"] as const;
 
 export async function buildApp(options: AppOptions): Promise<App> {
-  const { client, model, text, connections = CONNECTION_TIMES } = options;
+  const { client, model, text, connections = CONNECTION_LIMITS } = options;
   const server: FastifyInstance = fastify({
     ...(options.logger ? { loggerInstance: options.logger } : {}),
     ...{ requestTimeout: connections.requestMs, keepAliveTimeout: connections.idleMs, connectionTimeout: 0 },
@@ -78,6 +80,7 @@ export async function buildApp(options: AppOptions): Promise<App> {
       sendRefusal(error, reply as unknown as FastifyReply);
     },
   });
+  server.server.maxConnections = connections.spare + client.info.maxNumSeqs + options.maxQueue;
   const isShared = options.apiKeys.length > 1;
   const context: AppContext = {
     ...{ client, model, text, sse: options.sse ?? SSE_LIMITS },
