@@ -2,7 +2,7 @@ import type { EngineClient, EngineInfo, StepStats } from "../engine/client.ts";
 import { createEngine } from "../engine/create.ts";
 import type { EngineOptions } from "../engine/engine-options.ts";
 import type { SamplingParams } from "../engine/sampling-params.ts";
-import { warmUpEngine } from "./generate.ts";
+import { sum, warmUpEngine } from "./generate.ts";
 import { median } from "./median.ts";
 
 /** One way to run an engine, under load beside others. */
@@ -116,13 +116,13 @@ async function runTurn(client: EngineClient, numStreams: number, round: number, 
 
 function toFigures(contender: string, numStreams: number, rounds: readonly Turn[][], place: number): LoadFigures {
   const turns = rounds.flatMap((round) => round[place] ?? []);
-  const total = (pick: (turn: Turn) => number) => turns.reduce((sum, turn) => sum + pick(turn), 0);
+  const numSteps = sum(turns, (turn) => turn.numSteps);
   const ratios = rounds.map((round) => (round.at(-1)?.tokensPerSecond ?? 0) / (round[place]?.tokensPerSecond ?? 1));
   return {
     ...{ contender, numStreams },
     tokensPerSecond: median(turns.map(({ tokensPerSecond }) => tokensPerSecond)),
     lastOverThis: median(ratios),
-    acceptanceLength: total(({ numTokens }) => numTokens) / total(({ numSteps }) => numSteps),
-    draftedShare: total(({ numDrafted }) => numDrafted) / total(({ numSteps }) => numSteps),
+    acceptanceLength: sum(turns, ({ numTokens }) => numTokens) / numSteps,
+    draftedShare: sum(turns, ({ numDrafted }) => numDrafted) / numSteps,
   };
 }

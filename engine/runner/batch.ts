@@ -1,7 +1,9 @@
 import {
   type BatchSections,
   type LogitsProcessor,
+  OFFSET_UNIT,
   ROW_INFO_WORDS,
+  roundUp,
   SAMPLING_ROW_BYTES,
   type SamplingRow,
   writeSamplingRow,
@@ -58,7 +60,7 @@ export function batchLayout(maxRows: number, maxLogits: number, maxTableWords: n
   let end = 0;
   const section = (bytes: number) => {
     const at = end;
-    end += Math.ceil(bytes / 256) * 256;
+    end += roundUp(bytes, OFFSET_UNIT);
     return at;
   };
   return {

@@ -2,10 +2,12 @@ import {
   attentionSplits,
   type Binding,
   type GpuContext,
+  OFFSET_UNIT,
   type Op,
   type PassSize,
   PassTimer,
   readMapped,
+  roundUp,
   type SamplerBuffers,
   sample,
   samplerScratch,
@@ -293,5 +295,5 @@ function llamaDecoder(
 }
 
 function resultBytes({ maxLogits, topK }: RunnerOptions): number {
-  return Math.ceil((4 * maxLogits * topK) / 256) * 256;
+  return roundUp(4 * maxLogits * topK, OFFSET_UNIT);
 }

@@ -5,6 +5,7 @@ import { Calibration } from "./calibration.ts";
 import { CostModel, type PassCost } from "./cost-model.ts";
 import { cutTrees, keepNodes } from "./cut-trees.ts";
 import { DraftSample } from "./draft-sample.ts";
+import { loadClass } from "./load-class.ts";
 import { RestartLoss } from "./restart-loss.ts";
 import { SizeChoice, type SizeOptions } from "./size-choice.ts";
 import { type CutTree, type ObservedStep, type SpeculationState, stateOf, type TreePolicy } from "./tree-policy.ts";
@@ -254,7 +255,7 @@ export class AdaptiveTrees implements TreePolicy {
   }
 
   get #loadClass(): number {
-    return Math.round(Math.log2(this.#numSequences));
+    return loadClass(this.#numSequences);
   }
 
   get #probeSteps(): number {

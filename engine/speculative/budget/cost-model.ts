@@ -1,4 +1,5 @@
 import { LineFit } from "./line-fit.ts";
+import { loadClass, nearestLoad } from "./load-class.ts";
 import { RatioCurve } from "./ratio-curve.ts";
 
 /** A pass of so many rows, as measured at start-up: one point of T(M). */
@@ -78,7 +79,7 @@ export class CostModel {
 
   /** How often steps that drafted for about so many sequences were. */
   numDraftObserved(numSequences: number): number {
-    return this.#byDepth.get(loadOf(numSequences))?.numObserved ?? this.#draft.numObserved(numSequences);
+    return this.#byDepth.get(loadClass(numSequences))?.numObserved ?? this.#draft.numObserved(numSequences);
   }
 
   plainMs(numSequences: number): number {
@@ -107,7 +108,7 @@ export class CostModel {
     const { numSequences, numNodes, depth } = size;
     if (!this.#options.draftsOnDevice)
       return this.verifyMs(numSequences * numNodes) + this.draftMs(numSequences, depth);
-    const byDepth = this.#byDepth.get(loadOf(numSequences)) ?? this.#expectedByDepth(numSequences);
+    const byDepth = this.#byDepth.get(loadClass(numSequences)) ?? this.#expectedByDepth(numSequences);
     return this.#drift * Math.max(MIN_MS, byDepth.at(depth) + this.#nodesMs(size));
   }
 
@@ -128,7 +129,7 @@ export class CostModel {
   /** A step on the device, whose parts are not known. */
   observeWhole(size: StepShape, ms: number): void {
     const { numSequences, depth } = size;
-    const load = loadOf(numSequences);
+    const load = loadClass(numSequences);
     const byDepth = this.#byDepth.get(load) ?? this.#expectedByDepth(numSequences);
     this.#byDepth.set(load, byDepth);
     const logRatio = Math.log(ms / this.wholeMs(size));
@@ -156,10 +157,8 @@ export class CostModel {
 
   /** A plain step and the levels of a draft, as far as they are known: at the nearest load at which steps were observed, in proportion. */
   #expectedByDepth(numSequences: number): LineFit {
-    const load = loadOf(numSequences);
-    const [nearest] = [...this.#byDepth.keys()].sort((a, b) => Math.abs(a - load) - Math.abs(b - load));
-    const known = nearest === undefined ? undefined : this.#byDepth.get(nearest);
-    const scale = this.#passMs(numSequences) / this.#passMs(2 ** (nearest ?? 0));
+    const [nearest = 0, known] = nearestLoad(this.#byDepth, loadClass(numSequences)) ?? [];
+    const scale = this.#passMs(numSequences) / this.#passMs(2 ** nearest);
     const plainMs = this.plainMs(numSequences) / this.#drift;
     const levelMs = DRAFT_PRIOR * this.#levelMs(numSequences);
     const point = (depth: number) => [depth, known ? scale * known.at(depth) : plainMs + depth * levelMs] as const;
@@ -188,10 +187,6 @@ function clamp(logRatio: number): number {
   return Math.max(-MAX_STEP, Math.min(MAX_STEP, logRatio));
 }
 
-function loadOf(numSequences: number): number {
-  return Math.round(Math.log2(numSequences));
-}
-
 function loadKey({ numSequences, numNodes, depth }: StepShape): string {
-  return `${loadOf(numSequences)} ${numNodes} ${depth}`;
+  return `${loadClass(numSequences)} ${numNodes} ${depth}`;
 }

@@ -1,3 +1,4 @@
+import { loadClass, nearestLoad } from "./load-class.ts";
 import type { ObservedStep } from "./tree-policy.ts";
 
 /** Steps that the number of restarts a token is taken from. */
@@ -49,24 +50,15 @@ export class RestartLoss {
   #learn(numSequences: number, isDrafting: boolean, ms: number): void {
     const means = this.#means[isDrafting ? "drafting" : "plain"];
     const before = this.#lossMs(numSequences, isDrafting) ?? ms;
-    means.set(loadOf(numSequences), before + RATE * (Math.min(ms, MOST * before) - before));
+    means.set(loadClass(numSequences), before + RATE * (Math.min(ms, MOST * before) - before));
   }
 
   /** At the nearest load at which it was seen; undefined where nothing was. */
   #lossMs(numSequences: number, isDrafting: boolean): number | undefined {
     const { drafting, plain } = this.#means;
-    const own = nearest(isDrafting ? drafting : plain, loadOf(numSequences));
+    const own = nearestLoad(isDrafting ? drafting : plain, loadClass(numSequences))?.[1];
     if (own !== undefined) return own;
-    const other = nearest(isDrafting ? plain : drafting, loadOf(numSequences));
+    const other = nearestLoad(isDrafting ? plain : drafting, loadClass(numSequences))?.[1];
     return other === undefined ? undefined : isDrafting ? other * DRAFTING_PRIOR : other / DRAFTING_PRIOR;
   }
-}
-
-function loadOf(numSequences: number): number {
-  return Math.round(Math.log2(numSequences));
-}
-
-function nearest(means: ReadonlyMap<number, number>, load: number): number | undefined {
-  const [closest] = [...means].sort(([a], [b]) => Math.abs(a - load) - Math.abs(b - load));
-  return closest?.[1];
 }
