@@ -1,5 +1,5 @@
-import { LineFit } from "./line-fit.ts";
 import { loadClass, nearestLoad } from "./load-class.ts";
+import { PartsFit } from "./parts-fit.ts";
 import { RatioCurve } from "./ratio-curve.ts";
 
 /** A pass of so many rows, as measured at start-up: one point of T(M). */
@@ -33,7 +33,7 @@ const DRIFT_RATE = 0.02;
  * The same where whole steps run on the device, whose parts are not known: machines with other work are faster and slower from one
  * second to the next, and sizes are compared by what they take beside each other.
  */
-const WHOLE_DRIFT_RATE = 0.2;
+const WHOLE_DRIFT_RATE = 0.1;
 const NUM_SETTLED = 16;
 /** Observations of a curve after which outliers are cut, in log ratio. */
 const NUM_KNOWN = 8;
@@ -44,9 +44,11 @@ const HALF_LIFE = 256;
 const DRAFT_PRIOR = 0.1;
 /** Least time that is told from none. */
 const MIN_MS = 1e-3;
-/** Depths at which steps on the device have the times that were expected, and how many observations that is worth. */
-const PRIOR_DEPTHS = [1, 4] as const;
-const PRIOR_WEIGHT = 1;
+/** Another row of a pass takes this share of a pass of one row at least, whatever was measured: a factor of nothing would learn nothing. */
+const MIN_ROW_SHARE = 1e-3;
+/** How sure the parts of a step on the device are before one was seen, and where one was with another number of sequences (PartsFit). */
+const FIRST_SPREADS = [0.2, 1, 0.3];
+const NEAR_SPREADS = [0.2, 0.3, 0.3];
 
 /**
  * What steps cost, in ms: T(M) as measured at start-up, times factors that are learned from the steps themselves. A deviation that
@@ -60,8 +62,8 @@ export class CostModel {
   readonly #verify = new RatioCurve();
   /** By sequences, one level of a draft against a pass of its rows; 0 until drafting was observed. */
   readonly #draft = new RatioCurve();
-  /** By log₂ of the load: what whole steps take by depth, but for what the rows of their nodes add. */
-  readonly #byDepth = new Map<number, LineFit>();
+  /** By log₂ of the load: factors of the parts of whole steps (`#parts`). */
+  readonly #whole = new Map<number, PartsFit>();
   /** By size and load: whole steps that were observed, the latest at which of them. */
   readonly #recent = new Map<string, { readonly count: number; readonly at: number }>();
   #numWhole = 0;
@@ -79,7 +81,7 @@ export class CostModel {
 
   /** How often steps that drafted for about so many sequences were. */
   numDraftObserved(numSequences: number): number {
-    return this.#byDepth.get(loadClass(numSequences))?.numObserved ?? this.#draft.numObserved(numSequences);
+    return this.#whole.get(loadClass(numSequences))?.numObserved ?? this.#draft.numObserved(numSequences);
   }
 
   plainMs(numSequences: number): number {
@@ -108,8 +110,8 @@ export class CostModel {
     const { numSequences, numNodes, depth } = size;
     if (!this.#options.draftsOnDevice)
       return this.verifyMs(numSequences * numNodes) + this.draftMs(numSequences, depth);
-    const byDepth = this.#byDepth.get(loadClass(numSequences)) ?? this.#expectedByDepth(numSequences);
-    return this.#drift * Math.max(MIN_MS, byDepth.at(depth) + this.#nodesMs(size));
+    const fit = this.#whole.get(loadClass(numSequences)) ?? this.#expected(numSequences);
+    return this.#drift * fit.at(this.#parts(size));
   }
 
   observePlain(numSequences: number, ms: number): void {
@@ -128,14 +130,14 @@ export class CostModel {
 
   /** A step on the device, whose parts are not known. */
   observeWhole(size: StepShape, ms: number): void {
-    const { numSequences, depth } = size;
+    const { numSequences } = size;
     const load = loadClass(numSequences);
-    const byDepth = this.#byDepth.get(load) ?? this.#expectedByDepth(numSequences);
-    this.#byDepth.set(load, byDepth);
+    const fit = this.#whole.get(load) ?? this.#expected(numSequences);
+    this.#whole.set(load, fit);
     const logRatio = Math.log(ms / this.wholeMs(size));
-    const bounded = byDepth.numObserved < NUM_KNOWN ? ms : ms * Math.exp(clamp(logRatio) - logRatio);
-    byDepth.observe(depth, bounded / this.#drift - this.#nodesMs(size));
-    if (byDepth.numObserved >= NUM_SETTLED) this.#drift *= Math.exp(WHOLE_DRIFT_RATE * clamp(logRatio));
+    const bounded = fit.numObserved < NUM_KNOWN ? ms : ms * Math.exp(clamp(logRatio) - logRatio);
+    fit.observe(this.#parts(size), bounded / this.#drift);
+    if (fit.numObserved >= NUM_SETTLED) this.#drift *= Math.exp(WHOLE_DRIFT_RATE * clamp(logRatio));
     this.#recent.set(loadKey(size), { count: this.numWholeObserved(size) + 1, at: this.#numWhole });
     this.#numWhole++;
   }
@@ -150,35 +152,36 @@ export class CostModel {
     curve.observe(count, step);
   }
 
-  /** What the nodes below the roots add to a pass. */
-  #nodesMs({ numSequences, numNodes }: StepShape): number {
-    return this.#passMs(numSequences * numNodes) - this.#passMs(numSequences);
+  /** Of a step on the device, in ms as far as start-up knows: a pass of the roots, the levels of the draft, and what the nodes add. */
+  #parts({ numSequences, numNodes, depth }: StepShape): readonly number[] {
+    const rootsMs = this.#passMs(numSequences);
+    const numAdded = numSequences * (numNodes - 1);
+    const addedMs = this.#passMs(numSequences + numAdded) - rootsMs;
+    const leastMs = MIN_ROW_SHARE * numAdded * this.#passMs(1);
+    return [rootsMs, depth * this.#levelMs(numSequences), Math.max(addedMs, leastMs)];
   }
 
-  /** A plain step and the levels of a draft, as far as they are known: at the nearest load at which steps were observed, in proportion. */
-  #expectedByDepth(numSequences: number): LineFit {
-    const [nearest = 0, known] = nearestLoad(this.#byDepth, loadClass(numSequences)) ?? [];
-    const scale = this.#passMs(numSequences) / this.#passMs(2 ** nearest);
-    const plainMs = this.plainMs(numSequences) / this.#drift;
-    const levelMs = DRAFT_PRIOR * this.#levelMs(numSequences);
-    const point = (depth: number) => [depth, known ? scale * known.at(depth) : plainMs + depth * levelMs] as const;
-    const [first, second] = PRIOR_DEPTHS;
-    return new LineFit([point(first), point(second)], PRIOR_WEIGHT);
+  /** Factors as they are at the nearest load at which steps were observed; else those of plain steps, and of what is hoped. */
+  #expected(numSequences: number): PartsFit {
+    const known = nearestLoad(this.#whole, loadClass(numSequences))?.[1];
+    if (known) return new PartsFit(known.factors, NEAR_SPREADS);
+    const plainFactor = this.plainMs(numSequences) / this.#drift / this.#passMs(numSequences);
+    return new PartsFit([plainFactor, DRAFT_PRIOR, 1], FIRST_SPREADS);
   }
 
   #levelMs(numSequences: number): number {
     return this.#passMs(numSequences * this.#options.draftRows);
   }
 
-  /** T(M) at start-up, linear between its points; beyond the last it goes on as it did before. */
+  /** T(M) at start-up, linear between its points; beyond the last as it rises over all of them, since kernels take rows by tiles. */
   #passMs(numRows: number): number {
     const { passes } = this.#options;
-    const first = passes[0];
+    const [first, last] = [passes[0], passes.at(-1)];
+    if (first === undefined || last === undefined) throw new RangeError("no pass was measured");
     const next = passes.findIndex((pass) => pass.numRows >= numRows);
-    const high = passes[next < 0 ? passes.length - 1 : next];
-    const low = passes[(next < 0 ? passes.length - 1 : next) - 1];
-    if (first === undefined || high === undefined) throw new RangeError("no pass was measured");
-    if (low === undefined) return next === 0 ? first.ms : first.ms * (numRows / first.numRows);
+    const high = passes[next] ?? last;
+    const low = (next < 0 ? first : passes[next - 1]) ?? high;
+    if (low === high) return high.numRows < numRows ? high.ms * (numRows / high.numRows) : high.ms;
     return low.ms + ((numRows - low.numRows) / (high.numRows - low.numRows)) * (high.ms - low.ms);
   }
 }

@@ -3,12 +3,14 @@ import { GREEDY } from "../../sampling-params.ts";
 import type { PassCost } from "./cost-model.ts";
 
 /** Time after which no larger pass is measured, in ms: what lies beyond is extrapolated, and learned from steps. */
-const MAX_MS = 300;
+const MAX_MS = 1000;
+/** Runs of a pass at most, and time after which it is not run again, in ms. */
 const NUM_RUNS = 3;
+const MAX_PASS_MS = 100;
 
 /**
- * T(M) at short contexts: passes of 1, 2, 4, … rows, each drawn and read back, the fastest of three. At least two points, however
- * slow the device. Nothing is left behind: rows write the reserved block alone.
+ * T(M) at short contexts: passes of 1, 2, 4, … rows, each drawn and read back, the fastest of up to three. At least two points,
+ * however slow the device. Nothing is left behind: rows write the reserved block alone.
  */
 export async function measurePasses(runner: ModelRunner): Promise<PassCost[]> {
   const mostRows = Math.min(runner.options.maxRows, runner.options.maxLogits);
@@ -19,13 +21,13 @@ export async function measurePasses(runner: ModelRunner): Promise<PassCost[]> {
   const startMs = performance.now();
   const costs: PassCost[] = [];
   for (let numRows = 1; numRows <= mostRows; numRows = nextSize(numRows, mostRows)) {
-    let ms = Number.POSITIVE_INFINITY;
-    for (let i = 0; i < NUM_RUNS; i++) {
+    const times: number[] = [];
+    while (times.length < NUM_RUNS && sum(times) < MAX_PASS_MS) {
       const runMs = performance.now();
       await pass(numRows);
-      ms = Math.min(ms, performance.now() - runMs);
+      times.push(performance.now() - runMs);
     }
-    costs.push({ numRows, ms });
+    costs.push({ numRows, ms: Math.min(...times) });
     if (costs.length > 1 && performance.now() - startMs > MAX_MS) break;
   }
   return costs;
@@ -34,4 +36,8 @@ export async function measurePasses(runner: ModelRunner): Promise<PassCost[]> {
 /** Twice as many; the most there can be as the last size. */
 function nextSize(numRows: number, most: number): number {
   return numRows < most ? Math.min(2 * numRows, most) : most + 1;
+}
+
+function sum(values: readonly number[]): number {
+  return values.reduce((total, value) => total + value, 0);
 }

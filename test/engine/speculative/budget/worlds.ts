@@ -42,4 +42,14 @@ export const WORLDS: readonly World[] = [
     ...{ ...BASE, name: "drafts by look-up", plainShare: 0.95, draftsOnDevice: false },
     ...{ passMs: (numRows) => 20 + 4 * numRows, levelMs: () => 0.001 },
   },
+  {
+    ...{
+      ...BASE,
+      name: "a software adapter whose rows cost three times what start-up saw",
+      plainShare: 0.95,
+      draftsOnDevice: true,
+    },
+    ...{ passMs: (numRows) => 20 + 12 * numRows, levelMs: (numSequences) => 6 + 3 * numSequences },
+    measuredMs: (numRows) => 28 + 4 * numRows,
+  },
 ];
