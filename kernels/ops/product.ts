@@ -85,7 +85,7 @@ export function productReader({ maxRows, numOutputs, numRanges }: Product) {
 export function activationWriter({ name }: KernelFamily, { maxRows, numInputs }: Omit<Activation, "buffer">) {
   const matrix = name === "matrix";
   return {
-    shader: [matrix ? "activation_tiles" : "activation_rows"],
+    shader: matrix ? (["activation_halves", "activation_tiles"] as const) : (["activation_rows"] as const),
     constants: { x_t: matrix ? "f16" : "f32", X_COLUMNS: numInputs / 4, ...(matrix ? { X_ROWS: maxRows } : {}) },
     enables: matrix ? (["f16"] as const) : [],
   } as const;
