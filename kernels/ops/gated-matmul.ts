@@ -43,11 +43,7 @@ export async function gatedMatmul(
 }
 
 /** The product of at most `maxRows` rows that makes its inputs itself. */
-function matmulOfGated(
-  context: OpContext,
-  { weights, gateUp, x, y }: GatedMatmulArgs,
-  maxRows: number,
-): Promise<Op> {
+function matmulOfGated(context: OpContext, { weights, gateUp, x, y }: GatedMatmulArgs, maxRows: number): Promise<Op> {
   const { format } = weights;
   const tiles = gatedTiles(context.family);
   const largest = tileFor(tiles, maxRows);
@@ -61,7 +57,10 @@ function matmulOfGated(
 }
 
 /** Rows of a pass up to which a product had better make its inputs itself: each of its workgroups makes those of its range again. */
-export function maxGatedRows(family: KernelFamily, { gateUp, x, y }: Pick<GatedMatmulArgs, "gateUp" | "x" | "y">): number {
+export function maxGatedRows(
+  family: KernelFamily,
+  { gateUp, x, y }: Pick<GatedMatmulArgs, "gateUp" | "x" | "y">,
+): number {
   const rowBytes = (y.numOutputs / 16) * 2 * x.numInputs * 4 * gateUp.numRanges;
   return Math.min(gatedTiles(family).at(-1) ?? 0, Math.floor(MAX_GATED_BYTES / rowBytes));
 }
