@@ -43,7 +43,7 @@ export {
   type KeepFeaturesArgs,
   keepFeatures,
 } from "./ops/features.ts";
-export { type GatedMatmulArgs, gatedMatmul } from "./ops/gated-matmul.ts";
+export { type GatedMatmulArgs, gatedMatmul, maxGatedRows } from "./ops/gated-matmul.ts";
 export { type KvLayout, kvLayout, kvSlotBytes } from "./ops/kv-layout.ts";
 export {
   type BatchSections,
