@@ -1,5 +1,6 @@
 import { productShapes } from "../engine/model/product-shapes.ts";
 import {
+  checkSiluOnLoad,
   destroyMatrix,
   gatedMatmul,
   type KernelFamily,
@@ -44,6 +45,8 @@ export interface GatedFigures {
 
 export interface GatedReport {
   readonly adapter: string;
+  /** Whether both ways gave the same bits, in all formats. */
+  readonly sameBits: boolean;
   readonly family: KernelFamily["name"];
   readonly figures: readonly GatedFigures[];
 }
@@ -54,7 +57,8 @@ export async function measureGated(on: BenchDevice, models: readonly GatedShape[
   for (const model of models) {
     for (const format of weightFormats(on.gpu)) figures.push(await measureMlp(on, model, format));
   }
-  return { adapter: on.device.adapterName, family: on.gpu.family.name, figures };
+  const sameBits = await checkSiluOnLoad(on.gpu, weightFormats(on.gpu));
+  return { adapter: on.device.adapterName, sameBits, family: on.gpu.family.name, figures };
 }
 
 async function measureMlp({ gpu, timer }: BenchDevice, model: GatedShape, format: WeightFormat): Promise<GatedFigures> {

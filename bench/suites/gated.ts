@@ -14,10 +14,10 @@ export const gated = defineSuite(
   },
 );
 
-function formatGated({ adapter, family, figures }: GatedReport): string {
+function formatGated({ adapter, sameBits, family, figures }: GatedReport): string {
   const rowCounts = figures[0]?.times.map(({ numRows }) => numRows) ?? [];
   return [
-    `${adapter}, ${family} family; µs of an MLP, SiLU apart / on load`,
+    `${adapter}, ${family} family; ${sameBits ? "the same" : "OTHER"} bits either way; µs of an MLP, SiLU apart / on load`,
     "",
     table(
       ["model", "format", "ranges", "on load up to", ...rowCounts.map((rows) => `M = ${rows}`)],

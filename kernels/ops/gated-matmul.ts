@@ -65,6 +65,7 @@ export function maxGatedRows(
   return Math.min(gatedTiles(family).at(-1) ?? 0, Math.floor(MAX_GATED_BYTES / rowBytes));
 }
 
-function gatedTiles({ name, rowTiles }: KernelFamily): readonly number[] {
-  return name === "matrix" ? rowTiles.filter((tile) => tile <= MATRIX_ROWS) : [];
+/** Tiles whose product can make its inputs itself. */
+export function gatedTiles({ name, rowTiles, siluApart }: KernelFamily): readonly number[] {
+  return name === "matrix" && !siluApart ? rowTiles.filter((tile) => tile <= MATRIX_ROWS) : [];
 }
