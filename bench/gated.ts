@@ -82,7 +82,7 @@ async function measureMlp({ gpu, timer }: BenchDevice, model: GatedShape, format
         gatedMatmul(gpu, { weights, gateUp: normed.y, ...down }, maxRows),
       ]),
     );
-  const ways = [await mlps(0), await mlps(gpu.family.name === "matrix" ? most : 0)] as const;
+  const ways = [await mlps(0), await mlps(most)] as const;
   const times: GatedTime[] = [];
   for (const numRows of ROW_COUNTS) {
     const us: [number, number] = [Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY];

@@ -10,12 +10,12 @@ export interface GatedMatmulArgs extends MatmulArgs {
   readonly gateUp: Product;
 }
 
-/** Rows that one matrix holds: more are never made in the product's kernel. */
+/** Rows that one matrix holds: a tile of more never has its inputs made in the product's kernel. */
 const MATRIX_ROWS = 16;
 
 /**
  * Bytes of partial sums that the workgroups of a product load at most, all together, where they make its inputs themselves. They come
- * from the device's cache; a dispatch that is saved is worth the loads of about so many.
+ * from the device's cache, and loading more would take longer than the dispatch that is saved (`npm run bench -- gated`).
  */
 const MAX_GATED_BYTES = 12e6;
 
@@ -23,20 +23,21 @@ const MAX_GATED_BYTES = 12e6;
  * y = (silu(gate) · up) · Wᵀ. Of few rows, the matrix family's product makes its inputs itself, which saves a dispatch, and x is not
  * written; else they are made once and lie in x. Which way was taken never shows in a row's bits. Shapes are those of `siluMul` and
  * `matmul`.
- * @param maxRows of a pass whose product makes its inputs itself
+ * @param maxRows of a pass whose product makes its inputs itself, where the family has kernels for so many
  */
 export async function gatedMatmul(
   context: OpContext,
   args: GatedMatmulArgs,
   maxRows = maxGatedRows(context.family, args),
 ): Promise<Op> {
+  const most = Math.min(maxRows, gatedTiles(context.family).at(-1) ?? 0);
   const [gate, product, gatedProduct] = await Promise.all([
     siluMul(context, { gateUp: args.gateUp, out: args.x }),
     matmul(context, args),
-    maxRows > 0 ? matmulOfGated(context, args, maxRows) : undefined,
+    most > 0 ? matmulOfGated(context, args, most) : undefined,
   ]);
   return (pass, size) => {
-    if (gatedProduct && size.numRows <= maxRows) return gatedProduct(pass, size);
+    if (gatedProduct && size.numRows <= most) return gatedProduct(pass, size);
     gate(pass, size);
     product(pass, size);
   };
@@ -56,7 +57,10 @@ function matmulOfGated(context: OpContext, { weights, gateUp, x, y }: GatedMatmu
   );
 }
 
-/** Rows of a pass up to which a product had better make its inputs itself: each of its workgroups makes those of its range again. */
+/**
+ * Rows of a pass up to which a product had better make its inputs itself. Each of its workgroups, of 16 outputs, makes those of its
+ * range again, and reads every range of both partial sums for it.
+ */
 export function maxGatedRows(
   family: KernelFamily,
   { gateUp, x, y }: Pick<GatedMatmulArgs, "gateUp" | "x" | "y">,

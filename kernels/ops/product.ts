@@ -81,7 +81,7 @@ export function productReader({ maxRows, numOutputs, numRanges }: Product) {
   } as const;
 }
 
-/** What a kernel needs to write an activation: the family's file and its constants; the kernel itself binds `x`. */
+/** What a kernel needs to write an activation: the family's files and their constants; the kernel itself binds `x`. */
 export function activationWriter({ name }: KernelFamily, { maxRows, numInputs }: Omit<Activation, "buffer">) {
   const matrix = name === "matrix";
   return {

@@ -3,11 +3,13 @@ import {
   type Binding,
   type BoundKernel,
   checkSiluOnLoad,
+  chooseKernels,
   type GpuContext,
   type KernelSpec,
 } from "../../kernels/index.ts";
 import { FAMILIES, MATRIX, useGpu } from "../support/gpu.ts";
 import { EmulatedMatrices } from "./emulated-matrices.ts";
+import { productOf } from "./tuning/products.ts";
 
 const test = useGpu();
 
@@ -27,11 +29,16 @@ class OtherInputs extends EmulatedMatrices {
   }
 }
 
-it("SiLU on load gives the bits of a kernel of its own, and where it does not, it is seen", async () => {
+it("SiLU on load gives the bits of a kernel of its own; where it does not, a choice of kernels says so", async () => {
   const kernels = new OtherInputs(test.context(MATRIX).device);
-  expect(await checkSiluOnLoad(context(kernels), ["f16"])).toBe(true);
+  const choose = () =>
+    chooseKernels({ adapterName: "emulated", driver: "", features: [] }, context(kernels), [productOf(128, 64)], {
+      ...{ cacheDir: "/dev/null/none", timer: undefined, chosen: new Map(), now: () => 0 },
+    });
+  const choice = await choose();
+  expect(choice).not.toHaveProperty("siluApart");
   kernels.isWrong = true;
-  expect(await checkSiluOnLoad(context(kernels), ["f16"])).toBe(false);
+  expect(await choose()).toEqual({ ...choice, siluApart: true });
 });
 
 it.each(FAMILIES)("there is nothing to compare in the $name family", async (family) => {

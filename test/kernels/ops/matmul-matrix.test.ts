@@ -125,8 +125,8 @@ function randomGateUp(random: Random, numRanges: number, numRows: number, numInp
 }
 
 /**
- * Against Σ|w · x|: an input and a weight are rounded to halves, by 2⁻¹² of themselves each, but for what rounding of a weight near the
- * end of a sum of two parts (q4) is of its parts; each of K additions rounds by half an ulp of at most all of it.
+ * Errors as shares of Σ|w · x|: inputs and weights are rounded to halves, by 2⁻¹¹ of themselves at most, and each of K additions by
+ * half an ulp of a sum that is no larger.
  */
 function expectProduct(y: Float32Array, { shape, weights }: ProductCase, x: Float32Array): void {
   const values = expandBlocks(weights);
