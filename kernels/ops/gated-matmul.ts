@@ -17,7 +17,7 @@ const MATRIX_ROWS = 16;
  * Bytes of partial sums that the workgroups of a product load at most, all together, where they make its inputs themselves. They come
  * from the device's cache, and loading more would take longer than the dispatch that is saved (`npm run bench -- gated`).
  */
-const MAX_GATED_BYTES = 12e6;
+const MAX_GATED_BYTES = 16e6;
 
 /**
  * y = (silu(gate) · up) · Wᵀ. Of few rows, the matrix family's product makes its inputs itself, which saves a dispatch, and x is not

@@ -9,14 +9,15 @@ var<immediate> num_rows: u32;
 const INPUT_ROW = 9u;
 var<workgroup> staged_inputs: array<vec4u, TOKENS * INPUT_ROW>;
 
-// A lane makes eight inputs of a row in a turn.
+// A turn makes four rows, a lane eight inputs of one of them.
 fn stage_inputs(tile: u32, first_row: u32, lane: u32) {
-  for (var i = lane; i < TOKENS * 8u; i += SUBGROUP_SIZE) {
-    let row = i / 8u;
-    let column = i % 8u;
-    if (first_row + row < num_rows) {
-      let at = tile * 16u + 2u * column;
-      staged_inputs[row * INPUT_ROW + column] = vec4u(four_inputs(first_row + row, at), four_inputs(first_row + row, at + 1u));
+  let eight = lane % 8u;
+  let column = tile * 16u + 2u * eight;
+  for (var turn = 0u; turn < TOKENS / 4u; turn++) {
+    let to = turn * 4u + lane / 8u;
+    let row = first_row + to;
+    if (row < num_rows) {
+      staged_inputs[to * INPUT_ROW + eight] = vec4u(four_inputs(row, column), four_inputs(row, column + 1u));
     }
   }
 }

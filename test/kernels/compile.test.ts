@@ -191,7 +191,8 @@ async function everyOp(context: GpuContext, sizes: { headDim: number; size: numb
     ...formats.map((format) => {
       const scales = format === "q8" || format === "q4" ? { scales: buffer() } : {};
       const parts = [{ values: buffer(), ...scales, firstOutput: 0, numOutputs: size }];
-      return gatedMatmul(context, { weights: { format, parts }, gateUp: product(2 * size, 3), x, y: product(size) });
+      const args = { weights: { format, parts }, gateUp: product(2 * size, 3), x, y: product(size) };
+      return gatedMatmul(context, args, 16);
     }),
   ]);
 }
