@@ -5,6 +5,7 @@ import { attention } from "./suites/attention.ts";
 import { chains } from "./suites/chains.ts";
 import { decode } from "./suites/decode.ts";
 import { dispatch } from "./suites/dispatch.ts";
+import { gated } from "./suites/gated.ts";
 import { identity } from "./suites/identity.ts";
 import { kvDtype } from "./suites/kv-dtype.ts";
 import { load } from "./suites/load.ts";
@@ -19,7 +20,7 @@ import { throughput } from "./suites/throughput.ts";
 
 const SUITES: Readonly<Record<string, Suite>> = {
   ...{ throughput, speculate, acceptance, load, decode, prefix, identity, reference, chains },
-  ...{ dispatch, matmul, attention, serve, soak, suffix, "kv-dtype": kvDtype },
+  ...{ dispatch, matmul, gated, attention, serve, soak, suffix, "kv-dtype": kvDtype },
 };
 
 const args = process.argv.slice(2);

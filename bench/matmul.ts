@@ -27,7 +27,7 @@ import { SYNTHETIC_SHAPES, type SyntheticShape } from "./synthetic.ts";
 
 const ROW_COUNTS = [1, 8, 16, 32, 64];
 /** More than any cache: products go round matrices of so many bytes in all. */
-const WORKING_SET = 400e6;
+export const WORKING_SET = 400e6;
 const ROUNDS = 4;
 
 export interface MatmulFigures {
@@ -92,7 +92,8 @@ async function timeProduct(
   return { format, ...shape, us, gigabytesPerSecond, shareOfCopy: gigabytesPerSecond / copyGigabytesPerSecond };
 }
 
-function operands({ pool, family }: GpuContext, shape: ProductShape, numRows: number) {
+/** Random inputs of a product and room for what it gives, for `numRows` rows. */
+export function operands({ pool, family }: GpuContext, shape: ProductShape, numRows: number) {
   const { numInputs } = shape;
   const maxRows = paddedRows(family, numRows);
   const numOutputs = paddedOutputs(family, shape.numOutputs);

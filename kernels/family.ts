@@ -23,6 +23,8 @@ export interface KernelFamily {
   readonly rowTiles: readonly number[];
   /** Ranges of a product's inputs (`numRanges`) where they were measured, by `productKey`; part of the arithmetic. */
   readonly ranges?: Readonly<Record<string, number>>;
+  /** Set where SiLU as part of a product gave other bits than as a kernel of its own (`checkSiluOnLoad`). */
+  readonly siluApart?: true | undefined;
   /** Positions of one attention split. Never changes on a device: it is part of the arithmetic. */
   readonly splitSize: number;
 }

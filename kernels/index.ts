@@ -43,6 +43,7 @@ export {
   type KeepFeaturesArgs,
   keepFeatures,
 } from "./ops/features.ts";
+export { type GatedMatmulArgs, gatedMatmul, maxGatedRows } from "./ops/gated-matmul.ts";
 export { type KvLayout, kvLayout, kvSlotBytes } from "./ops/kv-layout.ts";
 export {
   type BatchSections,
@@ -97,6 +98,7 @@ export { siluMul } from "./ops/silu-mul.ts";
 export { packRows, storageBytes } from "./ops/storage.ts";
 export { PassTimer } from "./pass-timer.ts";
 export { checkRowTiles, type ProductSum } from "./row-tiles.ts";
+export { checkSiluOnLoad } from "./silu-on-load.ts";
 export { StepGuard } from "./step-guard.ts";
 export { submitPass } from "./submit-pass.ts";
 export { publishJson, readJson } from "./tuning/choice-cache.ts";

@@ -1,10 +1,11 @@
 import { toHalf } from "./f16.ts";
 import type { KernelFamily } from "./family.ts";
 import type { GpuContext } from "./gpu-context.ts";
+import type { Op } from "./op.ts";
 import { matmul } from "./ops/matmul.ts";
-import { type Activation, activationBytes, type Product, paddedRows } from "./ops/product.ts";
+import { type Activation, activationBytes, type Product, type ProductShape, paddedRows } from "./ops/product.ts";
 import { submitPass } from "./submit-pass.ts";
-import { destroyMatrix, type PackedMatrix, uploadMatrix, type WeightFormat } from "./weights/packed-matrix.ts";
+import { destroyMatrix, uploadMatrix, type WeightFormat } from "./weights/packed-matrix.ts";
 import { BLOCK_INPUTS, quantizeQ8, type WeightBlocks } from "./weights/weight-blocks.ts";
 
 const NUM_OUTPUTS = 64;
@@ -35,9 +36,9 @@ export async function checkRowTiles(gpu: GpuContext, sums: readonly ProductSum[]
   return { ...gpu.family, rowTiles: [first, ...others.filter((tile) => equal.has(tile))] };
 }
 
-/** Random weights that the family holds in `format`. */
-function randomBlocks(format: WeightFormat, numInputs: number): WeightBlocks {
-  const values = noise(numInputs * NUM_OUTPUTS, 1);
+/** Random weights that a family holds in `format`. */
+export function randomBlocks(format: WeightFormat, { numInputs, numOutputs }: ProductShape): WeightBlocks {
+  const values = noise(numInputs * numOutputs, 1);
   if (format === "q8") return quantizeQ8(values);
   if (format !== "q4") return { format: "float", values, lowPrecision: false };
   const scales = noise(values.length / BLOCK_INPUTS, 4);
@@ -55,12 +56,13 @@ async function products(gpu: GpuContext, sum: ProductSum, tiles: readonly number
   const xBytes = activationBytes(family, maxRows, numInputs);
   const inputs = family.name === "matrix" ? toHalf(noise(xBytes / 2, 2)) : noise(xBytes / 4, 2);
   const x: Activation = { buffer: pool.upload(inputs, "x"), maxRows, numInputs };
-  const weights = uploadMatrix(pool, family, shape, randomBlocks(format, numInputs), "weights");
+  const weights = uploadMatrix(pool, family, shape, randomBlocks(format, shape), "weights");
   const results = await Promise.all(
     tiles.map(async (tile) => {
       const buffer = pool.storage(4 * numRanges * maxRows * NUM_OUTPUTS, "y");
       const y: Product = { buffer, maxRows, numOutputs: NUM_OUTPUTS, numRanges };
-      const rows = await product({ ...gpu, family: { ...family, rowTiles: [tile] } }, weights, x, y, numRows);
+      const op = await matmul({ ...gpu, family: { ...family, rowTiles: [tile] } }, { weights, x, y });
+      const rows = await resultBits(gpu, op, y, numRows);
       pool.destroy(buffer);
       return rows;
     }),
@@ -70,8 +72,8 @@ async function products(gpu: GpuContext, sum: ProductSum, tiles: readonly number
   return results;
 }
 
-async function product(gpu: GpuContext, weights: PackedMatrix, x: Activation, y: Product, numRows: number) {
-  const op = await matmul(gpu, { weights, x, y });
+/** y as u32 bits of `numRows` rows of each range, once the op has run. */
+export async function resultBits(gpu: GpuContext, op: Op, y: Product, numRows: number): Promise<Uint32Array> {
   const bytes = await gpu.guard.run(() => {
     submitPass(gpu.device, (pass) => op(pass, { numRows, numSplits: 1, numLogits: 0 }));
     return gpu.pool.read(y.buffer, 0, y.buffer.size);
@@ -83,7 +85,7 @@ async function product(gpu: GpuContext, weights: PackedMatrix, x: Activation, y:
 }
 
 /** Deterministic values in [−1, 1) (a linear congruential generator). */
-function noise(count: number, seed: number): Float32Array<ArrayBuffer> {
+export function noise(count: number, seed: number): Float32Array<ArrayBuffer> {
   let state = seed;
   return Float32Array.from({ length: count }, () => {
     state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
@@ -91,6 +93,6 @@ function noise(count: number, seed: number): Float32Array<ArrayBuffer> {
   });
 }
 
-function sameBits(a: Uint32Array | undefined, b: Uint32Array | undefined): boolean {
+export function sameBits(a: Uint32Array | undefined, b: Uint32Array | undefined): boolean {
   return a !== undefined && b !== undefined && a.length === b.length && a.every((bits, i) => bits === b[i]);
 }

@@ -1,4 +1,12 @@
-import { attention, type HeadShape, matmul, type Op, type OpContext, ropeKv, siluMul } from "../../kernels/index.ts";
+import {
+  attention,
+  gatedMatmul,
+  type HeadShape,
+  matmul,
+  type Op,
+  type OpContext,
+  ropeKv,
+} from "../../kernels/index.ts";
 import { BLOCK_SIZE } from "../../kvcache/ids.ts";
 import type { Activations } from "../runner/activations.ts";
 import type { InputBuffers } from "../runner/inputs.ts";
@@ -33,7 +41,6 @@ export function mlp(
 ): readonly Promise<Op>[] {
   return [
     matmul(context, { weights: gateUp, x: a.normed, y: a.gateUp }),
-    siluMul(context, { gateUp: a.gateUp, out: a.gated }),
-    matmul(context, { weights: down, x: a.gated, y: a.mlpOut }),
+    gatedMatmul(context, { weights: down, gateUp: a.gateUp, x: a.gated, y: a.mlpOut }),
   ];
 }

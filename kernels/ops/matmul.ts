@@ -27,21 +27,33 @@ export async function matmul(
 ): Promise<Op> {
   const { family } = context;
   const { weights, x, y } = args;
-  // A kernel for each part of the weights and each tile: parts have outputs of their own, so their order does not matter.
-  const kernels = await Promise.all(
+  const specOf = (part: MatrixPart, tile: number) => matmulSpec(family, weights.format, { x, y, part }, tile);
+  return tiledMatmul(context, args, family.rowTiles, specOf, rows);
+}
+
+/**
+ * The product by a kernel for each part of the weights and each of `rowTiles`: parts have outputs of their own, so their order does
+ * not matter.
+ * @param args x.buffer is what the kernels make their inputs from
+ */
+export async function tiledMatmul(
+  { kernels, family }: OpContext,
+  { weights, x, y }: MatmulArgs,
+  rowTiles: readonly number[],
+  specOf: (part: MatrixPart, tile: number) => KernelSpec,
+  rows: (size: PassSize) => number,
+): Promise<Op> {
+  const parts = await Promise.all(
     weights.parts.map(async (part) => {
       const bindings: Binding[] = [part.values, x.buffer, y.buffer, ...(part.scales ? [part.scales] : [])];
-      const bound = family.rowTiles.map(async (tile) => {
-        const spec = matmulSpec(family, weights.format, { x, y, part }, tile);
-        return [tile, await context.kernels.bind(spec, bindings)] as const;
-      });
+      const bound = rowTiles.map(async (tile) => [tile, await kernels.bind(specOf(part, tile), bindings)] as const);
       return { part, tiles: new Map(await Promise.all(bound)), words: immediatesOf(x, y, part) };
     }),
   );
   return (pass, size) => {
     const numRows = rows(size);
-    const tile = tileFor(family.rowTiles, numRows);
-    for (const { part, tiles, words } of kernels) {
+    const tile = tileFor(rowTiles, numRows);
+    for (const { part, tiles, words } of parts) {
       words[0] = numRows;
       tiles.get(tile)?.dispatch(pass, matmulGrid(family, y, part, tile, numRows), words);
     }
@@ -55,7 +67,7 @@ function matmulSpec(
   { x, y, part }: Pick<MatmulArgs, "x" | "y"> & { readonly part: MatrixPart },
   rows: number,
 ): KernelSpec {
-  if (family.name === "matrix") return matrixSpec(format, x, y, part, rows);
+  if (family.name === "matrix") return matrixSpec({ format, x, y, part }, rows);
   if (family.name === "portable") {
     return {
       shader: ["matmul_step", "matmul_sizes", `matmul_rows${rows}`],

@@ -81,11 +81,11 @@ export function productReader({ maxRows, numOutputs, numRanges }: Product) {
   } as const;
 }
 
-/** What a kernel needs to write an activation: the family's file and its constants; the kernel itself binds `x`. */
+/** What a kernel needs to write an activation: the family's files and their constants; the kernel itself binds `x`. */
 export function activationWriter({ name }: KernelFamily, { maxRows, numInputs }: Omit<Activation, "buffer">) {
   const matrix = name === "matrix";
   return {
-    shader: [matrix ? "activation_tiles" : "activation_rows"],
+    shader: matrix ? (["activation_halves", "activation_tiles"] as const) : (["activation_rows"] as const),
     constants: { x_t: matrix ? "f16" : "f32", X_COLUMNS: numInputs / 4, ...(matrix ? { X_ROWS: maxRows } : {}) },
     enables: matrix ? (["f16"] as const) : [],
   } as const;

@@ -7,6 +7,7 @@ import type { KernelFamily } from "../family.ts";
 import type { GpuContext } from "../gpu-context.ts";
 import { numRanges } from "../ops/product.ts";
 import { checkRowTiles } from "../row-tiles.ts";
+import { checkSiluOnLoad } from "../silu-on-load.ts";
 import { publishJson, readJson } from "./choice-cache.ts";
 import { type KernelChoice, type ModelProduct, parseChoice, ruleChoice, withChoice } from "./kernel-choice.ts";
 import { type Deadline, type ProductTimer, searchKernels } from "./search.ts";
@@ -29,8 +30,8 @@ export interface ChoiceTools {
 }
 
 /**
- * Chooses how a model's products run on a device: measured once, kept in a file, and every choice's row tiles compared bit for bit
- * (`checkRowTiles`). It depends on the model's own products alone, so that it is the same whatever drafts for the model.
+ * Chooses how a model's products run on a device: measured once, kept in a file, and every choice's row tiles and ways to SiLU compared
+ * bit for bit (`checkRowTiles`, `checkSiluOnLoad`). It depends on the model's own products alone, so that it is the same whatever drafts for the model.
  * @throws GpuError device_lost
  */
 export function chooseKernels(
@@ -65,8 +66,14 @@ async function choose(
       format,
     })),
   );
-  const { rowTiles } = await checkRowTiles({ ...gpu, family }, sums);
-  return { ...wanted, rowTiles };
+  const [{ rowTiles }, sameSilu] = await Promise.all([
+    checkRowTiles({ ...gpu, family }, sums),
+    checkSiluOnLoad(
+      { ...gpu, family },
+      sums.map(({ format }) => format),
+    ),
+  ]);
+  return { ...wanted, rowTiles, ...(sameSilu ? {} : { siluApart: true }) };
 }
 
 /** Everything that the times, and the meaning of a choice, depend on. */

@@ -16,12 +16,13 @@ const choiceSchema = z.strictObject({
   key: z.string(),
   rowTiles: z.array(z.int().positive()).min(1).readonly(),
   ranges: z.record(z.string(), z.int().positive()).readonly(),
+  siluApart: z.literal(true).optional(),
 });
 
 /**
  * How one model's products run on one device: plain data, to be handed to every engine that shall give the same bits.
  * - key: of device, build and products that it is for
- * - rowTiles, ranges: as in `KernelFamily`; all products with ranges are named
+ * - rowTiles, ranges, siluApart: as in `KernelFamily`; all products with ranges are named
  */
 export type KernelChoice = Readonly<z.infer<typeof choiceSchema>>;
 
@@ -32,8 +33,8 @@ export function ruleChoice(family: KernelFamily, key: string, products: readonly
   return { key, rowTiles: family.rowTiles, ranges: Object.fromEntries(ranges) };
 }
 
-export function withChoice(family: KernelFamily, { rowTiles, ranges }: KernelChoice): KernelFamily {
-  return { ...family, rowTiles, ranges };
+export function withChoice(family: KernelFamily, { rowTiles, ranges, siluApart }: KernelChoice): KernelFamily {
+  return { ...family, rowTiles, ranges, siluApart };
 }
 
 /** What somebody else wrote as the choice for these products; undefined if it is none, or one that the kernels cannot follow. */

@@ -1,26 +1,20 @@
-// parts[s, m, n] = Σ w[n, k] · x[m, k] over the s-th range of TILES_PER_RANGE · 64 inputs, on subgroup matrices: the consumer
+// y[s, m, n] = Σ w[n, k] · x[m, k] over the s-th range of TILES_PER_RANGE · 64 inputs, on subgroup matrices: the consumer
 // adds the ranges in ascending order (product_sum.wgsl).
 //   weights  as weights_*_tiles.wgsl has them: `fetch` (to registers), `stage` (to workgroup memory, weights_staged.wgsl)
-//   x        f16 [INPUT_TILES · 4, X_ROWS, 16]
-//   parts    f32 [numRanges, X_ROWS, Y_OUTPUTS]; these weights are of its columns from FIRST_OUTPUT on
+//   x        as matmul_inputs_*.wgsl has it: `stage_inputs` (of a tile, where it lies in no buffer), `inputs` (to a matrix)
+//   y        f32 [numRanges, X_ROWS, Y_OUTPUTS]; these weights are of its columns from FIRST_OUTPUT on
 // A workgroup is one subgroup, so that its barriers cost next to nothing: 16 · FEATURES (1 or 2) outputs of TOKENS · COLUMNS
 // (1, 2 or 4) rows over one range. Grid: (outputs, ranges, rows). The next tile of weights is on its way while this one is multiplied.
 // Matrices have names: drivers keep an array that a loop indexes in memory, which is up to five times slower.
 // A row's sums never depend on FEATURES, TOKENS and COLUMNS: each takes its inputs 16 at a time in ascending order.
 // Rows past the last one of the pass are computed and never read. Reference: reference/matmul.ts
-@group(0) @binding(1) var<storage, read> x: array<f16>;
-@group(0) @binding(2) var<storage, read_write> parts: array<f32>;
+@group(0) @binding(2) var<storage, read_write> y: array<f32>;
 
 alias Right = subgroup_matrix_right<f16, TOKENS, 16>;
 alias Sum = subgroup_matrix_result<f32, TOKENS, 16>;
 
-// Inputs 16 · column … 16 · column + 15 of TOKENS rows.
-fn inputs(column: u32, row: u32) -> Right {
-  return subgroupMatrixLoad<Right, col_major>(&x, (column * X_ROWS + row) * 16u, 16u);
-}
-
 fn store(sum: Sum, range: u32, row: u32, output: u32) {
-  subgroupMatrixStore<col_major>(&parts, (range * X_ROWS + row) * Y_OUTPUTS + FIRST_OUTPUT + output, sum, Y_OUTPUTS);
+  subgroupMatrixStore<col_major>(&y, (range * X_ROWS + row) * Y_OUTPUTS + FIRST_OUTPUT + output, sum, Y_OUTPUTS);
 }
 
 @compute @workgroup_size(SUBGROUP_SIZE)
@@ -41,6 +35,8 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
   var far_chunk = near_chunk;
   if (FEATURES == 2) { far_chunk = fetch(far, lane); }
   for (var t = 0u; t < TILES_PER_RANGE; t++) {
+    // Ahead of what waits for the weights, which are still on their way.
+    stage_inputs(first_tile + t, row, lane);
     stage(near_chunk, 0u, lane);
     if (FEATURES == 2) { stage(far_chunk, 1u, lane); }
     workgroupBarrier();

@@ -22,6 +22,7 @@ import {
   featureStore,
   type Gpu,
   type GpuContext,
+  gatedMatmul,
   gatherFeatures,
   type KernelFamily,
   keepFeatures,
@@ -187,6 +188,12 @@ async function everyOp(context: GpuContext, sizes: { headDim: number; size: numb
     ),
     ...everyDrafterOp(context, size),
     siluMul(context, { gateUp: product(2 * size), out: x }),
+    ...formats.map((format) => {
+      const scales = format === "q8" || format === "q4" ? { scales: buffer() } : {};
+      const parts = [{ values: buffer(), ...scales, firstOutput: 0, numOutputs: size }];
+      const args = { weights: { format, parts }, gateUp: product(2 * size, 3), x, y: product(size) };
+      return gatedMatmul(context, args, 16);
+    }),
   ]);
 }
 

@@ -27,33 +27,55 @@ export class EmulatedMatrices extends Kernels {
   }
 }
 
-/** What a matrix on the right is made from, by the number that it remembers; 0 is zeros. */
-const SOURCES = ["", "staged", "k_cache", "k_tree"];
+/** Arrays that matrices are loaded from, by the number that a matrix remembers; 0 is zeros. All hold vectors of 8 halves but `x`. */
+const SOURCES = ["", "staged", "k_cache", "k_tree", "halves", "x", "staged_inputs"];
 
-const REPLACEMENTS: readonly (readonly [RegExp, string | ((...parts: string[]) => string)])[] = [
+const MATRICES: readonly Replacement[] = [
   [/^(enable|diagnostic).*$/gm, ""],
-  [/alias (Left|Right|Result) = .*;/g, ""],
+  [/alias (Left|Right|Result|Sum) = .*;/g, ""],
+  [
+    /subgroupMatrixLoad<(Left|Right), (col|row)_major>\(&(\w+),/g,
+    (_, side = "", major = "", source = "") =>
+      `${side.toLowerCase()}_matrix(${SOURCES.indexOf(source)}u, ${major === "col"}, ${source === "x" ? 1 : 8}u,`,
+  ],
+  [
+    /subgroupMatrixStore<(col|row)_major>\(&(\w+),/g,
+    (_, major = "", target = "") => `store_in_${target}(${major === "col"},`,
+  ],
+  [/subgroupMatrixMultiplyAccumulate/g, "emulated_multiply"],
+];
+
+/** Kernels whose subgroups exchange values name the subgroup and the lane; one subgroup by itself has its lane only. */
+const SUBGROUPS: readonly Replacement[] = [
   [
     /@builtin\(subgroup_id\) warp: u32,\s*@builtin\(subgroup_invocation_id\) lane: u32,\s*\) \{/,
     "@builtin(local_invocation_index) thread: u32) { emulated_thread = thread; let warp = thread / 32u; let lane = thread % 32u;",
   ],
-  [/subgroupMatrixLoad<Left, row_major>\(&halves,/g, "Left("],
-  [
-    /subgroupMatrixLoad<Right, (col|row)_major>\(&(\w+),/g,
-    (_, major = "", source = "") => `Right(${SOURCES.indexOf(source)}u, ${major === "col"},`,
-  ],
-  [/subgroupMatrixStore<row_major>\(&scores, ([^,]+), (\w+),/g, "store_result($1, $2,"],
-  [/subgroupMatrixMultiplyAccumulate/g, "emulated_multiply"],
+  [/@builtin\(local_invocation_index\) lane: u32\) \{/, "$& emulated_thread = lane;"],
   [/subgroupShuffleXor\((top|sum), (\w+)\)/g, "bitcast<f32>(exchange(bitcast<u32>($1), $2))"],
   [/subgroupShuffle\(/g, "shuffle("],
   [/subgroupMax\(/g, "largest("],
   [/subgroupBallot\(/g, "ballot("],
   // Software adapters have less workgroup memory than GPUs. How much is staged at once does not show in a result.
   [/const STAGED_TILES = .*;/, "const STAGED_TILES = 2u / (ROWS / 16u);"],
+];
+
+/** Vectors of two halves are vectors of f32 while they are worked with, and words where they are stored. */
+const HALVES: readonly Replacement[] = [
   [/alias x_t = f16;/, ""],
   [/array<vec4<x_t>>/g, "array<vec2u>"],
+  [/var<storage, read> x: array<f16>/, "var<storage, read> x: array<u32>"],
+  [/-> vec4<f16>/g, "-> vec2u"],
   [/vec4<f16>\(clamp/g, "packed(clamp"],
+  [/array<vec2<f16>>/g, "array<u32>"],
+  [/scales\[([^\]]+)\]/g, "unpack2x16float(scales[$1])"],
+  [/bitcast<vec2<f16>>\(/g, "unpack2x16float("],
+  [/vec2<f16>/g, "vec2f"],
+  [/bitcast<u32>\((fma|low|high)/g, "pack2x16float($1"],
+  [/(\d\.\d)h/g, "$1"],
 ];
+
+type Replacement = readonly [RegExp, string | ((...parts: string[]) => string)];
 
 function emulate(spec: KernelSpec): string {
   const numSteps = Number(spec.constants.HEAD_DIM) / 16;
@@ -61,27 +83,73 @@ function emulate(spec: KernelSpec): string {
   const numUsed = Math.max(Math.min(numSteps, 8), Math.min(partTiles, 2));
   // What is written out for larger heads would be compiled too.
   const source = shaderSource(spec).replace(/if \(used > (\d+)u\) \{[^{}]*\}/g, (text, n) => (n < numUsed ? text : ""));
-  const code = REPLACEMENTS.reduce(
+  const code = [...MATRICES, ...SUBGROUPS, ...HALVES].reduce(
     (text, [pattern, by]) => (typeof by === "string" ? text.replace(pattern, by) : text.replace(pattern, by)),
     source,
   );
-  return spec.shader.includes("attention_matrix") ? `${code}\n${HALVES}\n${matrices(code)}` : `${code}\n${HALVES}`;
+  const added = [PACKED];
+  if (code.includes("emulated_multiply(")) added.push(matrices(code, spec.constants.TOKENS ?? 16));
+  if (spec.shader.includes("attention_matrix")) added.push(EXCHANGES);
+  return [code, ...added].join("\n");
 }
 
-const HALVES = "fn packed(v: vec4f) -> vec2u { return vec2u(pack2x16float(v.xy), pack2x16float(v.zw)); }";
+const PACKED = "fn packed(v: vec4f) -> vec2u { return vec2u(pack2x16float(v.xy), pack2x16float(v.zw)); }";
 
-/** A lane keeps elements 8 · lane … 8 · lane + 7 of a result, row by row. */
-function matrices(code: string): string {
-  const reads = SOURCES.flatMap((name, source) =>
-    name !== "" && new RegExp(`> ${name}: array`).test(code)
-      ? [`if (m.source == ${source}u) { v = ${name}[at][word]; }`]
-      : [],
-  );
+/**
+ * Matrices of 16 rows on the left, and of `columns` columns on the right: 8 or 16. A lane keeps half a row of a result. Where a matrix
+ * lies is counted in halves, whatever the array's elements are.
+ */
+function matrices(code: string, columns: number | string): string {
+  const reads = SOURCES.flatMap((name, source) => {
+    if (!code.includes(`_matrix(${source}u,`)) return [];
+    const word = name === "x" ? "x[at / 2u]" : `${name}[at / 8u][at % 8u / 2u]`;
+    return [`if (m.source == ${source}u) { word = ${word}; }`];
+  });
+  const target = /store_in_(\w+)\(/.exec(code)?.[1];
   return `
-struct Left { at: u32, stride: u32 }
-struct Right { source: u32, by_column: bool, at: u32, stride: u32 }
-struct Result { e: array<f32, 8> }
+const MATRIX_COLUMNS = ${columns}u;
+const OWN_COLUMNS = MATRIX_COLUMNS / 2u;
+struct Stored { source: u32, by_column: bool, at: u32, stride: u32 }
+alias Left = Stored;
+alias Right = Stored;
+struct Result { e: array<f32, OWN_COLUMNS> }
+alias Sum = Result;
 var<private> emulated_thread: u32;
+
+fn left_matrix(source: u32, by_column: bool, unit: u32, at: u32, stride: u32) -> Left {
+  return Left(source, by_column, unit * at, unit * stride);
+}
+fn right_matrix(source: u32, by_column: bool, unit: u32, at: u32, stride: u32) -> Right {
+  return Right(source, by_column, unit * at, unit * stride);
+}
+fn element(m: Stored, row: u32, column: u32) -> f32 {
+  let at = m.at + select(row * m.stride + column, column * m.stride + row, m.by_column);
+  var word = 0u;
+  ${reads.join("\n  ")}
+  return unpack2x16float(word)[at % 2u];
+}
+fn store_in_${target}(by_column: bool, offset: u32, m: Result, stride: u32) {
+  let row = emulated_thread % 32u / 2u;
+  for (var i = 0u; i < OWN_COLUMNS; i++) {
+    let column = emulated_thread % 2u * OWN_COLUMNS + i;
+    ${target}[offset + select(row * stride + column, column * stride + row, by_column)] = m.e[i];
+  }
+}
+fn emulated_multiply(left: Left, right: Right, sums: Result) -> Result {
+  var m = sums;
+  if (right.source == 0u) { return m; }
+  let row = emulated_thread % 32u / 2u;
+  for (var k = 0u; k < 16u; k++) {
+    let l = element(left, row, k);
+    for (var i = 0u; i < OWN_COLUMNS; i++) { m.e[i] += l * element(right, k, emulated_thread % 2u * OWN_COLUMNS + i); }
+  }
+  return m;
+}
+`;
+}
+
+/** What the threads of a subgroup of 32 exchange. */
+const EXCHANGES = `
 var<workgroup> words: array<u32, WORKGROUP_SIZE>;
 
 fn shuffle(value: u32, lane: u32) -> u32 {
@@ -107,28 +175,4 @@ fn ballot(value: bool) -> vec4u {
   for (var i = 0u; i < 32u; i++) { bits |= words[emulated_thread / 32u * 32u + i] << i; }
   return vec4u(bits, 0u, 0u, 0u);
 }
-fn half_of(words: vec4u, i: u32) -> f32 { return unpack2x16float(words[i / 2u])[i % 2u]; }
-fn right_at(m: Right, k: u32, n: u32) -> f32 {
-  let major = select(k, n, m.by_column);
-  let minor = select(n, k, m.by_column);
-  let at = m.at + major * m.stride + minor / 8u;
-  let word = minor % 8u / 2u;
-  var v = 0u;
-  ${reads.join("\n  ")}
-  return unpack2x16float(v)[minor % 2u];
-}
-fn store_result(offset: u32, m: Result, stride: u32) {
-  for (var i = 0u; i < 8u; i++) { let e = emulated_thread % 32u * 8u + i; scores[offset + e / 16u * stride + e % 16u] = m.e[i]; }
-}
-fn emulated_multiply(left: Left, right: Right, sums: Result) -> Result {
-  var m = sums;
-  if (right.source == 0u) { return m; }
-  let row = emulated_thread % 32u / 2u;
-  for (var k = 0u; k < 16u; k++) {
-    let l = half_of(halves[left.at + row * left.stride + k / 8u], k % 8u);
-    for (var i = 0u; i < 8u; i++) { m.e[i] += l * right_at(right, k, emulated_thread % 2u * 8u + i); }
-  }
-  return m;
-}
 `;
-}

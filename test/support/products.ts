@@ -6,6 +6,7 @@ import {
   type Product,
   type ProductShape,
   paddedRows,
+  toHalf,
 } from "../../kernels/index.ts";
 import { readF32 } from "./gpu.ts";
 
@@ -20,6 +21,20 @@ export function rowsActivation({ pool }: GpuContext, rows: Float32Array<ArrayBuf
   return { buffer: pool.upload(rows, "x"), maxRows: rows.length / numInputs, numInputs };
 }
 
+/** Rows f32 [numRows, numInputs] as the matrix family reads them, rounded to halves. */
+export function tilesActivation({ pool, family }: GpuContext, rows: Float32Array, numInputs: number): Activation {
+  const numRows = rows.length / numInputs;
+  const maxRows = paddedRows(family, numRows);
+  const tiles = new Float32Array(activationBytes(family, maxRows, numInputs) / 2);
+  for (const [i, value] of rows.entries()) tiles[tileIndex(maxRows, Math.floor(i / numInputs), i % numInputs)] = value;
+  return { buffer: pool.upload(toHalf(tiles), "x"), maxRows, numInputs };
+}
+
+/** Where the matrix family has input k of a row. */
+function tileIndex(maxRows: number, row: number, k: number): number {
+  return (Math.floor(k / 16) * maxRows + row) * 16 + (k % 16);
+}
+
 /** An activation's rows f32 [numRows, numInputs], read back from either layout. */
 export async function readActivation(gpu: GpuContext, x: Activation, numRows: number): Promise<Float32Array> {
   const { buffer, maxRows, numInputs } = x;
@@ -28,8 +43,7 @@ export async function readActivation(gpu: GpuContext, x: Activation, numRows: nu
     new Uint16Array(await gpu.pool.read(buffer, 0, activationBytes(gpu.family, maxRows, numInputs))),
   );
   return Float32Array.from({ length: numRows * numInputs }, (_, i) => {
-    const [row, k] = [Math.floor(i / numInputs), i % numInputs];
-    return tiles[(Math.floor(k / 16) * maxRows + row) * 16 + (k % 16)] ?? Number.NaN;
+    return tiles[tileIndex(maxRows, Math.floor(i / numInputs), i % numInputs)] ?? Number.NaN;
   });
 }
 

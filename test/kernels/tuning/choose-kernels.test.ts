@@ -148,6 +148,7 @@ describe("parseChoice refuses", () => {
 
   it("nothing that the kernels can follow", () => {
     expect(parse(good)).toEqual(good);
+    expect(parse({ ...good, siluApart: true })).toEqual({ ...good, siluApart: true });
   });
 
   it.each<readonly [string, object]>([
@@ -158,6 +159,7 @@ describe("parseChoice refuses", () => {
     ["ranges that do not divide the inputs", { ranges: { "2048x3072": 5 } }],
     ["a product too many", { ranges: { "2048x3072": 16, "64x64": 1 } }],
     ["a product too few", { ranges: {} }],
+    ["a flag that is none", { siluApart: false }],
     ["numbers that are none", { ranges: { "2048x3072": "16" } }],
   ])("%s", (_, change) => {
     expect(parse({ ...good, ...change })).toBeUndefined();
