@@ -206,6 +206,7 @@ export class Engine implements EngineClient {
       return catchesUp ? NO_TREES : { ...wanted, uniform: true };
     });
     if (output.sequences.length === 0) return undefined;
+    this.#parts.runner.kv.commit(output.copies);
     for (const { sequence } of output.sequences) {
       const reader = this.#readers.get(sequence.id);
       reader.queueMs ??= startMs - reader.arrivalMs;

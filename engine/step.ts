@@ -1,11 +1,10 @@
 import { NO_TOKEN } from "../kernels/index.ts";
-import { BLOCK_SIZE } from "../kvcache/ids.ts";
+import { BLOCK_SIZE, type SlotMove } from "../kvcache/ids.ts";
 import type { ScheduledSequence, StepResult } from "../scheduler/output.ts";
 import type { Sequence } from "../scheduler/sequence.ts";
 import type { StepSequence } from "./client.ts";
 import type { LaneStep } from "./resident/resident-loop.ts";
 import type { BatchSequence } from "./runner/batch.ts";
-import type { SlotMove } from "./runner/kv-storage.ts";
 import { processorOf } from "./runner/logits-processor.ts";
 import type { SampledRows } from "./runner/model-runner.ts";
 import { pathLogprobs, type TokenLogprobs } from "./runner/token-logprobs.ts";

@@ -1,20 +1,8 @@
 import { BlockPool } from "./block-pool.ts";
 import { HashChain } from "./hash-chain.ts";
-import { BLOCK_SIZE, type BlockId, numBlocksFor, type SlotId, slotOf } from "./ids.ts";
+import { BLOCK_SIZE, type BlockId, numBlocksFor, type SlotId, type SlotMove, slotOf } from "./ids.ts";
 import { InvariantError, invariant } from "./invariant.ts";
-
-/** One sequence's share of the cache: slot i of the sequence is offset i mod 16 of block i div 16 of its table. */
-interface Table {
-  readonly blocks: BlockId[];
-  /** Leading slots that hold final K/V. */
-  numComputedTokens: number;
-  /** Names its blocks' contents; undefined where nobody else is to find them. */
-  readonly chain: HashChain | undefined;
-  /** Leading blocks whose content can be found by others. */
-  numPublished: number;
-  /** Nothing more of it is to be found. */
-  distrusted: boolean;
-}
+import { beginsWith, contentOf, type Table } from "./table.ts";
 
 /**
  * Block tables of the sequences in the batch. A table grows before a step (`ensure`) to hold the tokens of the step
@@ -22,7 +10,8 @@ interface Table {
  *
  * The prefix cache: full blocks of final K/V can be found by the hash of all tokens up to their end, while sequences hold
  * them and afterwards, until their memory is needed. A sequence that begins with the same tokens holds the very same blocks
- * (`admit`, `adopt`); nothing is copied, and nobody writes them again.
+ * (`admit`, `adopt`), and nobody writes them again. What another table holds of the last tokens, in a block that both go on to
+ * write, is copied (`adoptTail`).
  */
 export class BlockManager {
   readonly #pool: BlockPool;
@@ -71,13 +60,14 @@ export class BlockManager {
   /**
    * Makes a table with slots for `numTokens` tokens: cached blocks first, as in `adopt`, for at most all tokens but the last.
    * False, and nothing changed, where fewer than `numSpareBlocks` free blocks would be left, and where another table is
-   * about to compute the first block that is not cached: then waiting for it saves the work.
+   * about to compute the tokens of the first block that is not cached: then waiting for it saves the work.
    */
   admit(seqId: string, chain: HashChain | undefined, numTokens: number, numSpareBlocks: number): boolean {
     const cached = this.#findCached(chain, 0, numTokens - 1);
     const numRevived = cached.filter((block) => this.#pool.refCount(block) === 0).length;
     const numTaken = numBlocksFor(numTokens) - cached.length + numRevived;
-    if (numTaken + numSpareBlocks > this.numFreeBlocks || this.#isComputedSoon(chain, cached.length)) return false;
+    if (numTaken + numSpareBlocks > this.numFreeBlocks || this.#isComputedSoon(chain, cached.length, numTokens))
+      return false;
     this.open(seqId, chain);
     this.adopt(seqId, numTokens - 1);
     return this.ensure(seqId, numTokens);
@@ -85,7 +75,7 @@ export class BlockManager {
 
   /** Whether `admit` refuses these tokens because another table is about to compute what they begin with. */
   isUnderWay(chain: HashChain | undefined, numTokens: number): boolean {
-    return this.#isComputedSoon(chain, this.#findCached(chain, 0, numTokens - 1).length);
+    return this.#isComputedSoon(chain, this.#findCached(chain, 0, numTokens - 1).length, numTokens);
   }
 
   /** Makes an empty table whose blocks others may find, by the names of `chain`. */
@@ -110,6 +100,28 @@ export class BlockManager {
     blocks.push(...found);
     table.numComputedTokens = blocks.length * BLOCK_SIZE;
     table.numPublished = blocks.length;
+  }
+
+  /**
+   * Completes the first `maxTokens` tokens, of which the table has all full blocks, from another table that has computed the
+   * same tokens. The rest, less than a block, counts as computed from now on: whoever asked makes the copies, in order, before
+   * anything is written that is planned later.
+   * @returns the copies; none where no table has those tokens
+   */
+  adoptTail(seqId: string, maxTokens: number): readonly SlotMove[] {
+    const table = this.#table(seqId);
+    const { chain, numComputedTokens: first } = table;
+    const numMissing = maxTokens - first;
+    if (chain === undefined || first % BLOCK_SIZE !== 0 || numMissing <= 0 || numMissing >= BLOCK_SIZE) return [];
+    const source = [...this.#tables].find(
+      ([, other]) => other.numComputedTokens >= maxTokens && beginsWith(other, chain, maxTokens),
+    );
+    if (source === undefined) return [];
+    this.commit(seqId, maxTokens);
+    return Array.from({ length: numMissing }, (_, i) => ({
+      from: this.slot(source[0], first + i),
+      to: this.slot(seqId, first + i),
+    }));
   }
 
   /**
@@ -249,16 +261,12 @@ export class BlockManager {
     return found;
   }
 
-  /** Whether a table has slots, but no final K/V yet, for the content that block `index` is to have. */
-  #isComputedSoon(chain: HashChain | undefined, index: number): boolean {
-    const hash = chain?.at(index);
-    if (hash === undefined) return false;
+  /** Whether a table has slots, but no final K/V yet, for block `index` of a text, as far as all of its `numTokens` tokens but the last go. */
+  #isComputedSoon(chain: HashChain | undefined, index: number, numTokens: number): boolean {
+    if (chain === undefined) return false;
+    const numNeeded = Math.min((index + 1) * BLOCK_SIZE, numTokens - 1);
     return [...this.#tables.values()].some(
-      ({ blocks, numComputedTokens, chain: other, distrusted }) =>
-        index < blocks.length &&
-        (index + 1) * BLOCK_SIZE > numComputedTokens &&
-        !distrusted &&
-        other?.at(index) === hash,
+      (table) => table.numComputedTokens < numNeeded && beginsWith(table, chain, numNeeded),
     );
   }
 
@@ -272,9 +280,4 @@ export class BlockManager {
       if (block !== undefined && hash !== undefined) this.#pool.publish(block, hash);
     }
   }
-}
-
-/** What block `index` of the table holds; undefined unless that is final and has a name. */
-function contentOf({ chain, numComputedTokens }: Table, index: number): string | undefined {
-  return (index + 1) * BLOCK_SIZE <= numComputedTokens ? chain?.at(index) : undefined;
 }

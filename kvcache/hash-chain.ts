@@ -21,6 +21,11 @@ export class HashChain {
     this.#root = createHmac("sha256", secret).update(salt).digest("base64");
   }
 
+  /** Names all that stands before block `index`, and the salt; undefined unless all of those tokens are known. */
+  before(index: number): string | undefined {
+    return index === 0 ? this.#root : this.at(index - 1);
+  }
+
   /** Hash of block `index`; undefined unless all of its tokens are known. */
   at(index: number): BlockHash | undefined {
     if ((index + 1) * BLOCK_SIZE > this.tokenIds.length) return undefined;

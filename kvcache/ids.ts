@@ -7,6 +7,12 @@ export type BlockId = number & { readonly __brand: "BlockId" };
 /** Index of one token's K/V in the storage: blockId · BLOCK_SIZE + offset. */
 export type SlotId = number & { readonly __brand: "SlotId" };
 
+/** A copy of what one slot holds, its K and V and whatever lies beside them, to another. */
+export interface SlotMove {
+  readonly from: number;
+  readonly to: number;
+}
+
 /** Blocks that `numTokens` slots need. */
 export function numBlocksFor(numTokens: number): number {
   return Math.ceil(numTokens / BLOCK_SIZE);

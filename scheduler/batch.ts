@@ -1,4 +1,5 @@
 import type { BlockManager } from "../kvcache/block-manager.ts";
+import type { SlotMove } from "../kvcache/ids.ts";
 import { invariant } from "../kvcache/invariant.ts";
 import { FairQueue } from "./fair-queue.ts";
 import type { Sequence, SequenceState } from "./sequence.ts";
@@ -8,6 +9,8 @@ export interface BatchChanges {
   /** For the first time. */
   readonly admitted: readonly Sequence[];
   readonly preemptedIds: readonly string[];
+  /** What newcomers take over from others' blocks. */
+  readonly copies: readonly SlotMove[];
 }
 
 /**
@@ -84,17 +87,20 @@ export class Batch {
         preemptedIds.push(this.#preemptLast());
       }
     }
-    if (preemptedIds.length > 0) return { admitted: [], preemptedIds };
+    if (preemptedIds.length > 0) return { admitted: [], preemptedIds, copies: [] };
     const admitted: Sequence[] = [];
+    const copies: SlotMove[] = [];
     let next = this.#queue.next();
     while (next !== undefined && !preemptedIds.includes(next.id)) {
       const numRows = this.#running.reduce((sum, sequence) => sum + sequence.numPendingTokens, 0);
       if (numRows >= tokenBudget && !this.#isAboveLast(next)) break;
       if (!this.#makePlace(next, preemptedIds)) break;
+      // Good also where one of both gives way to the next newcomer: until the copies are made, no one writes its blocks.
+      copies.push(...this.#blocks.adoptTail(next.id, next.numTokens - 1));
       if (this.#join(next)) admitted.push(next);
       next = this.#queue.next();
     }
-    return { admitted, preemptedIds };
+    return { admitted, preemptedIds, copies };
   }
 
   /** @throws InvariantError naming the rule that is broken. */

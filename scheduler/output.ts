@@ -1,3 +1,4 @@
+import type { SlotMove } from "../kvcache/ids.ts";
 import type { Sequence } from "./sequence.ts";
 
 /** Bounds of every tree of a step. */
@@ -64,6 +65,11 @@ export interface SchedulerOutput {
   readonly admitted: readonly Sequence[];
   /** Sequences that lost their blocks while this step was planned; they are computed again, but for what the prefix cache keeps of them. */
   readonly preemptedIds: readonly string[];
+  /**
+   * Copies of final K/V, for sequences that begin as others do. To be made as soon as the step is planned, in this order and ahead
+   * of everything else that it does; they stand also where it is discarded.
+   */
+  readonly copies: readonly SlotMove[];
 }
 
 /** What verification found for a scheduled sequence with `needsSample`. */

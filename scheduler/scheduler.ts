@@ -185,7 +185,7 @@ export class Scheduler {
     const hasRoom =
       plans.length * (1 + limits.numLookaheadNodes) <= this.#options.tokenBudget &&
       plans.every(({ sequence }) => reserveAhead(sequence, numAhead, limits, this.#blocks, this.maxSequenceLen));
-    return hasRoom ? this.#begin(plans, limits, { admitted: [], preemptedIds: [] }) : undefined;
+    return hasRoom ? this.#begin(plans, limits, { admitted: [], preemptedIds: [], copies: [] }) : undefined;
   }
 
   /**

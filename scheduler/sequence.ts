@@ -41,7 +41,7 @@ export interface Sequence {
   readonly numOutputTokens: number;
   /** Tokens with final K/V. At most numTokens − 1: the root's is computed by the step that samples its successor. */
   readonly numComputedTokens: number;
-  /** Prompt tokens whose K/V was in the prefix cache when the sequence first came into the batch; undefined before. */
+  /** Prompt tokens whose K/V was there when the sequence first came into the batch, shared or copied; undefined before. */
   readonly numCachedTokens: number | undefined;
   /** Known tokens at which the sequence ends: prompt + maxTokens, or less where context or cache hold less. */
   readonly maxNumTokens: number;

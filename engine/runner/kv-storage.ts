@@ -16,7 +16,7 @@ import {
   storageBytes,
   submitPass,
 } from "../../kernels/index.ts";
-import { BLOCK_SIZE } from "../../kvcache/ids.ts";
+import { BLOCK_SIZE, type SlotMove } from "../../kvcache/ids.ts";
 import type { LlamaConfig } from "../model/types.ts";
 
 /** Caches of one shard of a layer's heads, [numBlocks · 16] slots of the family's layout (`kvLayout`); keys are rotated. */
@@ -27,12 +27,6 @@ export interface LayerShard extends KvShard {
 
 /** One layer's keys and values: in one shard, or in several of equal size where they are more than can be bound as one. */
 export type LayerKv = readonly LayerShard[];
-
-/** A copy of K and V from slot to slot. */
-export interface SlotMove {
-  readonly from: number;
-  readonly to: number;
-}
 
 /** Shards that share a K buffer and a V buffer, each a section of them, so that one dispatch moves slots in all of them. */
 interface SharedBuffers {
@@ -105,10 +99,11 @@ export class KvStorage {
 
   /** Encodes and submits the moves, in order, in every layer. A sequence's moves must be in ascending depth. */
   commit(moves: readonly SlotMove[]): void {
-    if (moves.length === 0) return;
-    if (moves.length > this.maxMoves) throw new RangeError(`${moves.length} moves, at most ${this.maxMoves}`);
-    this.#device.queue.writeBuffer(this.moves, 0, Uint32Array.from(moves.flatMap(({ from, to }) => [from, to])));
-    submitPass(this.#device, (pass) => this.encodeCommit(pass, 1, moves.length));
+    for (let first = 0; first < moves.length; first += this.maxMoves) {
+      const some = moves.slice(first, first + this.maxMoves);
+      this.#device.queue.writeBuffer(this.moves, 0, Uint32Array.from(some.flatMap(({ from, to }) => [from, to])));
+      submitPass(this.#device, (pass) => this.encodeCommit(pass, 1, some.length));
+    }
   }
 
   /** Encodes the moves that `moves` will hold by then: `numLists` lists, each in order, of `listLen` moves. */

@@ -121,19 +121,29 @@ describe.each([
     }
   });
 
-  it("choices of one prompt compute it once and hold its full blocks together, and give their own texts", async () => {
+  it("choices of one prompt compute it once: they hold its full blocks together and copy the rest, and give their own texts", async () => {
     const prompt = textOf(60, 300);
     const choices = [0, 1, 2, 3];
     let mostBlocks = 0;
     const stop = warm.engine.onStep(() => {
       mostBlocks = Math.max(mostBlocks, warm.blocks.usage * warm.blocks.numAllocatableBlocks);
     });
-    const request = { promptTokenIds: prompt, params: { ...WARM, maxTokens: 4 } };
-    const runs = await Promise.all(choices.map((choice) => run(warm, { ...request, choice })));
+    // The last one goes on alone, so that no one takes its blocks before they are read.
+    const requests = choices.map((choice) => ({
+      ...{ promptTokenIds: prompt, choice },
+      params: { ...WARM, maxTokens: choice === 3 ? 16 : 4 },
+    }));
+    const runs = await Promise.all(requests.map((request) => run(warm, request)));
     stop();
-    for (const choice of choices)
-      expect(runs[choice]?.tokenIds).toEqual((await run(cold, { ...request, choice })).tokenIds);
-    expect(runs.map(({ numCachedTokens }) => numCachedTokens)).toEqual([0, 48, 48, 48]);
+    const alone: Run[] = [];
+    for (const request of requests) alone.push(await run(cold, request));
+    expect(runs.map(({ tokenIds }) => tokenIds)).toEqual(alone.map(({ tokenIds }) => tokenIds));
+    expect(runs.map(({ numCachedTokens }) => numCachedTokens)).toEqual([0, 59, 59, 59]);
+    const [last, expected] = [runs.at(-1), alone.at(-1)];
+    const numTokens = Math.min(last?.numComputed ?? 0, expected?.numComputed ?? 0);
+    expect(numTokens).toBeGreaterThan(64);
+    const found = await readKv(warm, last?.blockTable ?? [], numTokens);
+    expect(Buffer.compare(found, await readKv(cold, expected?.blockTable ?? [], numTokens))).toBe(0);
     // Three shared blocks, and two of each choice's own: its last prompt tokens, its output and lookahead.
     expect(mostBlocks).toBeLessThanOrEqual(3 + 2 * choices.length);
   });
@@ -146,4 +156,41 @@ describe.each([
     }
     expect(cached).toEqual([0, 0, 48, 48]);
   });
+});
+
+describe.each([true, false])("choices in a cache that has no room for all of them, prefix cache: %s", (prefixCache) => {
+  it.each([false, true])(
+    "give the texts that each gives alone, the first aborted while the others wait: %s",
+    async (aborts) => {
+      const opened = await openEngine(gpu, { drafts: true, stepsInFlight: 2, numBlocks: 12, prefixCache });
+      const { engine, blocks } = opened;
+      const params = { ...WARM, maxTokens: 40 };
+      const requests = [0, 1, 2, 3].map((choice) => ({ promptTokenIds: textOf(60, 230), params, choice }));
+      const abort = new AbortController();
+      let [numPreemptions, numWaiting] = [0, 0];
+      const stop = engine.onStep((stats) => {
+        numPreemptions += stats.numPreemptions;
+        numWaiting = Math.max(numWaiting, stats.numWaiting);
+        if (aborts) abort.abort();
+      });
+      const texts = await Promise.all(
+        requests.map(async (request) => {
+          const tokenIds: number[] = [];
+          const signal = request.choice === 0 ? abort.signal : undefined;
+          for await (const output of engine.generate({ ...request, id: `all-${request.choice}` }, signal)) {
+            tokenIds.push(...output.tokenIds);
+          }
+          return tokenIds;
+        }),
+      );
+      stop();
+      expect(numPreemptions).toBeGreaterThan(0);
+      if (prefixCache) expect(numWaiting).toBe(3);
+      for (const request of requests.slice(aborts ? 1 : 0)) {
+        expect(texts[request.choice]).toEqual((await run(opened, request)).tokenIds);
+      }
+      expect(blocks.usage).toBe(0);
+      await engine.close();
+    },
+  );
 });

@@ -127,8 +127,67 @@ describe("the prefix cache", () => {
     blocks.commit("a", 16);
     expect(blocks.admit("b", chain, 40, 0)).toBe(false);
     blocks.commit("a", 32);
+    expect(blocks.admit("b", chain, 40, 0)).toBe(false);
+    expect(blocks.isUnderWay(chain, 40)).toBe(true);
+    expect(admit(blocks, "d", [...tokensOf(38), 1, 1])).toBe(32);
+    blocks.commit("a", 39);
     expect(admit(blocks, "b", tokenIds)).toBe(32);
-    expect(admit(blocks, "d", tokensOf(15))).toBe(0);
+    expect(admit(blocks, "e", tokensOf(15))).toBe(0);
+  });
+
+  test("copies the tail of who has computed all tokens but the last, into a block of its own", () => {
+    for (const [length, numShared] of [
+      [10, 0],
+      [40, 32],
+      [48, 32],
+    ] as const) {
+      const blocks = new BlockManager(20, SECRET);
+      const tokenIds = tokensOf(length);
+      admit(blocks, "a", tokenIds);
+      blocks.ensure("a", length + 20);
+      blocks.commit("a", length + 3);
+      const slotsOf = (id: string) => tokensOf(length).map((index) => blocks.slot(id, index));
+      const before = slotsOf("a");
+      for (const id of ["b", "c"]) {
+        expect(admit(blocks, id, tokenIds)).toBe(numShared);
+        const moves = tokensOf(length - 1 - numShared, numShared).map((i) => ({
+          from: blocks.slot("a", i),
+          to: blocks.slot(id, i),
+        }));
+        expect(blocks.adoptTail(id, length - 1)).toEqual(moves);
+        expect(blocks.numComputedTokens(id)).toBe(length - 1);
+        expect(slotsOf(id).slice(0, numShared)).toEqual(before.slice(0, numShared));
+        expect(slotsOf(id).filter((slot, i) => i >= numShared && before.includes(slot))).toEqual([]);
+        expect(blocks.adoptTail(id, length - 1)).toEqual([]);
+        blocks.checkIntegrity();
+      }
+      expect(slotsOf("a")).toEqual(before);
+    }
+  });
+
+  test("copies no tail of other tokens, of another salt, that is not computed, or that is not to be trusted", () => {
+    const blocks = new BlockManager(40, SECRET);
+    const tokenIds = tokensOf(40);
+    const tailOf = (id: string, ids: readonly number[], salt?: string) => {
+      admit(blocks, id, ids, salt);
+      return blocks.adoptTail(id, ids.length - 1).length;
+    };
+    admit(blocks, "a", tokenIds);
+    blocks.commit("a", 39);
+    expect(tailOf("same", tokenIds)).toBe(7);
+    expect(tailOf("other end", tokenIds.with(39, 99))).toBe(7);
+    expect(tailOf("other tail", tokenIds.with(38, 99))).toBe(0);
+    expect(tailOf("other beginning", tokenIds.with(0, 99))).toBe(0);
+    expect(tailOf("longer", [...tokenIds, 1, 1])).toBe(0);
+    expect(tailOf("other salt", tokenIds, "x")).toBe(0);
+    for (const id of ["a", "same", "other end", "longer"]) blocks.distrust(id);
+    expect(tailOf("late", tokenIds)).toBe(0);
+    blocks.checkIntegrity();
+    const off = new BlockManager(20);
+    admit(off, "a", tokenIds);
+    off.commit("a", 39);
+    admit(off, "b", tokenIds);
+    expect(off.adoptTail("b", 39)).toEqual([]);
   });
 
   test("two sequences that computed the same keep their own blocks; one of them is found", () => {
@@ -155,7 +214,7 @@ describe("the prefix cache", () => {
     blocks.commit("a", 40);
     live.push(...tokensOf(40).slice(20));
     expect(admit(blocks, "b", tokensOf(40))).toBe(16);
-    blocks.free("a");
+    for (const id of ["a", "b"]) blocks.free(id);
     expect(admit(blocks, "c", tokensOf(40))).toBe(32);
   });
 

@@ -22,6 +22,7 @@ class Hammer {
   numHits = 0;
   numRefused = 0;
   numShared = 0;
+  numTails = 0;
   readonly #random: Random;
   readonly #storage = new Map<number, string>();
   readonly #live: Live[] = [];
@@ -60,6 +61,9 @@ class Hammer {
       return;
     }
     this.#live.push(one);
+    const copies = this.blocks.adoptTail(one.id, tokenIds.length - 1);
+    for (const { from, to } of copies) this.#storage.set(to, this.#storage.get(from) ?? "nothing");
+    if (copies.length > 0) this.numTails++;
     const numCached = this.blocks.numComputedTokens(one.id);
     expect(numCached).toBeLessThan(tokenIds.length);
     if (numCached > 0) this.numHits++;
@@ -129,7 +133,7 @@ test(`${NUM_ROUNDS} rounds: every sequence reads its own K/V, whoever computed i
   for (let round = 0; round < NUM_ROUNDS; round++) hammer.round();
   hammer.drain();
   expect(hammer.blocks.usage).toBe(0);
-  const { numHits, numRefused, numShared } = hammer;
-  for (const [what, count] of Object.entries({ numHits, numRefused, numShared }))
+  const { numHits, numRefused, numShared, numTails } = hammer;
+  for (const [what, count] of Object.entries({ numHits, numRefused, numShared, numTails }))
     expect(count, what).toBeGreaterThan(NUM_ROUNDS / 200);
 });

@@ -6,7 +6,7 @@ import type { Sequence } from "../../scheduler/sequence.ts";
 export class CacheLedger {
   readonly #isOn: boolean;
   readonly #salts = new Map<string, string>();
-  /** Beginnings that some sequence has computed, in whole blocks, with its salt. */
+  /** Beginnings that some sequence has computed, with its salt. */
   readonly #computed = new Set<string>();
   #numComputedBefore: ReadonlyMap<string, number> = new Map();
 
@@ -23,11 +23,12 @@ export class CacheLedger {
   }
 
   /**
-   * Counts sequences that came with a part of their prompt computed, and preempted ones that came back with a part of theirs.
-   * @throws Error where no sequence of the same salt had computed it
+   * Counts sequences that came with a part of their prompt computed, preempted ones that came back with a part of theirs, and
+   * those of both whose part ends inside a block.
+   * @throws Error where no sequence of the same salt had computed it, and where it ends inside a block before the last token
    */
-  checkPlan({ sequences, admitted }: SchedulerOutput): { readonly numHits: number; readonly numResumed: number } {
-    let [numHits, numResumed] = [0, 0];
+  checkPlan({ sequences, admitted }: SchedulerOutput) {
+    let [numHits, numResumed, numTails] = [0, 0, 0];
     for (const { sequence } of sequences) {
       const { id, numComputedTokens, numCachedTokens, numPromptTokens } = sequence;
       const isNew = admitted.includes(sequence);
@@ -36,16 +37,19 @@ export class CacheLedger {
       if (numComputedTokens === this.#numComputedBefore.get(id)) continue;
       if (!this.#isOn || !this.#computed.has(this.#keyOf(sequence, numComputedTokens)))
         throw new Error(`${id}: ${numComputedTokens} tokens computed by no one`);
+      if (numComputedTokens % BLOCK_SIZE > 0) {
+        if (numComputedTokens !== sequence.numTokens - 1) throw new Error(`${id}: a tail is copied in part`);
+        numTails++;
+      }
       if (isNew) numHits++;
       else numResumed++;
     }
-    return { numHits, numResumed };
+    return { numHits, numResumed, numTails };
   }
 
   afterCommit({ sequences }: SchedulerOutput): void {
     for (const { sequence, startPosition } of sequences) {
-      const firstEnd = startPosition - (startPosition % BLOCK_SIZE) + BLOCK_SIZE;
-      for (let end = firstEnd; end <= sequence.numComputedTokens; end += BLOCK_SIZE)
+      for (let end = startPosition + 1; end <= sequence.numComputedTokens; end++)
         this.#computed.add(this.#keyOf(sequence, end));
     }
   }

@@ -16,6 +16,8 @@ export interface Coverage {
   /** Sequences that found a part of their prompt in the cache, and those that found their own blocks after a preemption. */
   prefixHits: number;
   resumed: number;
+  /** Newcomers of which all tokens but the last were there, the last of those as copies. */
+  tailsCopied: number;
   /** Preemptions in favour of a more important sequence. */
   displaced: number;
   /** Sequences whose deadline came while they waited, while they ran between two steps, and while a step with them was in flight. */
@@ -39,6 +41,7 @@ export const noCoverage = (): Coverage => ({
   chunkedPrefills: 0,
   prefixHits: 0,
   resumed: 0,
+  tailsCopied: 0,
   displaced: 0,
   expiredWaiting: 0,
   expiredRunning: 0,

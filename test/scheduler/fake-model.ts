@@ -1,5 +1,5 @@
 import type { BlockManager } from "../../kvcache/block-manager.ts";
-import type { SlotId } from "../../kvcache/ids.ts";
+import type { SlotId, SlotMove } from "../../kvcache/ids.ts";
 import type { ScheduledSequence, StepResult, TreeLimits } from "../../scheduler/output.ts";
 import type { Random } from "../support/random.ts";
 
@@ -52,6 +52,14 @@ export class FakeModel {
 
   constructor(blocks: BlockManager) {
     this.#blocks = blocks;
+  }
+
+  copy(moves: readonly SlotMove[]): void {
+    for (const { from, to } of moves) {
+      const value = this.#kv.get(from as SlotId);
+      if (value === undefined) throw new Error(`slot ${from} is copied, but nothing was ever written there`);
+      this.#kv.set(to as SlotId, value);
+    }
   }
 
   beginStep(): void {

@@ -15,7 +15,7 @@ const share = fc.integer({ min: 0, max: 1000 }).map((n) => n / 1000);
 const seed = fc.integer({ min: 0, max: 2 ** 31 });
 
 const newSequence: fc.Arbitrary<NewSequence> = fc.record({
-  beginning: fc.constantFrom("own", "own", "system", "turn", "again"),
+  beginning: fc.constantFrom("own", "own", "system", "turn", "choice", "again"),
   cacheSalt: fc.constantFrom("a", "a", "b"),
   prompt: fc.oneof(
     { weight: 3, arbitrary: fc.array(token, { minLength: 1, maxLength: 20, size: "max" }) },

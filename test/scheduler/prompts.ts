@@ -1,8 +1,11 @@
 import { BLOCK_SIZE } from "../../kvcache/ids.ts";
 import { VOCAB_SIZE } from "./fake-model.ts";
 
-/** What a prompt begins with: nothing in common with others, a system prompt, the text before it (a next turn), or its prompt. */
-export type Beginning = "own" | "system" | "turn" | "again";
+/**
+ * What a prompt begins with: nothing in common with others, a system prompt, the text before it (a next turn), its prompt, or as much of
+ * that as fills blocks.
+ */
+export type Beginning = "own" | "system" | "turn" | "choice" | "again";
 
 /** Ends inside a block. */
 const SYSTEM_PROMPT = Array.from({ length: 40 }, (_, i) => (7 * i) % VOCAB_SIZE);
@@ -13,9 +16,10 @@ export class Prompts {
   /** What the latest sequence was to become. */
   #lastText: readonly number[] = [];
 
-  /** @param own what follows the beginning; nothing does after "again", so that all of a prompt may be cached */
+  /** @param own what follows the beginning; nothing does after "choice" and "again" */
   make(beginning: Beginning, own: readonly number[]): readonly number[] {
     if (beginning === "again") return this.#lastBlocks(own);
+    if (beginning === "choice") return this.#lastPrompt.length > 0 ? this.#lastPrompt : own;
     if (beginning === "own") return own;
     return [...(beginning === "system" ? SYSTEM_PROMPT : this.#lastText), ...own];
   }

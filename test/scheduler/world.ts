@@ -218,9 +218,11 @@ export class World {
     const plan = this.scheduler.schedule(limits && (() => limits));
     if (checkPlan(plan, this.#planned, limits?.uniform ?? false)) this.#coverage.pastEnd++;
     this.#coverage.displaced += this.#rankCheck.checkPlan(plan, this.#live.all());
-    const { numHits, numResumed } = this.#cacheLedger.checkPlan(plan);
+    const { numHits, numResumed, numTails } = this.#cacheLedger.checkPlan(plan);
+    this.#model.copy(plan.copies);
     this.#coverage.prefixHits += numHits;
     this.#coverage.resumed += numResumed;
+    this.#coverage.tailsCopied += numTails;
     this.#inFlight.push({ plan, seed, ahead: false });
     this.#coverage.preemptions += this.scheduler.numPreemptions - numPreemptionsBefore;
     this.#coverage.steps++;

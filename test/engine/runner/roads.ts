@@ -1,8 +1,7 @@
 import type { BatchSequence } from "../../../engine/runner/batch.ts";
-import type { SlotMove } from "../../../engine/runner/kv-storage.ts";
 import type { ModelRunner } from "../../../engine/runner/model-runner.ts";
 import { GREEDY } from "../../../engine/sampling-params.ts";
-import { BLOCK_SIZE } from "../../../kvcache/ids.ts";
+import { BLOCK_SIZE, type SlotMove } from "../../../kvcache/ids.ts";
 import type { Random } from "../../support/random.ts";
 
 /** A sequence on its way through a runner: known tokens, and a block table of its own. */
