@@ -158,39 +158,43 @@ describe.each([
   });
 });
 
-describe.each([true, false])("choices in a cache that has no room for all of them, prefix cache: %s", (prefixCache) => {
-  it.each([false, true])(
-    "give the texts that each gives alone, the first aborted while the others wait: %s",
-    async (aborts) => {
-      const opened = await openEngine(gpu, { drafts: true, stepsInFlight: 2, numBlocks: 12, prefixCache });
-      const { engine, blocks } = opened;
-      const params = { ...WARM, maxTokens: 40 };
-      const requests = [0, 1, 2, 3].map((choice) => ({ promptTokenIds: textOf(60, 230), params, choice }));
-      const abort = new AbortController();
+it.each([true, false])(
+  "choices that do not all fit give the texts of each alone; prefix cache: %s",
+  async (prefixCache) => {
+    // Two can begin, but not go on together.
+    const numBlocks = prefixCache ? 7 : 10;
+    const opened = await openEngine(gpu, { drafts: true, stepsInFlight: 2, numBlocks, prefixCache });
+    const { engine, blocks } = opened;
+    const params = { ...WARM, maxTokens: 12 };
+    const requests = [0, 1, 2].map((choice) => ({ promptTokenIds: textOf(62, 230), params, choice }));
+    /** @param abort ends the first choice after one step, while the others wait for what it computes */
+    const together = async (abort?: AbortController) => {
       let [numPreemptions, numWaiting] = [0, 0];
       const stop = engine.onStep((stats) => {
         numPreemptions += stats.numPreemptions;
         numWaiting = Math.max(numWaiting, stats.numWaiting);
-        if (aborts) abort.abort();
+        abort?.abort();
       });
-      const texts = await Promise.all(
-        requests.map(async (request) => {
-          const tokenIds: number[] = [];
-          const signal = request.choice === 0 ? abort.signal : undefined;
-          for await (const output of engine.generate({ ...request, id: `all-${request.choice}` }, signal)) {
-            tokenIds.push(...output.tokenIds);
-          }
-          return tokenIds;
-        }),
-      );
+      const texts = requests.map(async (request) => {
+        const tokenIds: number[] = [];
+        const id = `together-${numRequests++}`;
+        const signal = request.choice === 0 ? abort?.signal : undefined;
+        for await (const output of engine.generate({ ...request, id }, signal)) tokenIds.push(...output.tokenIds);
+        return tokenIds;
+      });
+      const all = { texts: await Promise.all(texts), numPreemptions, numWaiting };
       stop();
-      expect(numPreemptions).toBeGreaterThan(0);
-      if (prefixCache) expect(numWaiting).toBe(3);
-      for (const request of requests.slice(aborts ? 1 : 0)) {
-        expect(texts[request.choice]).toEqual((await run(opened, request)).tokenIds);
-      }
-      expect(blocks.usage).toBe(0);
-      await engine.close();
-    },
-  );
-});
+      return all;
+    };
+    const [whole, rest] = [await together(), await together(new AbortController())];
+    const alone: (readonly number[])[] = [];
+    for (const request of requests) alone.push((await run(opened, request)).tokenIds);
+    await engine.close();
+    expect(whole.texts).toEqual(alone);
+    expect(rest.texts.slice(1)).toEqual(alone.slice(1));
+    expect(rest.texts[0]?.length).toBeLessThan(params.maxTokens);
+    expect(whole.numPreemptions).toBeGreaterThan(0);
+    if (prefixCache) expect([whole.numWaiting, rest.numWaiting]).toEqual([2, 2]);
+    expect(blocks.usage).toBe(0);
+  },
+);

@@ -1,7 +1,7 @@
 import { BlockManager } from "../../../kvcache/block-manager.ts";
 import { BlockPool } from "../../../kvcache/block-pool.ts";
 import { type BlockHash, HashChain } from "../../../kvcache/hash-chain.ts";
-import { BLOCK_SIZE, type BlockId, type SlotId } from "../../../kvcache/ids.ts";
+import { BLOCK_SIZE, type BlockId, type SlotId, type SlotMove } from "../../../kvcache/ids.ts";
 import type { Parts } from "../parts.ts";
 
 class LeakingPool extends BlockPool {
@@ -103,6 +103,13 @@ class GreedyAdopter extends BlockManager {
   }
 }
 
+/** Counts a tail as computed whose last slot is not copied. */
+class CursoryManager extends BlockManager {
+  override adoptTail(seqId: string, maxTokens: number): readonly SlotMove[] {
+    return super.adoptTail(seqId, maxTokens).slice(0, -1);
+  }
+}
+
 /** Does not count who takes a block from the cache. */
 class UncountingPool extends BlockPool {
   override retain(block: BlockId): void {
@@ -152,6 +159,7 @@ export const CACHE_BUGS: Readonly<Record<string, Partial<Parts>>> = {
   "a block is found whatever stands before it": { createBlocks: manager(UnchainedManager) },
   "a block is found before it is computed": { createBlocks: manager(EagerManager) },
   "nothing is left to compute after a hit": { createBlocks: manager(GreedyAdopter) },
+  "a tail is not copied to its end": { createBlocks: manager(CursoryManager) },
   "a hit does not count as a reference": { createBlocks: pool(UncountingPool) },
   "a block is found after it was handed out anew": { createBlocks: pool(NostalgicPool) },
 };
