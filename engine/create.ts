@@ -132,7 +132,7 @@ export async function assembleEngine(
   );
   const numBlocks = planMemory(settings, maxModelLen, {
     ...{ capacityBytes, weightBytes: gpu.pool.totalBytes, blockBytes: caches },
-    ...{ maxBoundBytes: gpu.pool.maxBytes, boundBlockBytes: [...bound, ["drafters' features", featureBytes] as const] },
+    ...{ maxBoundBytes: gpu.pool.maxBytes, boundBlockBytes: bound },
   });
   const runner = await ModelRunner.create(target.gpu, target, {
     ...{ ...runnerLimits(settings, maxModelLen, numBlocks), topK: 1, features },

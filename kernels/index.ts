@@ -34,10 +34,9 @@ export {
   spreadLogits,
 } from "./ops/eagle3.ts";
 export { embedding } from "./ops/embedding.ts";
+export { type FeatureSection, type FeatureStore, featureStore } from "./ops/feature-store.ts";
 export {
   commitFeatures,
-  type FeatureStore,
-  featureStore,
   type GatherFeaturesArgs,
   gatherFeatures,
   type KeepFeaturesArgs,

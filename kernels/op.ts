@@ -20,6 +20,14 @@ export interface PassSize {
 /** One kernel call with its buffers bound, or a few in turn. Encoding does no allocation on the GPU. */
 export type Op<Size = PassSize> = (pass: GPUComputePassEncoder, size: Size) => void;
 
+/** Several ops in turn, as one. */
+export async function inTurn<Size>(ops: readonly Promise<Op<Size>>[]): Promise<Op<Size>> {
+  const all = await Promise.all(ops);
+  return (pass, size) => {
+    for (const op of all) op(pass, size);
+  };
+}
+
 /** Workgroups of one dimension that every WebGPU device can dispatch. */
 const MAX_GROUPS = 65_535;
 

@@ -3,8 +3,8 @@ import {
   type CommitKv,
   commitFeatures,
   commitKv,
+  type FeatureSection,
   type FeatureStore,
-  featureStore,
   type GpuContext,
   type HeadShape,
   type KvShard,
@@ -85,8 +85,7 @@ export class KvStorage {
     const commits = await Promise.all(buffers.map((both) => commitKv(gpu, { layout, sectionBytes, moves, ...both })));
     const { maxMoves, featureSize } = options;
     if (featureSize === 0) return new KvStorage(gpu.device, layers, commits, moves, maxMoves, undefined);
-    const buffer = gpu.pool.storage(numSlots * featureSize * storageBytes(gpu.family), "features");
-    const features = featureStore(buffer, featureSize);
+    const features = { sections: createSections(gpu, numSlots, featureSize), offset: 0, size: featureSize };
     const all = [...commits, await commitFeatures(gpu, moves, features)];
     return new KvStorage(gpu.device, layers, all, moves, maxMoves, features);
   }
@@ -137,6 +136,20 @@ function createBuffers({ pool }: GpuContext, numSections: number, sectionBytes: 
     buffers.push({ kCache: cache("kCache"), vCache: cache("vCache"), numSections: inBuffer });
   }
   return buffers;
+}
+
+/** Buffers for `size` features of every slot: as few as the adapter's limits allow, of equal width but for the last. */
+function createSections({ family, pool }: GpuContext, numSlots: number, size: number): FeatureSection[] {
+  const vectorBytes = 4 * numSlots * storageBytes(family);
+  const mostVectors = Math.max(1, Math.floor(pool.maxBytes / vectorBytes));
+  const numVectors = size / 4;
+  const width = Math.ceil(numVectors / Math.ceil(numVectors / mostVectors));
+  const sections: FeatureSection[] = [];
+  for (let first = 0; first < numVectors; first += width) {
+    const vectors = Math.min(width, numVectors - first);
+    sections.push({ buffer: pool.storage(vectors * vectorBytes, `features.${4 * first}`), width: 4 * vectors });
+  }
+  return sections;
 }
 
 /** Bytes of one block over all layers. */

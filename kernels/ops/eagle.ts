@@ -1,6 +1,7 @@
 import type { Binding } from "../kernel.ts";
-import { type Op, type OpContext, threadsOp } from "../op.ts";
-import { enablesOf, type FeatureStore, strideOf } from "./features.ts";
+import { inTurn, type Op, type OpContext, threadsOp } from "../op.ts";
+import { columnsOf, type FeatureStore, pairedParts } from "./feature-store.ts";
+import { enablesOf } from "./features.ts";
 import { type Activation, activationWriter, type Product, productReader } from "./product.ts";
 
 const WORKGROUP_SIZE = 64;
@@ -16,7 +17,7 @@ export interface EagleInputArgs {
   /** u32 [numRows]: a slot of `target`, or with OWN_FEATURE of `own` */
   readonly sources: Binding;
   readonly target: FeatureStore;
-  /** A whole store. */
+  /** A whole store, of the same size. */
   readonly own: FeatureStore;
   /** [numRows, 2 · size] */
   readonly out: Activation;
@@ -26,21 +27,24 @@ export interface EagleInputArgs {
 export function eagleInput(context: OpContext, args: EagleInputArgs): Promise<Op> {
   const { table, tokenIds, sources, target, own, out } = args;
   const writer = activationWriter(context.family, out);
-  const columns = own.size / 4;
-  return threadsOp(
-    context,
-    {
-      shader: [...writer.shader, "eagle_input"],
-      constants: {
-        ...{ ...writer.constants, ...strideOf(target), kv_t: context.family.storage },
-        ...{ COLUMNS: columns, WORKGROUP_SIZE },
-      },
-      enables: enablesOf(context),
-      numImmediates: 1,
-    },
-    [table, tokenIds, sources, target.buffer, own.buffer, out.buffer],
-    WORKGROUP_SIZE,
-    ({ numRows }) => numRows * 2 * columns,
+  return inTurn(
+    pairedParts(target, own).map(([ofTarget, ofOwn]) =>
+      threadsOp(
+        context,
+        {
+          shader: [...writer.shader, "eagle_input"],
+          constants: {
+            ...{ ...writer.constants, ...columnsOf(ofTarget), kv_t: context.family.storage },
+            ...{ OWN_STRIDE: ofOwn.stride / 4, OWN_OFFSET: ofOwn.offset / 4, COLUMNS: own.size / 4, WORKGROUP_SIZE },
+          },
+          enables: enablesOf(context),
+          numImmediates: 1,
+        },
+        [table, tokenIds, sources, ofTarget.buffer, ofOwn.buffer, out.buffer],
+        WORKGROUP_SIZE,
+        ({ numRows }) => (numRows * 2 * ofTarget.size) / 4,
+      ),
+    ),
   );
 }
 

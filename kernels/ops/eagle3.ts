@@ -1,9 +1,11 @@
 import type { Binding } from "../kernel.ts";
-import { type Op, type OpContext, threadsOp } from "../op.ts";
+import { inTurn, type Op, type OpContext, threadsOp } from "../op.ts";
 import { threadsOfRow } from "./add-rms-norm.ts";
-import { enablesOf, type FeatureStore, strideOf } from "./features.ts";
+import { columnsOf, type FeatureStore, partsOf } from "./feature-store.ts";
+import { enablesOf } from "./features.ts";
 import { type Activation, activationWriter, type Product, productReader } from "./product.ts";
 import { logitsStride } from "./sampling.ts";
+import { storageEnables } from "./storage.ts";
 
 const WORKGROUP_SIZE = 64;
 /** In `places`: the token is not in the reduced vocabulary. */
@@ -21,21 +23,21 @@ export interface Eagle3LevelsArgs {
 /** out[row] = the levels at its source, or zeros (wgsl/eagle3_levels.wgsl). */
 export function eagle3Levels(context: OpContext, { sources, levels, out }: Eagle3LevelsArgs): Promise<Op> {
   const writer = activationWriter(context.family, out);
-  const columns = levels.size / 4;
-  return threadsOp(
-    context,
-    {
-      shader: [...writer.shader, "eagle3_levels"],
-      constants: {
-        ...{ ...writer.constants, ...strideOf(levels), kv_t: context.family.storage },
-        ...{ COLUMNS: columns, WORKGROUP_SIZE },
-      },
-      enables: enablesOf(context),
-      numImmediates: 1,
-    },
-    [sources, levels.buffer, out.buffer],
-    WORKGROUP_SIZE,
-    ({ numRows }) => numRows * columns,
+  return inTurn(
+    partsOf(levels).map((part) =>
+      threadsOp(
+        context,
+        {
+          shader: [...writer.shader, "eagle3_levels"],
+          constants: { ...writer.constants, ...columnsOf(part), kv_t: context.family.storage, WORKGROUP_SIZE },
+          enables: enablesOf(context),
+          numImmediates: 1,
+        },
+        [sources, part.buffer, out.buffer],
+        WORKGROUP_SIZE,
+        ({ numRows }) => (numRows * part.size) / 4,
+      ),
+    ),
   );
 }
 
@@ -59,7 +61,10 @@ export interface Eagle3InputArgs {
   readonly out: Activation;
 }
 
-/** hidden[row] = feature, out[row] = [norm(embedding), norm(feature)] (wgsl/eagle3_input.wgsl). */
+/**
+ * hidden[row] = feature, out[row] = [norm(embedding), norm(feature)] (wgsl/eagle3_input.wgsl). Where `own` lies in several buffers,
+ * each gives its part of the rows' features to `hidden` first (wgsl/eagle3_own.wgsl).
+ */
 export function eagle3Input(context: OpContext, args: Eagle3InputArgs): Promise<Op> {
   const { table, tokenIds, sources, fused, own, gains, epsilon, hidden, out } = args;
   const { family, kernels } = context;
@@ -67,7 +72,11 @@ export function eagle3Input(context: OpContext, args: Eagle3InputArgs): Promise<
   const workgroupSize = portable ? 4 : threadsOfRow(own.size, kernels);
   const reader = productReader(fused);
   const writer = activationWriter(family, out);
-  return threadsOp(
+  const parts = partsOf(own);
+  const [first] = parts;
+  if (first === undefined) throw new Error("invariant: an EAGLE-3 drafter's features have no values");
+  const isCut = parts.length > 1;
+  const input = threadsOp(
     context,
     {
       shader: [
@@ -76,15 +85,36 @@ export function eagle3Input(context: OpContext, args: Eagle3InputArgs): Promise<
       ],
       constants: {
         ...{ ...reader.constants, ...writer.constants, kv_t: family.storage, EPSILON: epsilon },
-        ...{ HIDDEN_SIZE: own.size, COLUMNS: own.size / 4, WORKGROUP_SIZE: workgroupSize },
+        ...{
+          HIDDEN_SIZE: own.size,
+          COLUMNS: own.size / 4,
+          OWN_IN_HIDDEN: isCut ? 1 : 0,
+          WORKGROUP_SIZE: workgroupSize,
+        },
       },
       enables: enablesOf(context),
       numImmediates: 1,
     },
-    [table, tokenIds, sources, fused.buffer, own.buffer, gains, hidden, out.buffer],
+    [table, tokenIds, sources, fused.buffer, first.buffer, gains, hidden, out.buffer],
     portable ? workgroupSize : 1,
     ({ numRows }) => 2 * numRows,
   );
+  if (!isCut) return input;
+  const gathered = parts.map((part) =>
+    threadsOp(
+      context,
+      {
+        shader: ["eagle3_own"],
+        constants: { ...columnsOf(part), kv_t: family.storage, COLUMNS: own.size / 4, WORKGROUP_SIZE },
+        enables: storageEnables(family),
+        numImmediates: 1,
+      },
+      [sources, part.buffer, hidden],
+      WORKGROUP_SIZE,
+      ({ numRows }) => (numRows * part.size) / 4,
+    ),
+  );
+  return inTurn([...gathered, input]);
 }
 
 export interface SpreadLogitsArgs {

@@ -1,6 +1,7 @@
 import type { Binding } from "../kernel.ts";
-import { type Op, type OpContext, threadsOp } from "../op.ts";
-import { enablesOf, type FeatureStore, strideOf } from "./features.ts";
+import { inTurn, type Op, type OpContext, threadsOp } from "../op.ts";
+import { columnsOf, type FeatureStore, partsOf } from "./feature-store.ts";
+import { enablesOf } from "./features.ts";
 import { type Activation, activationWriter, type Product, productReader } from "./product.ts";
 
 const WORKGROUP_SIZE = 64;
@@ -26,20 +27,26 @@ export function medusaBlock(context: OpContext, args: MedusaBlockArgs): Promise<
   const { product, bias, slots, features, isFirst, state, out, head } = args;
   const reader = productReader(product);
   const writer = activationWriter(context.family, out);
-  const columns = features.size / 4;
-  return threadsOp(
-    context,
-    {
-      shader: [...reader.shader, ...writer.shader, "medusa_block"],
-      constants: {
-        ...{ ...reader.constants, ...writer.constants, kv_t: context.family.storage, COLUMNS: columns },
-        ...{ ...strideOf(features), FIRST: isFirst ? 1 : 0, HEAD: head, WORKGROUP_SIZE },
-      },
-      enables: enablesOf(context),
-      numImmediates: 1,
-    },
-    [product.buffer, bias, slots, features.buffer, state, out.buffer],
-    WORKGROUP_SIZE,
-    ({ numRows }) => numRows * columns,
+  const constants = {
+    ...reader.constants,
+    ...writer.constants,
+    kv_t: context.family.storage,
+    COLUMNS: features.size / 4,
+  };
+  return inTurn(
+    partsOf(features).map((part) =>
+      threadsOp(
+        context,
+        {
+          shader: [...reader.shader, ...writer.shader, "medusa_block"],
+          constants: { ...constants, ...columnsOf(part), FIRST: isFirst ? 1 : 0, HEAD: head, WORKGROUP_SIZE },
+          enables: enablesOf(context),
+          numImmediates: 1,
+        },
+        [product.buffer, bias, slots, part.buffer, state, out.buffer],
+        WORKGROUP_SIZE,
+        ({ numRows }) => (numRows * part.size) / 4,
+      ),
+    ),
   );
 }

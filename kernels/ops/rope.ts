@@ -1,6 +1,6 @@
 import { kvTypeOf } from "../family.ts";
 import type { Binding, KernelSpec } from "../kernel.ts";
-import { type Op, type OpContext, type PassSize, threadsOp } from "../op.ts";
+import { inTurn, type Op, type OpContext, type PassSize, threadsOp } from "../op.ts";
 import type { HeadShape, KvShard } from "./attention-types.ts";
 import { type Product, productReader } from "./product.ts";
 
@@ -40,15 +40,12 @@ export async function ropeKv(context: OpContext, heads: HeadShape, args: RopeKvA
     numImmediates: 2,
   };
   const threads = ({ numRows }: PassSize) => numRows * (numHeads + 2 * numKvHeads) * (headDim / 8);
-  const ops = await Promise.all(
+  return inTurn(
     shards.map(({ kCache, vCache }, shard) => {
       const bindings = [qkv.buffer, rope, rowInfo, slots, kCache, vCache, q];
       return threadsOp(context, spec, bindings, WORKGROUP_SIZE, threads, ({ numRows }) => [numRows, shard]);
     }),
   );
-  return (pass, size) => {
-    for (const op of ops) op(pass, size);
-  };
 }
 
 /**

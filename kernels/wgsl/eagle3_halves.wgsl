@@ -4,7 +4,7 @@
 //   table      vec4<kv_t> [vocabSize, COLUMNS], COLUMNS = HIDDEN_SIZE / 4
 //   token_ids, sources  u32 [numRows]
 //   parts      the product that fused the levels (product_sum.wgsl)
-//   own        vec4<kv_t> [numSlots, COLUMNS]
+//   own        vec4<kv_t> [numSlots, COLUMNS]; not read where OWN_IN_HIDDEN is 1, as `hidden` has these features already
 //   gains      vec4f [2, COLUMNS], a norm's for each half
 //   hidden     vec4f [numRows, COLUMNS], the residual stream: it begins with half 1
 //   x          the input of the next product, 2 · COLUMNS wide (activation_*.wgsl)
@@ -23,7 +23,10 @@ const OWN = 0x80000000u;
 fn half_value(row: u32, half: u32, column: u32) -> vec4f {
   if (half == 0u) { return vec4f(table[token_ids[row] * COLUMNS + column]); }
   let source = sources[row];
-  if (source >= OWN) { return vec4f(own[(source & ~OWN) * COLUMNS + column]); }
+  if (source >= OWN) {
+    if (OWN_IN_HIDDEN == 1) { return hidden[row * COLUMNS + column]; }
+    return vec4f(own[(source & ~OWN) * COLUMNS + column]);
+  }
   return product_sum(row, column);
 }
 

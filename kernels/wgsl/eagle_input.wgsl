@@ -1,8 +1,9 @@
-// The input of EAGLE's layer: x[row] = [table[tokenIds[row]], feature[row]], one after the other
+// The input of EAGLE's layer: x[row] = [table[tokenIds[row]], feature[row]], one after the other; of both halves NUM_COLUMNS columns from
+// FIRST_COLUMN on
 //   table     vec4<kv_t> [vocabSize, COLUMNS], COLUMNS = HIDDEN_SIZE / 4
 //   token_ids u32 [numRows]
 //   sources   u32 [numRows]: slot of the row's feature in `own` if OWN is set in it, else in `target_features`
-//   target_features  vec4<kv_t> [numSlots, STRIDE], read from OFFSET on;  own  vec4<kv_t> [numSlots, COLUMNS]
+//   target_features  vec4<kv_t> [numSlots, STRIDE], from OFFSET on;  own  vec4<kv_t> [numSlots, OWN_STRIDE], from OWN_OFFSET on
 //   x         the input of the next product, 2 · COLUMNS wide (activation_*.wgsl)
 // One thread a vector of four of either half. Reference: reference/eagle.ts
 @group(0) @binding(0) var<storage, read> table: array<vec4<kv_t>>;
@@ -18,15 +19,16 @@ const OWN = 0x80000000u;
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn main(@builtin(global_invocation_id) id: vec3u) {
   let thread = thread_index(id);
-  if (thread >= num_rows * 2u * COLUMNS) { return; }
-  let row = thread / (2u * COLUMNS);
-  let column = thread % (2u * COLUMNS);
-  if (column < COLUMNS) {
+  if (thread >= num_rows * 2u * NUM_COLUMNS) { return; }
+  let row = thread / (2u * NUM_COLUMNS);
+  let at = thread % NUM_COLUMNS;
+  if (thread % (2u * NUM_COLUMNS) < NUM_COLUMNS) {
+    let column = FIRST_COLUMN + at;
     write_activation(row, column, vec4f(table[token_ids[row] * COLUMNS + column]));
     return;
   }
   let source = sources[row];
-  let at = column - COLUMNS;
-  if (source >= OWN) { write_activation(row, column, vec4f(own[(source & ~OWN) * COLUMNS + at])); }
+  let column = COLUMNS + FIRST_COLUMN + at;
+  if (source >= OWN) { write_activation(row, column, vec4f(own[(source & ~OWN) * OWN_STRIDE + OWN_OFFSET + at])); }
   else { write_activation(row, column, vec4f(target_features[source * STRIDE + OFFSET + at])); }
 }

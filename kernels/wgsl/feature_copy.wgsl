@@ -1,4 +1,5 @@
-// Keeps a part of the residual stream as features: features[slots[row], OFFSET …] = hidden[row] + product[row]
+// Keeps NUM_COLUMNS columns of the residual stream, from FIRST_COLUMN on, as features:
+//   features[slots[row], OFFSET …] = hidden[row, FIRST_COLUMN …] + product[row, FIRST_COLUMN …]
 //   hidden    vec4f [numRows, COLUMNS], COLUMNS = HIDDEN_SIZE / 4; only read
 //   parts     the product that is yet to be added (product_sum.wgsl)
 //   slots     u32 [numRows]
@@ -13,8 +14,8 @@ var<immediate> num_rows: u32;
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn main(@builtin(global_invocation_id) id: vec3u) {
   let thread = thread_index(id);
-  if (thread >= num_rows * COLUMNS) { return; }
-  let row = thread / COLUMNS;
-  let column = thread % COLUMNS;
-  write_feature(slots[row], column, hidden[thread] + product_sum(row, column));
+  if (thread >= num_rows * NUM_COLUMNS) { return; }
+  let row = thread / NUM_COLUMNS;
+  let column = FIRST_COLUMN + thread % NUM_COLUMNS;
+  write_feature(slots[row], column, hidden[row * COLUMNS + column] + product_sum(row, column));
 }

@@ -1,5 +1,5 @@
-// Keeps hidden states after a norm as features: with v = hidden[row] + product[row]
-//   features[slots[row], OFFSET …] = v / sqrt(mean(v²) + EPSILON) · gain
+// Keeps columns of hidden states after a norm as features: with v = hidden[row] + product[row]
+//   features[slots[row], OFFSET …] = (v / sqrt(mean(v²) + EPSILON) · gain)[FIRST_COLUMN …], NUM_COLUMNS of them
 //   gain  vec4f [COLUMNS];  the rest: feature_copy.wgsl
 // One thread a row, sums in ascending order. Reference: reference/features.ts
 @group(0) @binding(0) var<storage, read> hidden: array<vec4f>;
@@ -19,7 +19,7 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
     squares = fma(v, v, squares);
   }
   let scale = inverseSqrt(((squares.x + squares.y) + (squares.z + squares.w)) / f32(HIDDEN_SIZE) + EPSILON);
-  for (var c = 0u; c < COLUMNS; c++) {
+  for (var c = u32(FIRST_COLUMN); c < FIRST_COLUMN + NUM_COLUMNS; c++) {
     let v = hidden[row * COLUMNS + c] + product_sum(row, c);
     write_feature(slots[row], c, v * scale * gain[c]);
   }

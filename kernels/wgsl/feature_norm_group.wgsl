@@ -18,7 +18,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) t:
   }
   let total = group_sum((squares.x + squares.y) + (squares.z + squares.w), t);
   let scale = inverseSqrt(total / f32(HIDDEN_SIZE) + EPSILON);
-  for (var c = t; c < COLUMNS; c += WORKGROUP_SIZE) {
+  for (var c = FIRST_COLUMN + t; c < FIRST_COLUMN + NUM_COLUMNS; c += WORKGROUP_SIZE) {
     let v = hidden[row * COLUMNS + c] + product_sum(row, c);
     write_feature(slots[row], c, v * scale * gain[c]);
   }

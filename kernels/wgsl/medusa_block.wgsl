@@ -1,6 +1,7 @@
 // One residual block of a Medusa head: y[row] = x[row] + silu(W x[row] + bias), silu(v) = v / (1 + exp(−v))
 //   parts  the product W x [numRows, 4 · COLUMNS] (product_sum.wgsl)
 //   bias   vec4f [COLUMNS]
+// in NUM_COLUMNS columns from FIRST_COLUMN on
 //   slots  u32 [numRows];  features  vec4<kv_t> [numSlots, STRIDE]: x of the head's first block, from OFFSET on
 //   state  vec4f [numRows, COLUMNS]: x of its other blocks (FIRST = 0), and y
 //   x      y as the input of the next product; its rows begin at HEAD · num_rows (activation_*.wgsl)
@@ -16,13 +17,14 @@ var<immediate> num_rows: u32;
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn main(@builtin(global_invocation_id) id: vec3u) {
   let thread = thread_index(id);
-  if (thread >= num_rows * COLUMNS) { return; }
-  let row = thread / COLUMNS;
-  let column = thread % COLUMNS;
+  if (thread >= num_rows * NUM_COLUMNS) { return; }
+  let row = thread / NUM_COLUMNS;
+  let at = thread % NUM_COLUMNS;
+  let column = FIRST_COLUMN + at;
   let v = product_sum(row, column) + bias[column];
-  var before = vec4f(features[slots[row] * STRIDE + OFFSET + column]);
-  if (FIRST == 0) { before = state[thread]; }
+  var before = vec4f(features[slots[row] * STRIDE + OFFSET + at]);
+  if (FIRST == 0) { before = state[row * COLUMNS + column]; }
   let after = before + v / (1.0 + exp(-v));
-  state[thread] = after;
+  state[row * COLUMNS + column] = after;
   write_activation(HEAD * num_rows + row, column, after);
 }

@@ -90,14 +90,14 @@ describe("the number of KV blocks", () => {
       },
       boundBlockBytes: [
         ["keys of one head of a layer", 32 * 1024] as const,
-        ["drafters' features", 64 * 1024] as const,
+        ["values of one head of a layer", 64 * 1024] as const,
       ],
     };
     const wish = { maxNumSeqs: 64, maxSlots: 32_768, takesAll: true };
     expect(planKvBlocks(memory, wish)).toBe(2048);
     expect(planKvBlocks(memory, { ...wish, numKvBlocks: 2048 })).toBe(2048);
     expect(() => planKvBlocks(memory, { ...wish, numKvBlocks: 2049 })).toThrow(
-      /^2049 KV blocks need 128\.06 MiB for drafters' features, but .* at most 128\.00 MiB .*at most 2048 --kv-blocks/,
+      /^2049 KV blocks need 128\.06 MiB for values of one head of a layer, but .* at most 128\.00 MiB .*at most 2048 --kv-blocks/,
     );
   });
 });

@@ -215,6 +215,7 @@ function everyDrafterOp(context: GpuContext, size: number) {
   const x = (numInputs: number) => ({ buffer: buffer(), maxRows: 64, numInputs });
   const product = { buffer: buffer(), maxRows: 64, numOutputs: size, numRanges: 2 };
   const features = featureStore(buffer(), size);
+  const halves = [buffer(), buffer()].map((half) => ({ buffer: half, width: size / 2 }));
   const [hidden, slots, bias] = [buffer(), buffer(), buffer()];
   const kept = { hiddenSize: size, hidden, product, slots, features };
   return [
@@ -229,10 +230,12 @@ function everyDrafterOp(context: GpuContext, size: number) {
     }),
     addBias(context, { product, bias, hidden, out: x(size) }),
     eagle3Levels(context, { sources: buffer(), levels: features, out: x(size) }),
-    eagle3Input(context, {
-      ...{ table: buffer(), tokenIds: buffer(), sources: buffer(), fused: product, own: features, gains: buffer() },
-      ...{ epsilon: 1e-5, hidden, out: x(2 * size) },
-    }),
+    ...[features, { ...features, sections: halves }].map((own) =>
+      eagle3Input(context, {
+        ...{ table: buffer(), tokenIds: buffer(), sources: buffer(), fused: product, own, gains: buffer() },
+        ...{ epsilon: 1e-5, hidden, out: x(2 * size) },
+      }),
+    ),
     spreadLogits(context, {
       ...{ vocabSize: 2 * size, reduced: { ...product, numRanges: 1 }, places: buffer(), logits: buffer() },
     }),

@@ -16,7 +16,8 @@ import { addBiasReference, eagleInputReference } from "../../../kernels/referenc
 import { gatherFeaturesReference, keepFeaturesReference } from "../../../kernels/reference/features.ts";
 import { medusaBlockReference } from "../../../kernels/reference/medusa-block.ts";
 import { expectClose, uniform, uniformHalves } from "../../support/arrays.ts";
-import { call, FAMILIES, readF32, readStored, submit, useGpu } from "../../support/gpu.ts";
+import { readStore, uploadStore } from "../../support/feature-stores.ts";
+import { call, FAMILIES, readF32, submit, useGpu } from "../../support/gpu.ts";
 import { emptyActivation, foldRanges, givenProduct, readActivation } from "../../support/products.ts";
 import { Random } from "../../support/random.ts";
 
@@ -28,25 +29,26 @@ describe.each(FAMILIES)("kernels of drafters, $name, $storage", (family) => {
   /** A rounding to storage, beside what the arithmetic loses. */
   const stored = family.storage === "f16" ? 2 ** -11 : 0;
   const someSlots = (count: number) => random.shuffle(Array.from({ length: NUM_SLOTS }, (_, i) => i)).slice(0, count);
-  /** Values [NUM_SLOTS, size] in the midst of wider slots. */
-  const partOfSlots = (values: Float32Array, size: number) => {
+  /** Values [NUM_SLOTS, size] in the midst of wider slots, which are cut into buffers of `width` columns. */
+  const partOfSlots = (values: Float32Array, size: number, width?: number) => {
     const [stride, offset] = [size + 12, 8];
     const all = uniformHalves(random, NUM_SLOTS * stride);
     for (let slot = 0; slot < NUM_SLOTS; slot++) {
       all.set(values.subarray(slot * size, (slot + 1) * size), slot * stride + offset);
     }
-    const { pool } = test.context(family);
-    return { buffer: pool.upload(packRows(family, all), "store"), stride, offset, size };
+    return { ...uploadStore(test.context(family), all, stride, width), offset, size };
   };
   const words = (values: readonly number[]) => test.context(family).pool.upload(Uint32Array.from(values), "words");
 
   it.each([
     { hiddenSize: 8, withNorm: false },
-    { hiddenSize: 516, withNorm: false },
-    { hiddenSize: 8, withNorm: true },
+    { hiddenSize: 516, withNorm: false, width: 680 },
+    { hiddenSize: 8, withNorm: true, width: 12 },
     { hiddenSize: 516, withNorm: true },
+    { hiddenSize: 516, withNorm: true, width: 620 },
     { hiddenSize: 2048, withNorm: true },
-  ])("features of $hiddenSize values are kept, norm: $withNorm", async ({ hiddenSize, withNorm }) => {
+  ])("features of $hiddenSize values are kept, norm: $withNorm, buffers of $width columns", async (setting) => {
+    const { hiddenSize, withNorm, width } = setting;
     const gpu = test.context(family);
     const [numRows, size, offset] = [random.int(1, 9), 3 * hiddenSize, hiddenSize];
     const x = uniform(random, numRows * hiddenSize, 3);
@@ -54,8 +56,8 @@ describe.each(FAMILIES)("kernels of drafters, $name, $storage", (family) => {
     const gain = uniform(random, hiddenSize, 2);
     const slots = someSlots(numRows);
     const before = uniformHalves(random, NUM_SLOTS * size);
-    const buffer = gpu.pool.upload(packRows(family, before), "features");
-    const features = { buffer, stride: size, offset, size: hiddenSize };
+    const store = uploadStore(gpu, before, size, width);
+    const features = { ...store, offset, size: hiddenSize };
     const hidden = gpu.pool.upload(x, "hidden");
     const op = await keepFeatures(gpu, {
       ...{ hiddenSize, hidden, product: givenProduct(gpu, ranges, { numOutputs: hiddenSize }) },
@@ -68,7 +70,7 @@ describe.each(FAMILIES)("kernels of drafters, $name, $storage", (family) => {
     const expected = keepFeaturesReference(before, size, values, { slots, offset, width: hiddenSize });
     // As of the norm in a layer: half of a sum's relative error, and a few roundings.
     const relative = (withNorm ? (hiddenSize / 8 + 8) * 2 ** -24 : 0) + stored;
-    expectClose(await readStored(gpu, features.buffer, expected.length), expected, { relative }, "features");
+    expectClose(await readStore(gpu, store, NUM_SLOTS), expected, { relative }, "features");
     expect(await readF32(gpu, hidden, x.length)).toEqual(x);
   });
 
@@ -81,11 +83,15 @@ describe.each(FAMILIES)("kernels of drafters, $name, $storage", (family) => {
       product: givenProduct(gpu, [new Float32Array(4)], { numOutputs: 4 }),
     });
     await submit(gpu, [call(op, { numRows: 1 })]);
-    const kept = await readStored(gpu, features.buffer, 4);
+    const kept = await readStore(gpu, features, 1);
     expect([...kept]).toEqual(family.storage === "f16" ? [65504, -65504, 3, 0] : [...x]);
   });
 
-  it.each([4, 260])("features of %i values move with accepted nodes, in order, exactly", async (size) => {
+  it.each([
+    [4, 4],
+    [260, 260],
+    [260, 104],
+  ])("features of %i values in buffers of %i move with accepted nodes, in order, exactly", async (size, width) => {
     const gpu = test.context(family);
     const before = uniformHalves(random, NUM_SLOTS * size);
     const lists = [
@@ -100,20 +106,24 @@ describe.each(FAMILIES)("kernels of drafters, $name, $storage", (family) => {
         [0, 0],
       ],
     ] as const;
-    const buffer = gpu.pool.upload(packRows(family, before), "features");
-    const commit = await commitFeatures(gpu, words(lists.flat(2)), featureStore(buffer, size));
+    const store = uploadStore(gpu, before, size, width);
+    const commit = await commitFeatures(gpu, words(lists.flat(2)), store);
     await submit(gpu, [(pass) => commit(pass, 2, 3), (pass) => commit(pass, 1, 0)]);
     const expected = commitKvReference(before, size, lists.flat());
-    expect(await readStored(gpu, buffer, expected.length)).toEqual(expected);
+    expect(await readStore(gpu, store, NUM_SLOTS)).toEqual(expected);
   });
 
-  it.each([4, 388])("features of %i values are gathered through slots and rows, exactly", async (size) => {
+  it.each([
+    [4, 16],
+    [388, 400],
+    [388, 136],
+  ])("features of %i values in buffers of %i are gathered through slots and rows, exactly", async (size, width) => {
     const gpu = test.context(family);
     const store = uniformHalves(random, NUM_SLOTS * size);
     const slots = someSlots(9);
     const rows = [8, 0, 3, 3];
     const out = emptyActivation(gpu, rows.length, size);
-    const features = partOfSlots(store, size);
+    const features = partOfSlots(store, size, width);
     const args = { features, slots: words(slots), rows: words(rows), out };
     const op = await gatherFeatures(gpu, args, ({ numLogits }) => numLogits);
     await submit(gpu, [call(op, { numLogits: rows.length })]);
@@ -121,9 +131,11 @@ describe.each(FAMILIES)("kernels of drafters, $name, $storage", (family) => {
   });
 
   it.each([
-    { isFirst: true, head: 0 },
-    { isFirst: false, head: 2 },
-  ])("a Medusa block, first: $isFirst, rows of head $head", async ({ isFirst, head }) => {
+    { isFirst: true, head: 0, width: 80 },
+    { isFirst: false, head: 2, width: 80 },
+    { isFirst: true, head: 1, width: 28 },
+    { isFirst: false, head: 1, width: 28 },
+  ])("a Medusa block, first: $isFirst, rows of head $head, buffers of $width", async ({ isFirst, head, width }) => {
     const gpu = test.context(family);
     const [numRows, size] = [random.int(1, 6), 68];
     const store = uniformHalves(random, NUM_SLOTS * size, 3);
@@ -142,7 +154,7 @@ describe.each(FAMILIES)("kernels of drafters, $name, $storage", (family) => {
     const out = emptyActivation(gpu, 3 * numRows, size);
     const op = await medusaBlock(gpu, {
       ...{ product: givenProduct(gpu, ranges, { numOutputs: size }), bias: gpu.pool.upload(bias, "bias") },
-      ...{ slots: words(slots), features: partOfSlots(store, size) },
+      ...{ slots: words(slots), features: partOfSlots(store, size, width) },
       ...{ isFirst, state, out, head },
     });
     await submit(gpu, [call(op, { numRows })]);
@@ -154,23 +166,32 @@ describe.each(FAMILIES)("kernels of drafters, $name, $storage", (family) => {
     expectClose(rows, expected, tolerance, "out");
   });
 
-  it.each([4, 132])("EAGLE's input of two times %i values, from either store, exactly", async (size) => {
-    const gpu = test.context(family);
-    const table = uniformHalves(random, 30 * size);
-    const [target, own] = [1, 2].map(() => uniformHalves(random, NUM_SLOTS * size)) as [Float32Array, Float32Array];
-    const rows = someSlots(7).map((slot, i) => ({ tokenId: random.int(0, 29), slot, isOwn: i % 3 === 1 }));
-    const out = emptyActivation(gpu, rows.length, 2 * size);
-    const op = await eagleInput(gpu, {
-      ...{ table: gpu.pool.upload(packRows(family, table), "table"), tokenIds: words(rows.map((row) => row.tokenId)) },
-      sources: words(rows.map(({ slot, isOwn }) => (isOwn ? (slot | OWN_FEATURE) >>> 0 : slot))),
-      ...{ target: partOfSlots(target, size), out },
-      own: featureStore(gpu.pool.upload(packRows(family, own), "own"), size),
-    });
-    await submit(gpu, [call(op, { numRows: rows.length })]);
-    expect(await readActivation(gpu, out, rows.length)).toEqual(
-      eagleInputReference(table, size, rows, { target, own }),
-    );
-  });
+  it.each([
+    [4, 16, 4],
+    [132, 144, 132],
+    [132, 60, 52],
+  ])(
+    "EAGLE's input of two times %i values, from either store (buffers of %i, %i), exactly",
+    async (size, width, ownWidth) => {
+      const gpu = test.context(family);
+      const table = uniformHalves(random, 30 * size);
+      const [target, own] = [1, 2].map(() => uniformHalves(random, NUM_SLOTS * size)) as [Float32Array, Float32Array];
+      const rows = someSlots(7).map((slot, i) => ({ tokenId: random.int(0, 29), slot, isOwn: i % 3 === 1 }));
+      const out = emptyActivation(gpu, rows.length, 2 * size);
+      const op = await eagleInput(gpu, {
+        ...{
+          table: gpu.pool.upload(packRows(family, table), "table"),
+          tokenIds: words(rows.map((row) => row.tokenId)),
+        },
+        sources: words(rows.map(({ slot, isOwn }) => (isOwn ? (slot | OWN_FEATURE) >>> 0 : slot))),
+        ...{ target: partOfSlots(target, size, width), own: uploadStore(gpu, own, size, ownWidth), out },
+      });
+      await submit(gpu, [call(op, { numRows: rows.length })]);
+      expect(await readActivation(gpu, out, rows.length)).toEqual(
+        eagleInputReference(table, size, rows, { target, own }),
+      );
+    },
+  );
 
   it("a product with its bias becomes residual stream and input, exactly", async () => {
     const gpu = test.context(family);

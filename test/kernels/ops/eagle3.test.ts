@@ -1,16 +1,9 @@
 import { describe, expect, it } from "vitest";
-import {
-  eagle3Input,
-  eagle3Levels,
-  featureStore,
-  NO_PLACE,
-  OWN_FEATURE,
-  packRows,
-  spreadLogits,
-} from "../../../kernels/index.ts";
+import { eagle3Input, eagle3Levels, NO_PLACE, OWN_FEATURE, packRows, spreadLogits } from "../../../kernels/index.ts";
 import { type Eagle3Row, eagle3InputReference, eagle3LevelsReference } from "../../../kernels/reference/eagle3.ts";
 import { spreadLogitsReference } from "../../../kernels/reference/spread-logits.ts";
 import { expectClose, uniform, uniformHalves } from "../../support/arrays.ts";
+import { uploadStore } from "../../support/feature-stores.ts";
 import { call, FAMILIES, readF32, submit, useGpu } from "../../support/gpu.ts";
 import { emptyActivation, foldRanges, givenProduct, readActivation } from "../../support/products.ts";
 import { Random } from "../../support/random.ts";
@@ -29,12 +22,16 @@ describe.each(FAMILIES)("kernels of EAGLE-3, $name, $storage", (family) => {
   const sourcesOf = (rows: readonly Eagle3Row[]) =>
     words(rows.map(({ slot, isOwn }) => (isOwn ? (slot | OWN_FEATURE) >>> 0 : slot)));
 
-  it.each([4, 132])("three levels of %i values come from the target's slots, exactly", async (hiddenSize) => {
+  it.each([
+    [4, 16],
+    [132, 528],
+    [132, 188],
+  ])("three levels of %i values in buffers of %i come from the target's slots, exactly", async (hiddenSize, width) => {
     const gpu = test.context(family);
     const [size, rows] = [3 * hiddenSize, someRows()];
     const [stride, offset] = [size + hiddenSize, hiddenSize];
     const kept = uniformHalves(random, NUM_SLOTS * stride);
-    const levels = { buffer: gpu.pool.upload(packRows(family, kept), "kept"), stride, offset, size };
+    const levels = { ...uploadStore(gpu, kept, stride, width), offset, size };
     const out = emptyActivation(gpu, rows.length, size);
     const op = await eagle3Levels(gpu, { sources: sourcesOf(rows), levels, out });
     await submit(gpu, [call(op, { numRows: rows.length })]);
@@ -44,7 +41,12 @@ describe.each(FAMILIES)("kernels of EAGLE-3, $name, $storage", (family) => {
     expect(await readActivation(gpu, out, rows.length)).toEqual(eagle3LevelsReference(own, size, rows));
   });
 
-  it.each([8, 260, 2048])("its layer's input of two times %i values, each half normed", async (size) => {
+  it.each([
+    [8, 8],
+    [260, 260],
+    [260, 88],
+    [2048, 2048],
+  ])("its layer's input of two times %i values, own in buffers of %i, each half normed", async (size, width) => {
     const gpu = test.context(family);
     const rows = someRows();
     const [table, own] = [VOCAB, NUM_SLOTS].map((count) => uniformHalves(random, count * size, 3)) as [
@@ -59,7 +61,7 @@ describe.each(FAMILIES)("kernels of EAGLE-3, $name, $storage", (family) => {
       table: gpu.pool.upload(packRows(family, table), "table"),
       ...{ tokenIds: words(rows.map(({ tokenId }) => tokenId)), sources: sourcesOf(rows) },
       fused: givenProduct(gpu, ranges, { numOutputs: size }),
-      own: featureStore(gpu.pool.upload(packRows(family, own), "own"), size),
+      own: uploadStore(gpu, own, size, width),
       ...{ gains: gpu.pool.upload(gains, "gains"), epsilon: 1e-5, hidden, out },
     });
     await submit(gpu, [call(op, { numRows: rows.length })]);

@@ -8,9 +8,9 @@ import type { ViewedRows } from "../../../../engine/speculative/draft-view.ts";
 import { FeatureSources } from "../../../../engine/speculative/eagle/feature-sources.ts";
 import { eagle3Decoder } from "../../../../engine/speculative/eagle3/decoder.ts";
 import { uploadEagle3 } from "../../../../engine/speculative/eagle3/weights.ts";
-import { packRows } from "../../../../kernels/index.ts";
 import { BLOCK_SIZE } from "../../../../kvcache/ids.ts";
 import { expectClose } from "../../../support/arrays.ts";
+import { uploadStore } from "../../../support/feature-stores.ts";
 import { FAMILIES, useGpu } from "../../../support/gpu.ts";
 
 /** What reference.py wrote: PyTorch's results in f64. */
@@ -49,7 +49,8 @@ describe.each(FAMILIES)("an EAGLE-3 drafter of the public layout, $name, $storag
     for (const [position, values] of levels.entries()) {
       kept.set(values, ((TARGET_TABLE[0] ?? 0) * BLOCK_SIZE + position) * stride + offset);
     }
-    const features = { buffer: gpu.pool.upload(packRows(family, kept), "kept"), stride, offset, size };
+    // Cut so that a level lies in two buffers.
+    const features = { ...uploadStore(gpu, kept, stride, 2 * hiddenSize + 12), offset, size };
     const table = gpu.pool.storage(4 * vocabSize * hiddenSize, "not its own");
     const embedding = [{ rows: table, firstToken: 0, numTokens: vocabSize }];
     const sources = new FeatureSources(gpu, OPTIONS.maxRows);
