@@ -106,7 +106,8 @@ export class Scheduler {
     const { id, numTokens } = sequence;
     if (this.#sequences.has(id)) {
       const numbers = { numTokens, maxSequenceLen };
-      throw new SchedulerError("duplicate_id", `a sequence with id ${id} is in flight`, numbers);
+      const message = `the id ${id} is in use, by a sequence in progress or one that ended while steps still write its blocks; take another id`;
+      throw new SchedulerError("duplicate_id", message, numbers);
     }
     checkAdmissible(request, maxSequenceLen);
     invariant(sequence.maxDraftDepth >= 0, () => `${id}: nothing to generate, maxTokens is ${request.maxTokens}`);
