@@ -16,11 +16,11 @@ import { ADAPTER } from "../support/gpu.ts";
 import { randomEagle3Folder } from "./speculative/eagle3/random-drafter.ts";
 
 const createEngine = useEngines();
-const MAX_TOKENS = 32;
+const MAX_TOKENS = 20;
 const CHECKED = { model: "sapling-14m", adapter: ADAPTER, checkInvariants: true } as const;
 const { config, weights } = openModel(resolveModel("sapling-14m"));
 weights.close();
-const EAGLE3 = randomEagle3Folder(config, frequentTokens(24)) as `/${string}`;
+const EAGLE3 = randomEagle3Folder(config, frequentTokens(12)) as `/${string}`;
 const DRAFTERS = [...ATTACHED_KINDS, EAGLE3];
 const prompts = referencePrompts().map(({ promptTokens }) => promptTokens);
 
@@ -88,12 +88,12 @@ describe("streams that are preempted, computed in chunks, left by their readers,
     const late = async (): Promise<Generated> => {
       await steadily;
       const long = [...(prompts[4] ?? []), ...(prompts[5] ?? [])].slice(0, 60);
-      return generate(engine, long, { ...GREEDY, temperature: 1, seed: [5, 6], maxTokens: 24 });
+      return generate(engine, long, { ...GREEDY, temperature: 1, seed: [5, 6], maxTokens: 16 });
     };
     const stops = stopTokenId === undefined ? [] : [stopTokenId];
     const [first, stopped, sampled] = await Promise.all([
-      generate(engine, prompts[0] ?? [], { ...GREEDY, maxTokens: 40 }),
-      generate(engine, prompts[1] ?? [], { ...GREEDY, maxTokens: 40, stopTokenIds: stops }),
+      generate(engine, prompts[0] ?? [], { ...GREEDY, maxTokens: 32 }),
+      generate(engine, prompts[1] ?? [], { ...GREEDY, maxTokens: 32, stopTokenIds: stops }),
       late(),
       leave(),
     ]);
@@ -109,7 +109,7 @@ describe("streams that are preempted, computed in chunks, left by their readers,
     const stop = whole.findLast((token, i) => whole.indexOf(token) === i);
     const device = watchDevice();
     for (const drafter of ATTACHED_KINDS) {
-      const sizes = { treeNodes: 6, tokenBudget: 24, numKvBlocks: 8, treeBudget: "fixed" } as const;
+      const sizes = { treeNodes: 6, tokenBudget: 24, numKvBlocks: 7, treeBudget: "fixed" } as const;
       const { texts, numPreemptions } = await run({ ...common, drafter, ...sizes }, stop);
       expect(texts.map(({ tokenIds }) => tokenIds)).toEqual([
         first,

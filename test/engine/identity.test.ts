@@ -64,20 +64,22 @@ describe("the same tokens with speculation and without", () => {
   it(
     "in a set of pairs that covers every sampling, seed, batch, tree and drafter",
     async () => {
-      expect(await expectSame("sapling-2m-draft", coveringPairs(DRAFTERS), 64)).toBeGreaterThan(2_600);
+      expect(await expectSame("sapling-2m-draft", coveringPairs(DRAFTERS), 48)).toBeGreaterThan(1_900);
     },
     LIMIT_MS,
   );
 
-  // Other trees of this model and its drafters: tree-kinds.test.ts, attached-identity.test.ts.
+  // Other trees of this model, shapes among them, and its drafters: tree-kinds.test.ts, attached-identity.test.ts.
   it(
-    ALL ? "of the large model, every pair" : "of the large model, in the batches of three",
+    ALL ? "of the large model, every pair" : "of the large model, sampled, in a batch of three",
     async () => {
       const pairs = ALL
         ? allPairs(["draft", "eagle", "glide", "medusa", "suffix"])
-        : coveringPairs(["draft"]).filter(({ batchSize }) => batchSize === 3);
-      expect(pairs.length).toBeGreaterThan(1);
-      expect(await expectSame("sapling-14m", pairs, ALL ? 128 : 40)).toBeGreaterThan(200);
+        : coveringPairs(["draft"]).filter(
+            ({ batchSize, trees }) => batchSize === 3 && trees.options.tree === undefined,
+          );
+      expect(pairs.length).toBeGreaterThan(0);
+      expect(await expectSame("sapling-14m", pairs, ALL ? 128 : 40)).toBeGreaterThan(100);
     },
     LIMIT_MS,
   );

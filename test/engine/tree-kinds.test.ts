@@ -22,7 +22,7 @@ async function run(options: Partial<EngineOptions>): Promise<{ texts: Generated[
   const texts = await Promise.all(
     prompts.map((prompt, i) => {
       const temperature = i === 1 ? 0.8 : 0;
-      return generate(client, prompt, { ...GREEDY, temperature, seed: [3, i], maxTokens: 20 + i });
+      return generate(client, prompt, { ...GREEDY, temperature, seed: [3, i], maxTokens: 15 + i });
     }),
   );
   await client.close();

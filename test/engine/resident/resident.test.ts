@@ -1,65 +1,16 @@
-import { afterEach, beforeAll, describe, expect, it, vi } from "vitest";
-import { referencePrompts } from "../../../bench/prompts.ts";
+import { describe, expect, it, vi } from "vitest";
 import type { EngineOutput } from "../../../engine/client.ts";
-import type { Engine } from "../../../engine/engine.ts";
 import type { WeightSource } from "../../../engine/model/types.ts";
-import { GREEDY, type SamplingParams } from "../../../engine/sampling-params.ts";
-import { keepNodes } from "../../../engine/speculative/budget/cut-trees.ts";
-import type { CutTree, ObservedStep, TreePolicy } from "../../../engine/speculative/budget/tree-policy.ts";
-import type { DraftTree } from "../../../engine/speculative/draft-tree.ts";
 import { createGpuContext, type GpuContext, openGpu } from "../../../kernels/index.ts";
-import type { TreeLimits } from "../../../scheduler/output.ts";
 import { type Generated, generate } from "../../support/collect.ts";
 import { FAMILIES, useGpu } from "../../support/gpu.ts";
 import { cachesOf } from "../../support/kv-shards.ts";
-import { Random } from "../../support/random.ts";
-import { type OpenedEngine, type OpenOptions, openEngine, TREE_DEPTH, TREE_NODES } from "./open-engine.ts";
+import { type OpenedEngine, openEngine } from "./open-engine.ts";
+import { expectIdle, paramsOf, promptOf, usePlainRuns } from "./plain-runs.ts";
+import { RestlessPolicy } from "./restless-policy.ts";
 
 const test = useGpu();
-const prompts = referencePrompts().map(({ promptTokens }) => promptTokens);
-const promptOf = (i: number) => (prompts[i % prompts.length] ?? []).slice(0, 24);
-
-/** Eight ways to sample, of different lengths, so that sequences leave the batch one by one. */
-const paramsOf = (i: number): SamplingParams => ({
-  ...{ ...GREEDY, temperature: (i % 3) / 2, topP: i % 2 ? 0.9 : 1, topK: i % 4 ? 0 : 20, seed: [i, 7] },
-  maxTokens: 18 + 5 * (i % 4),
-});
-
-/** What plain decoding by the host gives: what everything is compared with. */
-let plain: readonly Generated[];
-let opened: OpenedEngine | undefined;
-
-async function open(options: Partial<OpenOptions> & Pick<OpenOptions, "drafts">): Promise<OpenedEngine> {
-  opened = await openEngine(test.context(FAMILIES[0]), { stepsInFlight: 2, ...options });
-  return opened;
-}
-
-beforeAll(async () => {
-  const { engine } = await openEngine(test.context(FAMILIES[0]), { drafts: false, stepsInFlight: 0 });
-  plain = await Promise.all(Array.from({ length: 8 }, (_, i) => generate(engine, promptOf(i), paramsOf(i))));
-  await engine.close();
-});
-
-afterEach(async () => {
-  await opened?.engine.close();
-  opened = undefined;
-});
-
-async function expectIdle({ engine, blocks, draftBlocks }: OpenedEngine): Promise<void> {
-  await vi.waitFor(() => expect(engine.load()).toEqual({ numRunning: 0, numWaiting: 0, kvUsage: 0 }), 10_000);
-  engine.checkIntegrity();
-  blocks.checkIntegrity();
-  draftBlocks.checkIntegrity();
-  expect(draftBlocks.usage).toBe(0);
-}
-
-/** Generates sequence `i`, and compares tokens and end with plain decoding's. */
-async function expectPlain(engine: Engine, i: number): Promise<Generated> {
-  const got = await generate(engine, promptOf(i), paramsOf(i));
-  expect(got.tokenIds).toEqual(plain[i]?.tokenIds);
-  expect(got.finishReason).toBe(plain[i]?.finishReason);
-  return got;
-}
+const { open, plainOf, expectPlain } = usePlainRuns(test);
 
 describe.each([{ drafts: false }, { drafts: true }])("on the device, drafts: $drafts", ({ drafts }) => {
   it.each([1, 3, 8])("%i at once: the tokens of plain decoding, with steps ahead of the host", async (batchSize) => {
@@ -93,7 +44,7 @@ describe.each([{ drafts: false }, { drafts: true }])("on the device, drafts: $dr
 
   it("end tokens, also inside accepted runs: nothing that was computed after them comes out", async () => {
     const { engine } = await open({ drafts });
-    const { tokenIds = [] } = plain[3] ?? {};
+    const { tokenIds } = plainOf(3);
     const ends = [0, 3, 8, 13, 17, tokenIds.length - 1].map((position) => tokenIds[position] ?? 0);
     const runs = await Promise.all(
       ends.map((end) => generate(engine, promptOf(3), { ...paramsOf(3), stopTokenIds: [end] })),
@@ -143,7 +94,7 @@ describe.each([{ drafts: false }, { drafts: true }])("on the device, drafts: $dr
       const request = { id: "important", choice: 0, promptTokenIds: promptOf(2), params: paramsOf(2), priority: -1 };
       const tokenIds: number[] = [];
       for await (const output of engine.generate(request)) tokenIds.push(...output.tokenIds);
-      expect(tokenIds).toEqual(plain[2]?.tokenIds);
+      expect(tokenIds).toEqual(plainOf(2).tokenIds);
     };
     await Promise.all([0, 1].map((i) => expectPlain(engine, i)));
     await Promise.all(late);
@@ -156,7 +107,7 @@ describe.each([{ drafts: false }, { drafts: true }])("on the device, drafts: $dr
     const numPrompt = promptOf(0).length;
     const { engine } = await open({ drafts, maxModelLen: numPrompt + 17 });
     const { tokenIds, finishReason } = await generate(engine, promptOf(0), paramsOf(0));
-    expect(tokenIds).toEqual(plain[0]?.tokenIds.slice(0, 17));
+    expect(tokenIds).toEqual(plainOf(0).tokenIds.slice(0, 17));
     expect(finishReason).toBe("length");
   });
 
@@ -186,7 +137,7 @@ describe.each([{ drafts: false }, { drafts: true }])("on the device, drafts: $dr
     expect(outputs.at(-1)).toMatchObject({ finishReason: "error", error: expect.stringMatching(/not numbers/) });
     const tokenIds = outputs.flatMap((output) => output.tokenIds);
     expect(tokenIds.length).toBeGreaterThan(3);
-    expect(tokenIds).toEqual(plain[5]?.tokenIds.slice(0, tokenIds.length));
+    expect(tokenIds).toEqual(plainOf(5).tokenIds.slice(0, tokenIds.length));
     await expectPlain(engine, 5);
     await expectIdle(parts);
   });
@@ -240,38 +191,6 @@ describe("what is not a number", () => {
 });
 
 describe("a policy that changes its mind at any step", () => {
-  /** Any bounds, and any nodes of a tree, by chance. */
-  class RestlessPolicy implements TreePolicy {
-    readonly #random = new Random(8);
-    #limits: TreeLimits = { numLookaheadNodes: 0, maxDraftDepth: 0 };
-    readonly seen = new Set<string>();
-
-    limits(): TreeLimits {
-      return this.#limits;
-    }
-
-    goesOn({ numLookaheadNodes, maxDraftDepth }: TreeLimits): boolean {
-      return numLookaheadNodes === this.#limits.numLookaheadNodes && maxDraftDepth === this.#limits.maxDraftDepth;
-    }
-
-    cut(trees: readonly DraftTree[]): readonly CutTree[] {
-      return trees.map((drafted) => {
-        const kept = new Set([0]);
-        for (const [node, parent] of drafted.parents.entries()) {
-          if (kept.has(parent) && this.#random.next() < 0.6) kept.add(node);
-        }
-        return { drafted, kept, tree: keepNodes(drafted, kept) };
-      });
-    }
-
-    observe({ onDevice, limits: { numLookaheadNodes } }: ObservedStep): void {
-      this.seen.add(`${onDevice ? "device" : "host"}, ${numLookaheadNodes > 0 ? "drafting" : "plain"}`);
-      if (this.#random.next() < 0.6) return;
-      const most = this.#random.next() < 0.4 ? 0 : this.#random.int(1, TREE_NODES - 1);
-      this.#limits = { numLookaheadNodes: most, maxDraftDepth: Math.min(most, this.#random.int(1, TREE_DEPTH)) };
-    }
-  }
-
   it.each([1, 4])("%i at once: the tokens of plain decoding, through every kind of step", async (batchSize) => {
     const policy = new RestlessPolicy();
     const parts = await open({ drafts: true, policy });
@@ -309,13 +228,13 @@ describe("a broken invariant", () => {
     const { engine, outputs, tokenIds } = await disturb(true, befall);
     const error = expect.stringMatching(rule);
     expect(outputs.at(-1)).toMatchObject({ finishReason: "error", error });
-    expect(tokenIds).toEqual(plain[0]?.tokenIds.slice(0, 6));
+    expect(tokenIds).toEqual(plainOf(0).tokenIds.slice(0, 6));
     expect(() => engine.load()).toThrow(rule);
   });
 
   it("is not looked for where that was not asked for", async () => {
     const { tokenIds } = await disturb(false, takeBlock);
-    expect(tokenIds).toEqual(plain[0]?.tokenIds);
+    expect(tokenIds).toEqual(plainOf(0).tokenIds);
   });
 });
 
@@ -347,8 +266,8 @@ describe("a device that fails with steps in flight", () => {
       expect(outputs.at(-1)?.finishReason).toBe("error");
       const tokenIds = outputs.flatMap((output) => output.tokenIds);
       expect(tokenIds.length).toBeGreaterThan(3);
-      expect(tokenIds.length).toBeLessThan(plain[i]?.tokenIds.length ?? 0);
-      expect(tokenIds).toEqual(plain[i]?.tokenIds.slice(0, tokenIds.length));
+      expect(tokenIds.length).toBeLessThan(plainOf(i).tokenIds.length);
+      expect(tokenIds).toEqual(plainOf(i).tokenIds.slice(0, tokenIds.length));
     }
     await engine.close();
     device.close();

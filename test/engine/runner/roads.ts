@@ -14,6 +14,8 @@ export interface Traveller {
 export type Road = (runner: ModelRunner, traveller: Traveller, from: number, random: Random) => Promise<void>;
 
 const sampling = { params: GREEDY, choice: 0 };
+/** Trees that also draw at their nodes, which takes longer than the rest of their pass. */
+const SHARE_DRAWN = 0.15;
 
 /** Known tokens `start … start + numTokens − 1`; the last token of the sequence samples. */
 function chunk({ tokenIds, blockTable }: Traveller, startPosition: number, numTokens: number): BatchSequence {
@@ -63,7 +65,8 @@ export function throughTrees(others: readonly Traveller[]): Road {
         return { ...chunk(other, otherRoot, 1), tree: { ...otherTree, firstNode: 1 } };
       });
       const place = random.int(0, strangers.length);
-      const mine = { ...chunk(traveller, root, 1), sampling, tree: { ...tree, firstNode: 1 } };
+      const draws = random.next() < SHARE_DRAWN ? { sampling } : {};
+      const mine = { ...chunk(traveller, root, 1), ...draws, tree: { ...tree, firstNode: 1 } };
       await runner.run([...strangers.slice(0, place), mine, ...strangers.slice(place)]);
       runner.kv.commit(tree.truePath.map((node, i) => moveOf(traveller, root + node, root + i + 1)));
       root += tree.truePath.length + 1;
