@@ -1,8 +1,11 @@
 import { defineConfig } from "vitest/config";
 import { BaseSequencer, type TestSpecification } from "vitest/node";
 
-/** Files that take minutes. Begun first, they end beside the many short ones and not alone after them. */
-const LONG = ["engine/runner/bit-equality", "engine/identity", "engine/attached-identity", "engine/reference"];
+/** Files that take longest. Begun first, they end beside the many short ones and not alone after them. */
+const LONG = [
+  ...["engine/speculative/attached", "engine/runner/bit-equality", "engine/attached-identity", "engine/reference"],
+  ...["engine/identity", "kernels/ops/attention-matrix", "engine/tree-kinds"],
+];
 
 class LongFirst extends BaseSequencer {
   override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
