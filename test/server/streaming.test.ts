@@ -4,7 +4,6 @@ import { post, stepsOf, TEXT, useApps } from "../support/test-app.ts";
 
 const STORY = "A cat sat on the mat, and the café warmed its paws: 猫 🐈 are happy there. The end of it all.";
 const LONG = STORY.repeat(40);
-const LONG_STEPS = stepsOf(LONG);
 const WIDE_STEPS = stepsOf(LONG, 40);
 const start = useApps();
 
@@ -137,7 +136,9 @@ describe("a stream", () => {
 
 describe("clients that leave", () => {
   it("200 of them, mid-stream: every sequence is aborted, a steady stream keeps its text", async () => {
-    const app = await start({ answer: () => LONG_STEPS, stepMs: 3 }, { maxQueue: 500 });
+    // Two seconds an answer: none has ended before its client leaves, however busy the machine.
+    const steps = stepsOf(LONG, 1);
+    const app = await start({ answer: () => steps, stepMs: 8 }, { maxQueue: 500 });
     const body = { prompt: "x", stream: true, max_tokens: 250 };
     const steady = post(app, "/v1/completions", body);
     const leave = async (i: number) => {
@@ -159,7 +160,7 @@ describe("clients that leave", () => {
     const events = eventsOf((await steady).text)
       .slice(0, -1)
       .map((event) => JSON.parse(event).choices[0].text);
-    const want = LONG_STEPS.flatMap(({ tokenIds }) => tokenIds).slice(0, 250);
+    const want = steps.flatMap(({ tokenIds }) => tokenIds).slice(0, 250);
     const output = TEXT.createOutput([], { continuation: true });
     expect(events.join("")).toBe(output.push(want, 0).text + output.flush().text);
     expect(app.admission.numRequests).toBe(0);

@@ -84,6 +84,8 @@ export class AdaptiveTrees implements TreePolicy {
   #trial: Trial | undefined;
   /** A trial ended since it was decided. */
   #trialIsOver = false;
+  /** There was no steady step since the latest with a prompt. */
+  #isAfterPrompt = false;
   /** Steps on the device since it was decided. */
   #runSteps = 0;
   /** Steps since the latest plain one. */
@@ -147,8 +149,10 @@ export class AdaptiveTrees implements TreePolicy {
       this.#calibration.observe(draft);
       this.#acceptance.observe({ ...draft, tree: this.#calibration.calibrate(draft.tree) });
     }
+    if (step.isSteady || step.hasPrompt) this.#isAfterPrompt = step.hasPrompt;
     this.#learnCosts(step);
-    if (step.numSequences > 0) this.#restarts.observe(step, this.#steadyRate(step));
+    const isSteady = step.isSteady || this.#isStart(step);
+    if (step.numSequences > 0) this.#restarts.observe({ ...step, isSteady }, this.#steadyRate(step));
     this.#account(step);
   }
 
@@ -162,15 +166,27 @@ export class AdaptiveTrees implements TreePolicy {
       : this.#sizes.rateOf(numSequences, limits);
   }
 
+  /**
+   * Whether a step drafts at the beginning of a run on the device, after a step with a prompt: what that takes is a cost of its
+   * size. Runs that begin for other reasons are the policy's own doing.
+   */
+  #isStart({ numSequences, limits, onDevice, isSteady }: ObservedStep): boolean {
+    return this.#isAfterPrompt && onDevice && !isSteady && numSequences > 0 && limits.numLookaheadNodes > 0;
+  }
+
   #learnCosts(step: ObservedStep): void {
     const { numSequences, numRows, limits, onDevice, isSteady, stepMs, draftMs, drafts } = step;
     const { plainOnDevice, draftsOnDevice } = this.#options;
-    if (!isSteady || numSequences === 0) return;
-    if (limits.numLookaheadNodes === 0) {
+    const isPlain = limits.numLookaheadNodes === 0;
+    if (numSequences === 0 || (!isSteady && !this.#isStart(step))) return;
+    if (isPlain) {
       if (onDevice === plainOnDevice) this.#costs.observePlain(numSequences, stepMs);
     } else if (draftsOnDevice) {
-      const numNodes = Math.round(numRows / numSequences);
-      if (onDevice) this.#costs.observeWhole({ numSequences, numNodes, depth: limits.maxDraftDepth }, stepMs);
+      const size = {
+        ...{ numSequences, numNodes: Math.round(numRows / numSequences), depth: limits.maxDraftDepth },
+      };
+      if (onDevice && isSteady) this.#costs.observeWhole(size, stepMs);
+      else if (onDevice) this.#costs.observeStart(size, stepMs);
     } else {
       this.#sizes.learnCut(step);
       this.#costs.observeVerify(numRows, stepMs - draftMs);

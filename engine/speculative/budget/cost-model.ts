@@ -46,6 +46,8 @@ const DRAFT_PRIOR = 0.1;
 const MIN_MS = 1e-3;
 /** Another row of a pass takes this share of a pass of one row at least, whatever was measured: a factor of nothing would learn nothing. */
 const MIN_ROW_SHARE = 1e-3;
+/** By how much one step moves the share of steps that begin a run. */
+const START_RATE = 0.02;
 /** How sure the parts of a step on the device are before one was seen, and where one was with another number of sequences (PartsFit). */
 const FIRST_SPREADS = [0.2, 1, 0.3];
 const NEAR_SPREADS = [0.2, 0.3, 0.3];
@@ -64,6 +66,11 @@ export class CostModel {
   readonly #draft = new RatioCurve();
   /** By log₂ of the load: factors of the parts of whole steps (`#parts`). */
   readonly #whole = new Map<number, PartsFit>();
+  /** The same of the first steps of a run, of which none overlaps what was before it, and the share of the steps that they are. */
+  readonly #starts = new Map<number, PartsFit>();
+  readonly #startShares = new Map<number, number>();
+  /** The start under way. */
+  #start: { readonly size: StepShape; readonly ms: number; readonly numSteps: number } | undefined;
   /** By size and load: whole steps that were observed, the latest at which of them. */
   readonly #recent = new Map<string, { readonly count: number; readonly at: number }>();
   #numWhole = 0;
@@ -110,8 +117,11 @@ export class CostModel {
     const { numSequences, numNodes, depth } = size;
     if (!this.#options.draftsOnDevice)
       return this.verifyMs(numSequences * numNodes) + this.draftMs(numSequences, depth);
-    const fit = this.#whole.get(loadClass(numSequences)) ?? this.#expected(numSequences);
-    return this.#drift * fit.at(this.#parts(size));
+    const load = loadClass(numSequences);
+    const parts = this.#parts(size);
+    const steadyMs = (this.#whole.get(load) ?? this.#expected(numSequences)).at(parts);
+    const startMs = this.#starts.get(load)?.at(parts) ?? steadyMs;
+    return this.#drift * (steadyMs + (this.#startShares.get(load) ?? 0) * (startMs - steadyMs));
   }
 
   observePlain(numSequences: number, ms: number): void {
@@ -128,18 +138,42 @@ export class CostModel {
     this.#learn(this.#draft, numSequences, Math.max(ms, MIN_MS) / this.draftMs(numSequences, depth));
   }
 
-  /** A step on the device, whose parts are not known. */
+  /** A step on the device, whose parts are not known; of a run of them that is under way. */
   observeWhole(size: StepShape, ms: number): void {
+    this.#endStart();
     const { numSequences } = size;
     const load = loadClass(numSequences);
     const fit = this.#whole.get(load) ?? this.#expected(numSequences);
     this.#whole.set(load, fit);
-    const logRatio = Math.log(ms / this.wholeMs(size));
+    const logRatio = Math.log(ms / (this.#drift * fit.at(this.#parts(size))));
     const bounded = fit.numObserved < NUM_KNOWN ? ms : ms * Math.exp(clamp(logRatio) - logRatio);
     fit.observe(this.#parts(size), bounded / this.#drift);
     if (fit.numObserved >= NUM_SETTLED) this.#drift *= Math.exp(WHOLE_DRIFT_RATE * clamp(logRatio));
+    this.#countStart(load, false);
     this.#recent.set(loadKey(size), { count: this.numWholeObserved(size) + 1, at: this.#numWhole });
     this.#numWhole++;
+  }
+
+  /** One of the first steps of a run: they were submitted together, so that only their mean says what they take. */
+  observeStart(size: StepShape, ms: number): void {
+    if (this.#start && loadKey(this.#start.size) !== loadKey(size)) this.#endStart();
+    this.#start = { size, ms: (this.#start?.ms ?? 0) + ms, numSteps: (this.#start?.numSteps ?? 0) + 1 };
+    this.#countStart(loadClass(size.numSequences), true);
+  }
+
+  #endStart(): void {
+    if (this.#start === undefined) return;
+    const { size, ms, numSteps } = this.#start;
+    this.#start = undefined;
+    const load = loadClass(size.numSequences);
+    const fit = this.#starts.get(load) ?? new PartsFit(this.#expected(size.numSequences).factors, NEAR_SPREADS);
+    this.#starts.set(load, fit);
+    fit.observe(this.#parts(size), ms / numSteps / this.#drift);
+  }
+
+  #countStart(load: number, isStart: boolean): void {
+    const share = this.#startShares.get(load) ?? 0;
+    this.#startShares.set(load, share + START_RATE * (Number(isStart) - share));
   }
 
   #learn(curve: RatioCurve, count: number, ratio: number): void {
