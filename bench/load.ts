@@ -2,7 +2,7 @@ import type { EngineClient, EngineInfo, StepStats } from "../engine/client.ts";
 import { createEngine } from "../engine/create.ts";
 import type { EngineOptions } from "../engine/engine-options.ts";
 import type { SamplingParams } from "../engine/sampling-params.ts";
-import { sum, warmUpEngine } from "./generate.ts";
+import { generate, sum, warmUpEngine } from "./generate.ts";
 import { median } from "./median.ts";
 
 /** One way to run an engine, under load beside others. */
@@ -79,14 +79,14 @@ export async function measureLoad(
   return { info: first.info, figures };
 }
 
-/** Places 0…n - 1, beginning with another one each time: steps that were in flight when a turn ended are the next one's loss. */
+/** Places 0…n - 1, beginning with another one each time. */
 function inTurn(numPlaces: number, round: number): number[] {
   return Array.from({ length: numPlaces }, (_, i) => (i + round) % numPlaces);
 }
 
 let numRequests = 0;
 
-/** Runs all streams for the time of a turn, then stops them where they are. */
+/** Runs all streams for the time of a turn, then stops them where they are, and waits for the device. */
 async function runTurn(client: EngineClient, numStreams: number, round: number, load: Load): Promise<Turn> {
   const { prompts, params } = load;
   const turnMs = load.turnMs(client.info.adapterKind);
@@ -111,6 +111,8 @@ async function runTurn(client: EngineClient, numStreams: number, round: number, 
   await Promise.all(Array.from({ length: numStreams }, stream));
   const seconds = (performance.now() - startMs) / 1000;
   stopListening();
+  // What is still in flight would be the next one's loss: a token comes after it.
+  await generate(client, prompts[0] ?? [0], { ...params, maxTokens: 1 });
   return { tokensPerSecond: numTokens / seconds, numTokens, numSteps, numDrafted };
 }
 
