@@ -180,8 +180,13 @@ describe("the prefix cache", () => {
     expect(tailOf("other beginning", tokenIds.with(0, 99))).toBe(0);
     expect(tailOf("longer", [...tokenIds, 1, 1])).toBe(0);
     expect(tailOf("other salt", tokenIds, "x")).toBe(0);
-    for (const id of ["a", "same", "other end", "longer"]) blocks.distrust(id);
-    expect(tailOf("late", tokenIds)).toBe(0);
+    // A text without a full block: nothing but trust stands between its tail and a copy.
+    const short = tokensOf(10, 500);
+    admit(blocks, "short", short);
+    blocks.commit("short", 9);
+    expect(tailOf("short again", short)).toBe(9);
+    for (const id of ["short", "short again"]) blocks.distrust(id);
+    expect(tailOf("late", short)).toBe(0);
     blocks.checkIntegrity();
     const off = new BlockManager(20);
     admit(off, "a", tokenIds);
