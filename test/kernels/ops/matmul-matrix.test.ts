@@ -138,7 +138,12 @@ function expectProduct(y: Float32Array, { shape, weights }: ProductCase, x: Floa
 }
 
 const FORMATS = ["float", "q8", "q4"] as const;
-const CASE = randomProduct(new Random(11), "q4", 192);
+/** Half of its last tile of inputs is padding. */
+const CASE: ProductCase = {
+  shape: { numInputs: 160, numOutputs: 36 },
+  numRanges: 3,
+  weights: randomBlocks(new Random(11), "q4", 160 * 36),
+};
 
 describe("products on subgroup matrices, emulated on the software adapter", { timeout: 60_000 }, () => {
   it.each(FORMATS)("products of any shape, weights in %s", async (format) => {
