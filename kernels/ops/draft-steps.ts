@@ -49,7 +49,7 @@ export function draftCatchUp(
   batch: LaneBatch,
 ): Promise<LaneOp> {
   const constants = { ...batchConstants(batch), ...readConstants(reads, 2), SHIFT: shift };
-  const spec = { shader: ["lane_batch", `draft_reads_${reads.kind}`, "draft_catch_up"], constants };
+  const spec = { shader: ["lane_batch", ...readShader(reads), "draft_catch_up"], constants };
   const sources = reads.kind === "features" ? [reads.sources, reads.tables] : readBindings(reads);
   return laneOp(context, shape, spec, [lanes, batch.buffer, ...sources], () => shape.maxRecent);
 }
@@ -69,7 +69,7 @@ export function draftGrow(
     ...{ ...poolConstants(shape, rules), ...batchConstants(batch), SHIFT: shift },
     ...{ ...readConstants(reads, 5), ...width.constants },
   };
-  const shader = ["lane_batch", `draft_reads_${reads.kind}`, width.shader, "draft_pool", "draft_grow"];
+  const shader = ["lane_batch", ...readShader(reads), width.shader, "draft_pool", "draft_grow"];
   return laneOp(context, shape, { shader, constants }, [...buffers, ...width.bindings], () => numExpanded);
 }
 
@@ -105,6 +105,10 @@ function poolConstants({ maxRecent }: LaneShape, { topK, numExpanded }: Pick<Dra
 function readBindings(reads: TargetReads): readonly Binding[] {
   if (reads.kind === "text") return [];
   return [reads.kind === "features" ? reads.sources : reads.rowInfo];
+}
+
+function readShader({ kind }: TargetReads): readonly string[] {
+  return kind === "features" ? ["feature_source", "draft_reads_features"] : [`draft_reads_${kind}`];
 }
 
 function readConstants(reads: TargetReads, firstBinding: number): Readonly<Record<string, number>> {

@@ -32,7 +32,7 @@ export function eagleInput(context: OpContext, args: EagleInputArgs): Promise<Op
       threadsOp(
         context,
         {
-          shader: [...writer.shader, "eagle_input"],
+          shader: [...writer.shader, "feature_source", "eagle_input"],
           constants: {
             ...{ ...writer.constants, ...columnsOf(ofTarget), kv_t: context.family.storage },
             ...{ OWN_STRIDE: ofOwn.stride / 4, OWN_OFFSET: ofOwn.offset / 4, COLUMNS: own.size / 4, WORKGROUP_SIZE },

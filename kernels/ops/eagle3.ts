@@ -28,7 +28,7 @@ export function eagle3Levels(context: OpContext, { sources, levels, out }: Eagle
       threadsOp(
         context,
         {
-          shader: [...writer.shader, "eagle3_levels"],
+          shader: [...writer.shader, "feature_source", "eagle3_levels"],
           constants: { ...writer.constants, ...columnsOf(part), kv_t: context.family.storage, WORKGROUP_SIZE },
           enables: enablesOf(context),
           numImmediates: 1,
@@ -80,7 +80,7 @@ export function eagle3Input(context: OpContext, args: Eagle3InputArgs): Promise<
     context,
     {
       shader: [
-        ...[...reader.shader, ...writer.shader, "eagle3_halves"],
+        ...[...reader.shader, ...writer.shader, "feature_source", "eagle3_halves"],
         ...(portable ? ["eagle3_input"] : ["group_sum", "eagle3_input_group"]),
       ],
       constants: {
@@ -104,7 +104,7 @@ export function eagle3Input(context: OpContext, args: Eagle3InputArgs): Promise<
     threadsOp(
       context,
       {
-        shader: ["eagle3_own"],
+        shader: ["feature_source", "eagle3_own"],
         constants: { ...columnsOf(part), kv_t: family.storage, COLUMNS: own.size / 4, WORKGROUP_SIZE },
         enables: storageEnables(family),
         numImmediates: 1,

@@ -6,8 +6,6 @@
 @group(0) @binding(READS) var<storage, read_write> sources: array<u32>;
 @group(0) @binding(READS + 1) var<storage, read> target_tables: array<u32>;
 
-const OWN = 0x80000000u;
-
 fn reads_known(row: u32, lane: u32, position: u32) {
   let block = target_tables[lane * TARGET_TABLE_WORDS + position / BLOCK_SIZE];
   sources[row] = block * BLOCK_SIZE + position % BLOCK_SIZE;

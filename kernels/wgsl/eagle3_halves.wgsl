@@ -18,8 +18,6 @@
 @group(0) @binding(7) var<storage, read_write> x: array<vec4<x_t>>;
 var<immediate> num_rows: u32;
 
-const OWN = 0x80000000u;
-
 fn half_value(row: u32, half: u32, column: u32) -> vec4f {
   if (half == 0u) { return vec4f(table[token_ids[row] * COLUMNS + column]); }
   let source = sources[row];

@@ -7,8 +7,6 @@
 @group(0) @binding(2) var<storage, read_write> hidden: array<vec4f>;
 var<immediate> num_rows: u32;
 
-const OWN = 0x80000000u;
-
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn main(@builtin(global_invocation_id) id: vec3u) {
   let thread = thread_index(id);

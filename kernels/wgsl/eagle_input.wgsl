@@ -14,8 +14,6 @@
 @group(0) @binding(5) var<storage, read_write> x: array<vec4<x_t>>;
 var<immediate> num_rows: u32;
 
-const OWN = 0x80000000u;
-
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn main(@builtin(global_invocation_id) id: vec3u) {
   let thread = thread_index(id);
