@@ -1,6 +1,6 @@
 import type { BufferPool } from "../buffers.ts";
 import type { Binding } from "../kernel.ts";
-import { type Op, type OpContext, threadsOp } from "../op.ts";
+import { inTurn, type Op, type OpContext, threadsOp } from "../op.ts";
 
 /** Bytes of one row's sampling parameters (wgsl/sampling_params.wgsl). */
 export const SAMPLING_ROW_BYTES = 40;
@@ -138,7 +138,7 @@ export async function sample(context: OpContext, shape: SamplerShape, buffers: S
   ] as const;
   const params = "sampling_params";
   const cutThreads = Math.min(CUT_THREADS, context.kernels.maxWorkgroupSize);
-  const stages = await Promise.all(
+  return inTurn(
     grouped
       ? [
           stage([params, "sample_threshold_group"], cut, cutThreads),
@@ -151,7 +151,4 @@ export async function sample(context: OpContext, shape: SamplerShape, buffers: S
           stage(["top_k_merge"], merged, 4),
         ],
   );
-  return (pass, size) => {
-    for (const op of stages) op(pass, size);
-  };
 }
