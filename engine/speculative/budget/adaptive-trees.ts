@@ -150,8 +150,9 @@ export class AdaptiveTrees implements TreePolicy {
       this.#acceptance.observe({ ...draft, tree: this.#calibration.calibrate(draft.tree) });
     }
     if (step.isSteady || step.hasPrompt) this.#isAfterPrompt = step.hasPrompt;
-    this.#learnCosts(step);
-    const isSteady = step.isSteady || this.#isStart(step);
+    const isStart = this.#isStart(step);
+    this.#learnCosts(step, isStart);
+    const isSteady = step.isSteady || isStart;
     if (step.numSequences > 0) this.#restarts.observe({ ...step, isSteady }, this.#steadyRate(step));
     this.#account(step);
   }
@@ -174,19 +175,17 @@ export class AdaptiveTrees implements TreePolicy {
     return this.#isAfterPrompt && onDevice && !isSteady && numSequences > 0 && limits.numLookaheadNodes > 0;
   }
 
-  #learnCosts(step: ObservedStep): void {
+  #learnCosts(step: ObservedStep, isStart: boolean): void {
     const { numSequences, numRows, limits, onDevice, isSteady, stepMs, draftMs, drafts } = step;
     const { plainOnDevice, draftsOnDevice } = this.#options;
-    const isPlain = limits.numLookaheadNodes === 0;
-    if (numSequences === 0 || (!isSteady && !this.#isStart(step))) return;
-    if (isPlain) {
+    if (numSequences === 0 || !(isSteady || isStart)) return;
+    if (limits.numLookaheadNodes === 0) {
       if (onDevice === plainOnDevice) this.#costs.observePlain(numSequences, stepMs);
     } else if (draftsOnDevice) {
-      const size = {
-        ...{ numSequences, numNodes: Math.round(numRows / numSequences), depth: limits.maxDraftDepth },
-      };
-      if (onDevice && isSteady) this.#costs.observeWhole(size, stepMs);
-      else if (onDevice) this.#costs.observeStart(size, stepMs);
+      const numNodes = Math.round(numRows / numSequences);
+      const size = { numSequences, numNodes, depth: limits.maxDraftDepth };
+      if (isStart) this.#costs.observeStart(size, stepMs);
+      else if (onDevice) this.#costs.observeWhole(size, stepMs);
     } else {
       this.#sizes.learnCut(step);
       this.#costs.observeVerify(numRows, stepMs - draftMs);

@@ -145,9 +145,10 @@ export class CostModel {
     const load = loadClass(numSequences);
     const fit = this.#whole.get(load) ?? this.#expected(numSequences);
     this.#whole.set(load, fit);
-    const logRatio = Math.log(ms / (this.#drift * fit.at(this.#parts(size))));
+    const parts = this.#parts(size);
+    const logRatio = Math.log(ms / (this.#drift * fit.at(parts)));
     const bounded = fit.numObserved < NUM_KNOWN ? ms : ms * Math.exp(clamp(logRatio) - logRatio);
-    fit.observe(this.#parts(size), bounded / this.#drift);
+    fit.observe(parts, bounded / this.#drift);
     if (fit.numObserved >= NUM_SETTLED) this.#drift *= Math.exp(WHOLE_DRIFT_RATE * clamp(logRatio));
     this.#countStart(load, false);
     this.#recent.set(loadKey(size), { count: this.numWholeObserved(size) + 1, at: this.#numWhole });
@@ -190,14 +191,14 @@ export class CostModel {
   #parts({ numSequences, numNodes, depth }: StepShape): readonly number[] {
     const rootsMs = this.#passMs(numSequences);
     const numAdded = numSequences * (numNodes - 1);
-    const addedMs = this.#passMs(numSequences + numAdded) - rootsMs;
+    const addedMs = this.#passMs(numSequences * numNodes) - rootsMs;
     const leastMs = MIN_ROW_SHARE * numAdded * this.#passMs(1);
     return [rootsMs, depth * this.#levelMs(numSequences), Math.max(addedMs, leastMs)];
   }
 
   /** Factors as they are at the nearest load at which steps were observed; else those of plain steps, and of what is hoped. */
   #expected(numSequences: number): PartsFit {
-    const known = nearestLoad(this.#whole, loadClass(numSequences))?.[1];
+    const known = nearestLoad(this.#whole, loadClass(numSequences));
     if (known) return new PartsFit(known.factors, NEAR_SPREADS);
     const plainFactor = this.plainMs(numSequences) / this.#drift / this.#passMs(numSequences);
     return new PartsFit([plainFactor, DRAFT_PRIOR, 1], FIRST_SPREADS);

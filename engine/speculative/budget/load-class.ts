@@ -4,7 +4,7 @@ export function loadClass(numSequences: number): number {
 }
 
 /** What is known of the nearest load of which something is known; undefined where nothing is. */
-export function nearestLoad<T>(known: ReadonlyMap<number, T>, load: number): readonly [load: number, T] | undefined {
+export function nearestLoad<T>(known: ReadonlyMap<number, T>, load: number): T | undefined {
   const [nearest] = [...known].sort(([a], [b]) => Math.abs(a - load) - Math.abs(b - load));
-  return nearest;
+  return nearest?.[1];
 }

@@ -56,9 +56,9 @@ export class RestartLoss {
   /** At the nearest load at which it was seen; undefined where nothing was. */
   #lossMs(numSequences: number, isDrafting: boolean): number | undefined {
     const { drafting, plain } = this.#means;
-    const own = nearestLoad(isDrafting ? drafting : plain, loadClass(numSequences))?.[1];
+    const own = nearestLoad(isDrafting ? drafting : plain, loadClass(numSequences));
     if (own !== undefined) return own;
-    const other = nearestLoad(isDrafting ? plain : drafting, loadClass(numSequences))?.[1];
+    const other = nearestLoad(isDrafting ? plain : drafting, loadClass(numSequences));
     return other === undefined ? undefined : isDrafting ? other * DRAFTING_PRIOR : other / DRAFTING_PRIOR;
   }
 }
