@@ -1,5 +1,6 @@
 import type { DrafterChoice, EngineOptions } from "../engine/engine-options.ts";
 import { GREEDY, type SamplingParams } from "../engine/sampling-params.ts";
+import { numBlocksFor } from "../kvcache/ids.ts";
 import { generate, sum } from "./generate.ts";
 import { SharedDevice } from "./shared-device.ts";
 
@@ -43,10 +44,26 @@ export const TREE_KINDS: readonly TreeKind[] = [
   { name: "sequoia, 16 nodes", options: { treeNodes: 16, tree: "sequoia" } },
 ];
 
-/** One comparison: the same requests, in one batch, with speculation and without. */
+/** Memory of the engine that speculates. */
+export interface MemoryCase {
+  readonly name: string;
+  /** So many of the longest sequences fit in; undefined: all of a batch. Others lose their blocks and are computed again. */
+  readonly numSequences?: number;
+}
+
+export const MEMORY_CASES: readonly MemoryCase[] = [
+  { name: "room for all" },
+  { name: "room for one and a half", numSequences: 1.5 },
+];
+
+/** Of a tree, root included. */
+const MOST_NODES = Math.max(...TREE_KINDS.map(({ options }) => options.treeNodes ?? 0));
+
+/** One comparison: the same requests, in one batch, with speculation and without; the latter always has room for all. */
 export interface IdentityPair {
   readonly drafter: DrafterChoice;
   readonly trees: TreeKind;
+  readonly memory: MemoryCase;
   readonly batchSize: number;
   readonly sampling: SamplingCase;
   readonly seed: number;
@@ -59,14 +76,19 @@ export interface PairResult {
   readonly numDifferent: number;
   readonly numAccepted: number;
   readonly numRejected: number;
+  readonly numPreemptions: number;
 }
 
 /** Every combination. */
 export function allPairs(drafters: readonly DrafterChoice[], seeds = SEEDS): IdentityPair[] {
   return drafters.flatMap((drafter) =>
     TREE_KINDS.flatMap((trees) =>
-      BATCH_SIZES.flatMap((batchSize) =>
-        SAMPLING_CASES.flatMap((sampling) => seeds.map((seed) => ({ drafter, trees, batchSize, sampling, seed }))),
+      MEMORY_CASES.flatMap((memory) =>
+        BATCH_SIZES.flatMap((batchSize) =>
+          SAMPLING_CASES.flatMap((sampling) =>
+            seeds.map((seed) => ({ drafter, trees, memory, batchSize, sampling, seed })),
+          ),
+        ),
       ),
     ),
   );
@@ -80,6 +102,7 @@ export function coveringPairs(drafters: readonly DrafterChoice[]): IdentityPair[
   const at = <T>(values: readonly T[], i: number): T => values[i % values.length] as T;
   return Array.from({ length: TREE_KINDS.length }, (_, i) => ({
     trees: at(TREE_KINDS, i),
+    memory: at(MEMORY_CASES, i),
     batchSize: at(BATCH_SIZES, i),
     sampling: at(SAMPLING_CASES, i),
     seed: at(SEEDS, i + Math.floor(i / SEEDS.length)),
@@ -99,9 +122,16 @@ export async function* runPairs(
   const shared = new SharedDevice();
   const plain = await shared.createEngine({ ...options, drafter: "none", prefixCache: false });
   const expected = new Map<string, Promise<readonly (readonly number[])[]>>();
-  for (const { drafter, trees } of enginesOf(pairs)) {
-    const { client } = await shared.createEngine({ ...options, drafter, ...trees.options, treeBudget: "fixed" });
-    for (const pair of pairs.filter((other) => other.drafter === drafter && other.trees.name === trees.name)) {
+  for (const own of enginesOf(pairs)) {
+    const [{ drafter, trees, memory }] = own;
+    const numKvBlocks = blocksOf(memory, prompts, maxTokens);
+    const speculating = { drafter, ...trees.options, ...numKvBlocks, treeBudget: "fixed" } as const;
+    const { client } = await shared.createEngine({ ...options, ...speculating });
+    let numPreemptions = 0;
+    client.onStep((step) => {
+      numPreemptions += step.numPreemptions;
+    });
+    for (const pair of own) {
       const requests = batchOf(pair, prompts, maxTokens);
       const key = `${pair.batchSize}/${pair.sampling.name}/${pair.seed}`;
       const side =
@@ -111,6 +141,7 @@ export async function* runPairs(
         );
       expected.set(key, side);
       const want = await side;
+      numPreemptions = 0;
       const runs = await Promise.all(requests.map(({ prompt, params }) => generate(client, prompt, params)));
       const numAccepted = sum(runs, (run) => run.numAccepted);
       yield {
@@ -119,6 +150,7 @@ export async function* runPairs(
         numDifferent: runs.reduce((total, { tokenIds }, i) => total + countDifferent(tokenIds, want[i] ?? []), 0),
         numAccepted,
         numRejected: sum(runs, (run) => run.numDraft) - numAccepted,
+        numPreemptions,
       };
     }
     await client.close();
@@ -127,9 +159,23 @@ export async function* runPairs(
   await shared.close();
 }
 
-/** The engines that the pairs need, each once. */
-function enginesOf(pairs: readonly IdentityPair[]): Iterable<Pick<IdentityPair, "drafter" | "trees">> {
-  return new Map(pairs.map((pair) => [`${pair.drafter}/${pair.trees.name}`, pair])).values();
+/** The pairs by the engine that they need. */
+function enginesOf(pairs: readonly IdentityPair[]): Iterable<[IdentityPair, ...IdentityPair[]]> {
+  const engines = new Map<string, [IdentityPair, ...IdentityPair[]]>();
+  for (const pair of pairs) {
+    const key = `${pair.drafter}/${pair.trees.name}/${pair.memory.name}`;
+    const own = engines.get(key);
+    if (own) own.push(pair);
+    else engines.set(key, [pair]);
+  }
+  return engines.values();
+}
+
+/** Blocks of the engine, the one that is never given away included; nothing where there is room for all. */
+function blocksOf({ numSequences }: MemoryCase, prompts: readonly (readonly number[])[], maxTokens: number) {
+  if (numSequences === undefined) return {};
+  const longest = Math.max(...prompts.map((prompt) => prompt.length)) + maxTokens + MOST_NODES;
+  return { numKvBlocks: 1 + numBlocksFor(Math.ceil(numSequences * longest)) };
 }
 
 /** Sequences of a batch differ in prompt, length and seed, so that they join and leave at different steps. */

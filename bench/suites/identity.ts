@@ -13,7 +13,7 @@ const UNIONS: readonly DrafterChoice[] = [
 ];
 
 export const identity = defineSuite(
-  "the same requests with speculation and without: every drafter, kind of tree, batch size, sampling and seed; exits with 1 if one token differs",
+  "the same requests with speculation and without: every drafter, kind of tree, batch size, sampling and seed, with memory for all sequences and for one or two; exits with 1 if one token differs",
   { ...ENGINE_OPTIONS, seeds: { type: "string", value: "N", default: String(SEEDS.length), help: "of 5 seeds" } },
   async (values, print) => {
     const { engine, drafters, prompts, maxTokens } = engineSettings(values);
@@ -31,16 +31,19 @@ export const identity = defineSuite(
       numDifferent: sum(results, (result) => result.numDifferent),
       numAccepted: sum(results, (result) => result.numAccepted),
       numRejected: sum(results, (result) => result.numRejected),
+      numPreemptions: sum(results, (result) => result.numPreemptions),
     };
     print(JSON.stringify(summary, null, 2));
-    const proves = summary.numDifferent === 0 && summary.numAccepted > 0 && summary.numRejected > 0;
+    const { numDifferent, numAccepted, numRejected, numPreemptions } = summary;
+    const proves = numDifferent === 0 && numAccepted > 0 && numRejected > 0 && numPreemptions > 0;
     process.exitCode = proves ? 0 : 1;
     return { suite: "identity", summary, results };
   },
 );
 
-function formatPair({ pair, numTokens, numDifferent, numAccepted, numRejected }: PairResult): string {
-  const { drafter, trees, batchSize, sampling, seed } = pair;
-  const name = `${drafter}, ${trees.name}, batch ${batchSize}, ${sampling.name}, seed ${seed}`;
-  return `${name}: ${numTokens} tokens, ${numDifferent} differ (+${numAccepted} −${numRejected})`;
+function formatPair(result: PairResult): string {
+  const { drafter, trees, memory, batchSize, sampling, seed } = result.pair;
+  const name = `${drafter}, ${trees.name}, ${memory.name}, batch ${batchSize}, ${sampling.name}, seed ${seed}`;
+  const drafts = `+${result.numAccepted} −${result.numRejected}`;
+  return `${name}: ${result.numTokens} tokens, ${result.numDifferent} differ (${drafts}, ${result.numPreemptions} preemptions)`;
 }

@@ -1,6 +1,6 @@
 import { rmSync } from "node:fs";
 import { afterAll, afterEach, describe, expect, test, vi } from "vitest";
-import { type IdentityPair, runPairs, SAMPLING_CASES } from "../../bench/identity.ts";
+import { type IdentityPair, MEMORY_CASES, runPairs, SAMPLING_CASES } from "../../bench/identity.ts";
 import { frequentTokens, referencePrompts } from "../../bench/prompts.ts";
 import type { Engine } from "../../engine/engine.ts";
 import type { EngineOptions } from "../../engine/engine-options.ts";
@@ -41,10 +41,11 @@ function watchDevice() {
 /** Greedy with a batch of three, and one stream that samples. */
 function pairsOf(drafter: IdentityPair["drafter"]): IdentityPair[] {
   const [greedy, warm] = SAMPLING_CASES;
-  if (greedy === undefined || warm === undefined) throw new Error("no such case");
+  const [memory] = MEMORY_CASES;
+  if (greedy === undefined || warm === undefined || memory === undefined) throw new Error("no such case");
   return [
-    { drafter, trees: dynamic(8), batchSize: 3, sampling: greedy, seed: 1 },
-    { drafter, trees: dynamic(8), batchSize: 1, sampling: warm, seed: 2 },
+    { drafter, trees: dynamic(8), memory, batchSize: 3, sampling: greedy, seed: 1 },
+    { drafter, trees: dynamic(8), memory, batchSize: 1, sampling: warm, seed: 2 },
   ];
 }
 

@@ -5,6 +5,7 @@ import {
   BATCH_SIZES,
   coveringPairs,
   type IdentityPair,
+  MEMORY_CASES,
   type PairResult,
   runPairs,
   SAMPLING_CASES,
@@ -32,6 +33,7 @@ it("the pairs cover every value, each drafter with every tree, batch and way to 
     const mine = pairs.filter((pair) => pair.drafter === drafter);
     expect(values(mine, ({ seed }) => seed)).toEqual(new Set(SEEDS));
     expect(values(mine, ({ trees }) => trees)).toEqual(new Set(TREE_KINDS));
+    expect(values(mine, ({ memory }) => memory)).toEqual(new Set(MEMORY_CASES));
     expect(values(mine, ({ batchSize }) => batchSize)).toEqual(new Set(BATCH_SIZES));
     expect(values(mine, ({ sampling }) => sampling)).toEqual(new Set(SAMPLING_CASES));
   }
@@ -57,12 +59,16 @@ describe("the same tokens with speculation and without", () => {
         mine.some((result) => result.numRejected > 0),
         `${drafter} rejected`,
       ).toBe(true);
+      const tight = mine.filter(({ pair }) => pair.memory.numSequences !== undefined && pair.batchSize > 1);
+      const preempted = mine.filter(({ numPreemptions }) => numPreemptions > 0);
+      const memories = (some: readonly PairResult[]) => new Set(some.map(({ pair }) => pair.memory.name));
+      expect(memories(preempted), `${drafter} preempted`).toEqual(memories(tight));
     }
     return numTokens;
   }
 
   it(
-    "in a set of pairs that covers every sampling, seed, batch, tree and drafter",
+    "in a set of pairs that covers every sampling, seed, batch, tree, memory and drafter",
     async () => {
       expect(await expectSame("sapling-2m-draft", coveringPairs(DRAFTERS), 48)).toBeGreaterThan(1_900);
     },
