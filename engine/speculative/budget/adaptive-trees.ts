@@ -1,11 +1,13 @@
 import { NO_TREES, type TreeLimits } from "../../../scheduler/output.ts";
 import type { DraftTree } from "../draft-tree.ts";
 import { AcceptanceTable } from "./acceptance-table.ts";
+import { Bursts } from "./bursts.ts";
 import { Calibration } from "./calibration.ts";
 import { CostModel, type PassCost } from "./cost-model.ts";
 import { cutTrees, keepNodes } from "./cut-trees.ts";
 import { DraftSample } from "./draft-sample.ts";
 import { loadClass } from "./load-class.ts";
+import { Probes } from "./probes.ts";
 import { RestartLoss } from "./restart-loss.ts";
 import { SizeChoice, type SizeOptions } from "./size-choice.ts";
 import { type CutTree, type ObservedStep, type SpeculationState, stateOf, type TreePolicy } from "./tree-policy.ts";
@@ -29,27 +31,24 @@ const TRY_EVERY = 48;
 const NUM_SEEN = 4;
 /** Plain steps are looked at again after so many others at most, sooner as long as few were seen. */
 const PLAIN_EVERY = 1024;
-/** Probes at most, whatever they lose, at a load at which drafting was hardly seen yet. */
-const NUM_FIRST_PROBES = 8;
 /** Steps of a trial: on the device the first ones do not count, and each change costs time. */
 const TRIAL_STEPS = { device: 12, host: 1 } as const;
 /** Steps of a probe, and trees at least. */
 const PROBE_STEPS = { device: 16, host: 4 } as const;
 const PROBE_TREES = 8;
-/** Plain steps of a look at them, on the device those that do not count included. */
-const PLAIN_STEPS = NUM_SEEN + 2;
-/** Share of the time that may be lost to probes, and to trials. */
-const PROBE_SHARE = 0.004;
-/** Of the first of them at a load; later ones have less, as more is known. */
-const FIRST_SHARE = 0.04;
-/** A probe is thought to lose so many plain steps before one was made. */
+/** Steps in a row that show what such steps take, those included that do not count on the device. */
+const TELLING_STEPS = NUM_SEEN + 2;
+/** Share of the time that may be lost to trials: to the first of them at a load, and at least. Later ones have less, as more is known. */
+const FIRST_TRIAL_SHARE = 0.04;
+const TRIAL_SHARE = 0.004;
+/** Plain steps that a probe may lose: after that it is given up. */
 const PROBE_LOSS = 12;
+/** So much better plain decoding must be for a run with trees to end before it has to. */
+const CLEARLY = 1.25;
 /** Steps on the device before what runs there is given up for something better: prompts stop it anyway, now and then. */
 const RUN_STEPS = 64;
 /** Drafting that takes less than this share of a plain step is taken for free. */
 const FREE_SHARE = 0.02;
-/** Plain steps in a row at most where drafting is free and nothing worth verifying was found. */
-const MAX_BURST = 64;
 
 /** Steps of a kind that are made whatever pays, to learn what they are worth. */
 interface Trial {
@@ -90,19 +89,14 @@ export class AdaptiveTrees implements TreePolicy {
   #runSteps = 0;
   /** Steps since the latest plain one. */
   #numSincePlain = 0;
-  /** What the latest probe lost in all, in ms. */
-  #lastProbeLossMs: number | undefined;
-  /** By log₂ of the load: probes, and trials of other sizes. */
-  readonly #probesByLoad = new Map<number, number>();
+  readonly #probes = new Probes();
+  /** By log₂ of the load: trials of other sizes. */
   readonly #trialsByLoad = new Map<number, number>();
-  /** Time in plain steps since the latest probe. */
-  #plainMs = 0;
   /** Steps that drafted since another size was tried, and their time. */
   #numDrafting = 0;
   #draftingMs = 0;
-  /** Plain steps to come while drafting is free, and how many they were the last time. */
-  #burstLeft = 0;
-  #burst = 0;
+  /** Used while drafting is free. */
+  readonly #bursts = new Bursts();
 
   constructor(options: AdaptiveOptions) {
     this.#options = options;
@@ -127,9 +121,10 @@ export class AdaptiveTrees implements TreePolicy {
   }
 
   goesOn(limits: TreeLimits): boolean {
-    if (this.#options.draftsOnDevice && this.#runSteps < RUN_STEPS && !this.#trialIsOver) return true;
-    const { numLookaheadNodes, maxDraftDepth } = this.#decide();
-    return numLookaheadNodes === limits.numLookaheadNodes && maxDraftDepth === limits.maxDraftDepth;
+    const mayStop = this.#runSteps >= RUN_STEPS || this.#trialIsOver || this.#isClearlyWorse(limits);
+    if (this.#options.draftsOnDevice && !mayStop) return true;
+    const decided = this.#decide();
+    return decided.numLookaheadNodes === limits.numLookaheadNodes && decided.maxDraftDepth === limits.maxDraftDepth;
   }
 
   cut(trees: readonly DraftTree[], numRows: number): readonly CutTree[] {
@@ -155,6 +150,12 @@ export class AdaptiveTrees implements TreePolicy {
     const isSteady = step.isSteady || isStart;
     if (step.numSequences > 0) this.#restarts.observe({ ...step, isSteady }, this.#steadyRate(step));
     this.#account(step);
+  }
+
+  /** Whether the trees of a run on the device have shown that they lose. A trial ends by its own rules. */
+  #isClearlyWorse(limits: TreeLimits): boolean {
+    if (this.#trial || limits.numLookaheadNodes === 0 || this.#runSteps < TELLING_STEPS) return false;
+    return this.#plainRate > CLEARLY * this.#sizes.rateOf(this.#numSequences, limits);
   }
 
   get #plainRate(): number {
@@ -200,22 +201,25 @@ export class AdaptiveTrees implements TreePolicy {
     this.#numSincePlain = isPlain ? 0 : this.#numSincePlain + 1;
     this.#draftingMs += isPlain ? 0 : stepMs;
     this.#numDrafting += isPlain ? 0 : 1;
-    this.#plainMs += isPlain ? stepMs : 0;
-    if (isPlain) this.#burstLeft = Math.max(0, this.#burstLeft - 1);
+    if (isPlain) {
+      this.#probes.addPlain(stepMs);
+      this.#bursts.endPlainStep();
+    }
     const trial = this.#trial;
     if (trial === undefined) return;
     if (trial.probeLossMs !== undefined) trial.probeLossMs += stepMs - numEmitted / this.#plainRate;
     if (limits.numLookaheadNodes === trial.limits.numLookaheadNodes) trial.left--;
-    if (trial.left > 0) return;
+    const isTelling = trial.left <= 0 || this.#runSteps >= TELLING_STEPS;
+    const isLost = isTelling && (trial.probeLossMs ?? 0) > this.#mostLossMs;
+    if (trial.left > 0 && !isLost) return;
     this.#trial = undefined;
     this.#trialIsOver = true;
-    if (trial.probeLossMs === undefined) return;
-    this.#lastProbeLossMs = Math.max(0, trial.probeLossMs);
-    this.#plainMs = 0;
+    if (trial.probeLossMs !== undefined) this.#probes.end(this.#loadClass, trial.probeLossMs, isLost);
   }
 
   #decide(): TreeLimits {
-    return this.#isFree() ? this.#afterBurst() : this.#chosen();
+    if (!this.#isFree()) return this.#chosen();
+    return this.#bursts.isOn ? NO_TREES : this.#sizes.largest;
   }
 
   /** Whether drafting costs so little that each step may see what it brings. */
@@ -225,24 +229,18 @@ export class AdaptiveTrees implements TreePolicy {
     return !draftsOnDevice && draftMs < FREE_SHARE * this.#costs.plainMs(this.#numSequences);
   }
 
-  #afterBurst(): TreeLimits {
-    return this.#burstLeft > 0 ? NO_TREES : this.#sizes.largest;
-  }
-
   /** Plain steps on the device are faster than the host's: trees must make up for that, or the next steps are plain. */
   #judge(gain: number, rate: number): void {
     if (!this.#options.plainOnDevice) return;
     const hostMs = this.#costs.verifyMs(this.#numSequences) - this.#costs.plainMs(this.#numSequences);
-    if (gain > rate * hostMs && gain > 0) this.#burst = 0;
-    else this.#burst = Math.min(MAX_BURST, Math.max(1, 2 * this.#burst));
-    this.#burstLeft = this.#burst;
+    this.#bursts.judge(gain > rate * hostMs && gain > 0);
   }
 
   #chosen(): TreeLimits {
     if (this.#trial) return this.#trial.limits;
     const numPlain = this.#costs.numPlainObserved(this.#numSequences);
     if (numPlain < NUM_SEEN) return NO_TREES;
-    if (this.#numSincePlain > Math.min(PLAIN_EVERY, 2 ** (1 + numPlain))) return this.#try(NO_TREES, PLAIN_STEPS);
+    if (this.#numSincePlain > Math.min(PLAIN_EVERY, 2 ** (1 + numPlain))) return this.#try(NO_TREES, TELLING_STEPS);
     const wanted = this.#sizes.choose(this.#numSequences);
     if (this.#acceptance.numTrees < NUM_TO_LEARN) return wanted;
     const isPlain = this.#limits.numLookaheadNodes === 0;
@@ -261,7 +259,7 @@ export class AdaptiveTrees implements TreePolicy {
     if (this.#numDrafting < TRY_EVERY) return undefined;
     const numSteps = TRIAL_STEPS[this.#options.draftsOnDevice ? "device" : "host"];
     const numTrials = this.#trialsByLoad.get(this.#loadClass) ?? 0;
-    const share = Math.max(PROBE_SHARE, FIRST_SHARE / (1 + numTrials));
+    const share = Math.max(TRIAL_SHARE, FIRST_TRIAL_SHARE / (1 + numTrials));
     const other = this.#sizes.explore(this.#numSequences, (share * this.#draftingMs) / numSteps);
     if (other === undefined) return undefined;
     this.#trialsByLoad.set(this.#loadClass, numTrials + 1);
@@ -278,15 +276,16 @@ export class AdaptiveTrees implements TreePolicy {
   }
 
   #isProbeDue(): boolean {
-    const isUnseen = this.#costs.numDraftObserved(this.#numSequences) < this.#probeSteps;
-    const numProbes = this.#probesByLoad.get(this.#loadClass) ?? 0;
-    if (isUnseen && numProbes < NUM_FIRST_PROBES) return true;
-    const lossMs = this.#lastProbeLossMs ?? PROBE_LOSS * this.#costs.plainMs(this.#numSequences);
-    return this.#plainMs * Math.max(PROBE_SHARE, FIRST_SHARE / (1 + numProbes)) > lossMs;
+    const isUnseen = this.#costs.numDraftObserved(this.#numSequences) < NUM_SEEN;
+    return this.#probes.isDue(this.#loadClass, isUnseen, this.#mostLossMs);
+  }
+
+  /** Of a probe, in ms. */
+  get #mostLossMs(): number {
+    return PROBE_LOSS * this.#costs.plainMs(this.#numSequences);
   }
 
   #probe(wanted: TreeLimits): TreeLimits {
-    this.#probesByLoad.set(this.#loadClass, (this.#probesByLoad.get(this.#loadClass) ?? 0) + 1);
     this.#acceptance.age();
     return this.#try(wanted, Math.max(this.#probeSteps, Math.ceil(PROBE_TREES / this.#numSequences)), 0);
   }

@@ -23,6 +23,20 @@ describe("adaptive trees", () => {
     },
   );
 
+  test("where trees never pay, the first probes of a new engine are given up before they lose much", () => {
+    const [world] = WORLDS;
+    if (world === undefined) expect.fail();
+    for (const numStreams of [8, 16]) {
+      const { plain, best } = fixedRates(world, measuredBy, numStreams);
+      expect(plain).toBeGreaterThan(best);
+      const rates = [1, 2, 3].map((seed) => {
+        const run = { load: () => numStreams, numSteps: 200, warmUp: 0, seed };
+        return simulate(world, measuredBy, run).rate;
+      });
+      expect(mean(rates) / plain).toBeGreaterThan(0.93);
+    }
+  });
+
   test("drafting stops when nothing is accepted any more, and comes back with what is", () => {
     const [, world] = WORLDS;
     if (world === undefined) expect.fail();
