@@ -14,8 +14,10 @@ export interface GatedMatmulArgs extends MatmulArgs {
 const MATRIX_ROWS = 16;
 
 /**
- * Bytes of partial sums that the workgroups of a product load at most, all together, where they make its inputs themselves. They come
- * from the device's cache, and loading more would take longer than the dispatch that is saved (`npm run bench -- gated`).
+ * Bytes of partial sums that the workgroups of a product load at most, all together, where they make its inputs themselves, counted as
+ * tiles of 8 rows load them. They come from the device's cache, and more would take longer than the dispatch that is saved
+ * (`npm run bench -- gated`). Tiles of 16 have half as many workgroups, so that 16 rows load no more than 8 do; but each makes the inputs
+ * of twice the rows, and against one row 16 lost 1.3 to 2.6 times what 8 lost: the count goes by rows, not by tiles.
  */
 const MAX_GATED_BYTES = 16e6;
 
@@ -63,8 +65,8 @@ interface GatedSizes {
 }
 
 /**
- * Rows of a pass up to which a product had better make its inputs itself. Each of its workgroups, of 16 outputs, makes those of its
- * range again, and reads every range of both partial sums for it.
+ * Rows of a pass up to which a product had better make its inputs itself. Each of its workgroups, of 16 outputs in tiles of 8 rows, makes
+ * those of its range again, and reads every range of both partial sums for it.
  */
 export function maxGatedRows(family: KernelFamily, { gateUp, x, y }: GatedSizes): number {
   const rowBytes = (y.numOutputs / 16) * 2 * x.numInputs * 4 * gateUp.numRanges;
