@@ -22,6 +22,7 @@ const SHAPES = {
 export type GatedShape = keyof typeof SHAPES;
 export const GATED_SHAPES = Object.keys(SHAPES) as readonly GatedShape[];
 const ROW_COUNTS = [1, 2, 4, 8, 16];
+const MOST_ROWS = Math.max(...ROW_COUNTS);
 const ROUNDS = 4;
 
 /** Microseconds of a layer's MLP of so many rows: gate/up product, SiLU, down product. */
@@ -34,7 +35,7 @@ export interface GatedTime {
 }
 
 export interface GatedFigures {
-  readonly model: string;
+  readonly model: GatedShape;
   readonly format: WeightFormat;
   readonly gateUpRanges: number;
   readonly downRanges: number;
@@ -45,7 +46,7 @@ export interface GatedFigures {
 
 export interface GatedReport {
   readonly adapter: string;
-  /** Whether both ways gave the same bits, in all formats. */
+  /** Whether both ways gave the same bits, in all models and formats. */
   readonly sameBits: boolean;
   readonly family: KernelFamily["name"];
   readonly figures: readonly GatedFigures[];
@@ -57,19 +58,22 @@ export async function measureGated(on: BenchDevice, models: readonly GatedShape[
   for (const model of models) {
     for (const format of weightFormats(on.gpu)) figures.push(await measureMlp(on, model, format));
   }
-  const sameBits = await checkSiluOnLoad(on.gpu, weightFormats(on.gpu));
+  const sums = figures.map(({ model, format, gateUpRanges, downRanges }) => {
+    const numInputs = SHAPES[model].intermediateSize;
+    return { numInputs, numRanges: downRanges, format, gateUpRanges, maxRows: MOST_ROWS };
+  });
+  const sameBits = await checkSiluOnLoad(on.gpu, sums);
   return { adapter: on.device.adapterName, sameBits, family: on.gpu.family.name, figures };
 }
 
 async function measureMlp({ gpu, timer }: BenchDevice, model: GatedShape, format: WeightFormat): Promise<GatedFigures> {
   const shapes = productShapes(SHAPES[model]);
-  const most = Math.max(...ROW_COUNTS);
   const { value, scale } = BYTES_PER_WEIGHT[format];
   const numWeights =
     shapes.gateUp.numInputs * shapes.gateUp.numOutputs + shapes.down.numInputs * shapes.down.numOutputs;
   const numLayers = Math.min(24, Math.max(2, Math.ceil(WORKING_SET / (numWeights * (value + scale)))));
-  const normed = operands(gpu, shapes.gateUp, most);
-  const down = operands(gpu, shapes.down, most);
+  const normed = operands(gpu, shapes.gateUp, MOST_ROWS);
+  const down = operands(gpu, shapes.down, MOST_ROWS);
   const random = new RandomWeights(gpu);
   const layers = Array.from({ length: numLayers }, () => ({
     gateUp: random.matrix(format, shapes.gateUp, "gateUp"),
@@ -82,7 +86,7 @@ async function measureMlp({ gpu, timer }: BenchDevice, model: GatedShape, format
         gatedMatmul(gpu, { weights, gateUp: normed.y, ...down }, maxRows),
       ]),
     );
-  const ways = [await mlps(0), await mlps(most)] as const;
+  const ways = [await mlps(0), await mlps(MOST_ROWS)] as const;
   const times: GatedTime[] = [];
   for (const numRows of ROW_COUNTS) {
     const us: [number, number] = [Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY];

@@ -97,7 +97,7 @@ export { siluMul } from "./ops/silu-mul.ts";
 export { packRows, storageBytes } from "./ops/storage.ts";
 export { PassTimer } from "./pass-timer.ts";
 export { checkRowTiles, type ProductSum } from "./row-tiles.ts";
-export { checkSiluOnLoad } from "./silu-on-load.ts";
+export { checkSiluOnLoad, type GatedSum } from "./silu-on-load.ts";
 export { StepGuard } from "./step-guard.ts";
 export { submitPass } from "./submit-pass.ts";
 export { publishJson, readJson } from "./tuning/choice-cache.ts";

@@ -10,7 +10,7 @@ export type Grid = readonly [x: number, y: number, z: number];
 /** Values of the generated block: numbers become `const NAME = 64;`, strings become `alias name = f16;`. */
 export type ShaderConstants = Readonly<Record<string, number | string>>;
 
-/** What a kernel's author returns; `Kernels.get` turns it into something that can be dispatched. */
+/** What a kernel's author returns; `Kernels.bind` turns it into something that can be dispatched. */
 export interface KernelSpec {
   /** Files under wgsl/ without their ending, concatenated in order: shared functions first, the kernel last. */
   readonly shader: readonly string[];

@@ -25,13 +25,14 @@ export class StepGuard {
 
   /**
    * Runs `submit`, which encodes and submits and may start reading back, and waits for what it returns.
-   * @throws GpuError step_poisoned or device_lost; then no result of this step may be used.
+   * @throws GpuError step_poisoned or device_lost, or the one that `submit` threw; then no result of this step may be used.
    */
   async run<T>(submit: () => Promise<T>): Promise<T> {
     if (this.#failure) throw this.#failure;
     this.#device.pushErrorScope("out-of-memory");
     this.#device.pushErrorScope("validation");
-    const result = submit();
+    // What it throws at once is a rejection too: the scopes are closed in any case.
+    const result = new Promise<T>((resolve) => resolve(submit()));
     const scopes = [this.#device.popErrorScope(), this.#device.popErrorScope()];
     const [value, ...errors] = await Promise.allSettled([result, ...scopes]);
     for (const scope of errors) {
@@ -39,8 +40,8 @@ export class StepGuard {
       if (scope.value) throw poisoned(scope.value);
     }
     if (this.#failure) throw this.#failure;
-    if (value.status === "rejected") throw new GpuError("device_lost", String(value.reason));
-    return value.value;
+    if (value.status === "fulfilled") return value.value;
+    throw value.reason instanceof GpuError ? value.reason : new GpuError("device_lost", String(value.reason));
   }
 }
 

@@ -56,7 +56,8 @@ function modelProducts(config: LlamaConfig, { layers, lmHead }: LlamaWeights): M
     matrices: layers.map((layer): PackedMatrix => layer[name]),
   });
   return [
-    ...(["qkv", "output", "gateUp", "down"] as const).map(ofLayers),
+    ...(["qkv", "output", "gateUp"] as const).map(ofLayers),
+    { ...ofLayers("down"), gateUp: shapes.gateUp },
     { shape: shapes.lmHead, whole: true, matrices: [lmHead] },
   ];
 }

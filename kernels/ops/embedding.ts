@@ -1,17 +1,17 @@
 import type { Binding } from "../kernel.ts";
-import { type Op, type OpContext, threadsOp } from "../op.ts";
+import { inTurn, type Op, type OpContext, threadsOp } from "../op.ts";
 import type { EmbeddingTable } from "../weights/embedding-table.ts";
 import { storageEnables } from "./storage.ts";
 
 const WORKGROUP_SIZE = 64;
 
 /** hidden f32 [numRows, hiddenSize] = rows of `table` chosen by tokenIds u32 [numRows]: each part writes the rows that are its own. */
-export async function embedding(
+export function embedding(
   context: OpContext,
   args: { hiddenSize: number; table: EmbeddingTable; tokenIds: Binding; hidden: GPUBuffer },
 ): Promise<Op> {
   const { hiddenSize, table, tokenIds, hidden } = args;
-  const parts = await Promise.all(
+  return inTurn(
     table.map(({ rows, firstToken, numTokens }) =>
       threadsOp(
         context,
@@ -30,7 +30,4 @@ export async function embedding(
       ),
     ),
   );
-  return (pass, size) => {
-    for (const part of parts) part(pass, size);
-  };
 }

@@ -1,5 +1,7 @@
+import { OFFSET_UNIT } from "../buffers.ts";
 import type { Binding } from "../kernel.ts";
-import { type Op, type OpContext, threadsOp } from "../op.ts";
+import { inTurn, type Op, type OpContext, threadsOp } from "../op.ts";
+import { roundUp } from "./product.ts";
 import { logitsStride, numChunks, SAMPLING_ROW_BYTES, type SamplerScratch, sample } from "./sampling.ts";
 
 /** Best tokens of each row whose log-probabilities are given. */
@@ -20,8 +22,7 @@ export interface LogProbBuffers extends SamplerScratch {
 /** Sizes in bytes of the buffers that only log-probabilities need, and where the results lie. */
 export function logProbLayout(vocabSize: number, maxLogits: number) {
   const bestBytes = 4 * maxLogits * NUM_BEST;
-  // Offsets of bindings are multiples of 256.
-  const section = Math.ceil(bestBytes / 256) * 256;
+  const section = roundUp(bestBytes, OFFSET_UNIT);
   return {
     greedyRowBytes: maxLogits * SAMPLING_ROW_BYTES,
     candidateBytes: 8 * maxLogits * numChunks(vocabSize) * NUM_BEST,
@@ -35,7 +36,7 @@ export function logProbLayout(vocabSize: number, maxLogits: number) {
 }
 
 /** Log softmax of the raw logits: of each row's best tokens, and of the one that was drawn (wgsl/drawn_log_prob.wgsl). */
-export async function logProbs(
+export function logProbs(
   context: OpContext,
   { vocabSize, maxLogits }: { readonly vocabSize: number; readonly maxLogits: number },
   buffers: LogProbBuffers,
@@ -43,7 +44,7 @@ export async function logProbs(
   const { logits, drawn, greedyRows, results } = buffers;
   const layout = logProbLayout(vocabSize, maxLogits);
   const group = 8;
-  const [findBest, ofDrawn] = await Promise.all([
+  return inTurn([
     sample(
       context,
       { vocabSize, topK: NUM_BEST, withShares: true },
@@ -69,8 +70,4 @@ export async function logProbs(
       ({ numLogits }) => [numLogits],
     ),
   ]);
-  return (pass, size) => {
-    findBest(pass, size);
-    ofDrawn(pass, size);
-  };
 }

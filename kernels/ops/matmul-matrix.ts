@@ -22,7 +22,7 @@ export function matrixSpec({ format, x, y, part, gateUp }: MatrixProduct, rows: 
   const numInputTiles = Math.ceil(x.numInputs / MATRIX_TILE.inputs);
   const reader = gateUp && productReader(gateUp);
   const inputs = reader
-    ? [...reader.shader, "gated", "activation_halves", "matmul_inputs_gated"]
+    ? [...reader.shader, "silu", "gated", "activation_halves", "matmul_inputs_gated"]
     : ["matmul_inputs_stored"];
   return {
     shader: ["weights_staged", `weights_${format}_tiles`, ...inputs, "matmul_matrix"],

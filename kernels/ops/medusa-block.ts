@@ -38,7 +38,7 @@ export function medusaBlock(context: OpContext, args: MedusaBlockArgs): Promise<
       threadsOp(
         context,
         {
-          shader: [...reader.shader, ...writer.shader, "medusa_block"],
+          shader: [...reader.shader, ...writer.shader, "silu", "medusa_block"],
           constants: { ...constants, ...columnsOf(part), FIRST: isFirst ? 1 : 0, HEAD: head, WORKGROUP_SIZE },
           enables: enablesOf(context),
           numImmediates: 1,

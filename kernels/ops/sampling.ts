@@ -141,12 +141,12 @@ export async function sample(context: OpContext, shape: SamplerShape, buffers: S
   return inTurn(
     grouped
       ? [
-          stage([params, "sample_threshold_group"], cut, cutThreads),
+          stage([params, "order_bits", "sample_threshold_group"], cut, cutThreads),
           stage(["gumbel", params, "group_best", "group_sum", "top_k_partial_group"], best, GROUP.threads, chunks),
           stage([params, "group_best", "group_sum", "top_k_merge_group"], merged, GROUP.threads),
         ]
       : [
-          stage([params, "sample_threshold"], cut, 4),
+          stage([params, "order_bits", "sample_threshold"], cut, 4),
           stage(["gumbel", params, "top_k_partial"], best, 8, chunks),
           stage(["top_k_merge"], merged, 4),
         ],

@@ -11,7 +11,7 @@ export function siluMul(context: OpContext, args: { gateUp: Product; out: Activa
   return threadsOp(
     context,
     {
-      shader: [...reader.shader, ...writer.shader, "gated", "silu_mul"],
+      shader: [...reader.shader, ...writer.shader, "silu", "gated", "silu_mul"],
       constants: { SIZE: out.numInputs, WORKGROUP_SIZE, ...reader.constants, ...writer.constants },
       enables: writer.enables,
       numImmediates: 1,

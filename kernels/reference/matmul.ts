@@ -1,6 +1,6 @@
 /**
  * y[m, n] = Σk x[m, k] · w[n, k] in f64: x f32 [numRows, numInputs], weights f32 [numOutputs, numInputs] (row-major, before
- * `packWeights`), y f64 [numRows, numOutputs].
+ * `uploadMatrix`), y f64 [numRows, numOutputs].
  */
 export function matmulReference(x: Float32Array, weights: Float32Array, numInputs: number): Float64Array {
   const numRows = x.length / numInputs;

@@ -5,9 +5,10 @@ import type { Gpu } from "../device.ts";
 import { GpuError } from "../errors.ts";
 import type { KernelFamily } from "../family.ts";
 import type { GpuContext } from "../gpu-context.ts";
-import { numRanges } from "../ops/product.ts";
-import { checkRowTiles } from "../row-tiles.ts";
-import { checkSiluOnLoad } from "../silu-on-load.ts";
+import { maxGatedRows } from "../ops/gated-matmul.ts";
+import { numRanges, paddedOutputs } from "../ops/product.ts";
+import { checkRowTiles, type ProductSum } from "../row-tiles.ts";
+import { checkSiluOnLoad, type GatedSum } from "../silu-on-load.ts";
 import { publishJson, readJson } from "./choice-cache.ts";
 import { type KernelChoice, type ModelProduct, parseChoice, ruleChoice, withChoice } from "./kernel-choice.ts";
 import { type Deadline, type ProductTimer, searchKernels } from "./search.ts";
@@ -59,21 +60,37 @@ async function choose(
 ): Promise<KernelChoice> {
   const wanted = (await measured(gpu.family, key, products, tools)) ?? ruleChoice(gpu.family, key, products);
   const family = withChoice(gpu.family, wanted);
-  const sums = products.flatMap(({ shape, whole, matrices }) =>
-    matrices.map(({ format }) => ({
-      numInputs: shape.numInputs,
-      numRanges: numRanges(family, shape, whole),
-      format,
-    })),
-  );
+  const context = { ...gpu, family };
   const [{ rowTiles }, sameSilu] = await Promise.all([
-    checkRowTiles({ ...gpu, family }, sums),
+    checkRowTiles(
+      context,
+      products.flatMap((product) => sumsOf(family, product)),
+    ),
     checkSiluOnLoad(
-      { ...gpu, family },
-      sums.map(({ format }) => format),
+      context,
+      products.flatMap((product) => gatedSumsOf(family, product)),
     ),
   ]);
   return { ...wanted, rowTiles, ...(sameSilu ? {} : { siluApart: true }) };
+}
+
+function sumsOf(family: KernelFamily, { shape, whole, matrices }: ModelProduct): ProductSum[] {
+  const { numInputs } = shape;
+  const ranges = numRanges(family, shape, whole);
+  return matrices.map(({ format }) => ({ numInputs, numRanges: ranges, format }));
+}
+
+/** None where the product's inputs are not gated. */
+function gatedSumsOf(family: KernelFamily, product: ModelProduct): GatedSum[] {
+  const { shape, gateUp } = product;
+  if (gateUp === undefined) return [];
+  const gateUpRanges = numRanges(family, gateUp);
+  const maxRows = maxGatedRows(family, {
+    gateUp: { numRanges: gateUpRanges },
+    x: shape,
+    y: { numOutputs: paddedOutputs(family, shape.numOutputs) },
+  });
+  return sumsOf(family, product).map((sum) => ({ ...sum, gateUpRanges, maxRows }));
 }
 
 /** Everything that the times, and the meaning of a choice, depend on. */
@@ -82,7 +99,10 @@ export function choiceKey(
   family: KernelFamily,
   products: readonly ModelProduct[],
 ): string {
-  const shapes = products.map(({ shape, whole, matrices }) => [shape, whole, matrices.map(({ format }) => format)]);
+  const shapes = products.map(({ shape, whole, gateUp, matrices }) => [
+    ...[shape, whole, gateUp],
+    matrices.map(({ format }) => format),
+  ]);
   const parts = [adapterName, driver, features, buildDigest(), family, shapes];
   return createHash("sha256").update(JSON.stringify(parts)).digest("hex").slice(0, 32);
 }

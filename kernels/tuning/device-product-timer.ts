@@ -60,8 +60,7 @@ export class DeviceProductTimer implements ProductTimer {
   }
 
   get #limit(): number {
-    const { maxBufferSize, maxStorageBufferBindingSize } = this.#gpu.device.limits;
-    return Math.min(MAX_PARTS_BYTES, maxBufferSize, maxStorageBufferBindingSize);
+    return Math.min(MAX_PARTS_BYTES, this.#gpu.pool.maxBytes);
   }
 
   #partsBytes({ shape }: ModelProduct, { numRows, numRanges }: Variant): number {

@@ -8,6 +8,8 @@ export interface ModelProduct {
   readonly shape: ProductShape;
   /** Its consumer cannot add ranges (`numRanges`). */
   readonly whole: boolean;
+  /** The product of gates and ups that its inputs are made from (`gatedMatmul`); no other product has one. */
+  readonly gateUp?: ProductShape;
   /** Of every layer. */
   readonly matrices: readonly PackedMatrix[];
 }

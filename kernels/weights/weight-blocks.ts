@@ -44,7 +44,7 @@ export function expandBlocks(blocks: WeightBlocks): Float32Array {
 
 /**
  * The nearest q8 blocks. A value is off by at most half a step, 1/254 of the largest magnitude in its block of 32, and what
- * the scale's rounding to f16 adds, 2⁻¹¹ of the value.
+ * the scale's rounding to f16 adds: 2⁻¹¹ of the value, or 127 · 2⁻²⁵ where the scale is below the normal halves, 2⁻¹⁴.
  * @param values f32, whole blocks
  */
 export function quantizeQ8(values: Float32Array): Q8Blocks {

@@ -1,6 +1,6 @@
 // The input of EAGLE's layer: x[row] = [table[tokenIds[row]], feature[row]], one after the other; of both halves NUM_COLUMNS columns from
 // FIRST_COLUMN on
-//   table     vec4<kv_t> [vocabSize, COLUMNS], COLUMNS = HIDDEN_SIZE / 4
+//   table     vec4<kv_t> [vocabSize, COLUMNS]
 //   token_ids u32 [numRows]
 //   sources   u32 [numRows]: slot of the row's feature in `own` if OWN is set in it, else in `target_features`
 //   target_features  vec4<kv_t> [numSlots, STRIDE], from OFFSET on;  own  vec4<kv_t> [numSlots, OWN_STRIDE], from OWN_OFFSET on

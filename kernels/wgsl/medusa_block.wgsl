@@ -1,4 +1,4 @@
-// One residual block of a Medusa head: y[row] = x[row] + silu(W x[row] + bias), silu(v) = v / (1 + exp(−v))
+// One residual block of a Medusa head: y[row] = x[row] + silu(W x[row] + bias) (silu.wgsl)
 //   parts  the product W x [numRows, 4 · COLUMNS] (product_sum.wgsl)
 //   bias   vec4f [COLUMNS]
 // in NUM_COLUMNS columns from FIRST_COLUMN on
@@ -24,7 +24,7 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
   let v = product_sum(row, column) + bias[column];
   var before = vec4f(features[slots[row] * STRIDE + OFFSET + at]);
   if (FIRST == 0) { before = state[row * COLUMNS + column]; }
-  let after = before + v / (1.0 + exp(-v));
+  let after = before + silu(v);
   state[row * COLUMNS + column] = after;
   write_activation(HEAD * num_rows + row, column, after);
 }

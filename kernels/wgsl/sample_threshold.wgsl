@@ -2,22 +2,13 @@
 // LOWEST and HIGHEST where nothing is filtered. In this order on z = logit / T: the top_k largest (ties stay); of those the
 // smallest set of tokens with typical_p of their mass whose −log p is nearest to their entropy, so whose z is nearest to the mean
 // of z (Meister et al., "Locally typical sampling", arXiv 2202.00666); of those the smallest set of best ones with top_p of their
-// mass, and z ≥ max + log(min_p). Bounds are found by bisection over the order-preserving bits of f32.
+// mass, and z ≥ max + log(min_p). Bounds are found by bisection over the order-preserving bits of f32 (order_bits.wgsl).
 //   logits    f32 [numRows, LOGITS_STRIDE], of which VOCAB_SIZE count;  rows SamplingRow [numRows];  threshold vec2f [numRows]
 // One thread a row, sums in ascending order of the token. Reference: reference/sampling.ts
 @group(0) @binding(0) var<storage, read> logits: array<f32>;
 @group(0) @binding(1) var<storage, read> rows: array<SamplingRow>;
 @group(0) @binding(2) var<storage, read_write> threshold: array<vec2f>;
 var<immediate> num_rows: u32;
-
-fn order_bits(value: f32) -> u32 {
-  let bits = bitcast<u32>(value);
-  return select(bits | 0x80000000u, ~bits, (bits & 0x80000000u) != 0u);
-}
-
-fn from_order_bits(bits: u32) -> f32 {
-  return bitcast<f32>(select(~bits, bits & 0x7fffffffu, (bits & 0x80000000u) != 0u));
-}
 
 fn count_from(row: SamplingRow, base: u32, cut: f32) -> u32 {
   var count = 0u;

@@ -8,15 +8,6 @@ var<immediate> num_rows: u32;
 
 var<workgroup> group_sums: array<vec4f, WORKGROUP_SIZE>;
 
-fn order_bits(value: f32) -> u32 {
-  let bits = bitcast<u32>(value);
-  return select(bits | 0x80000000u, ~bits, (bits & 0x80000000u) != 0u);
-}
-
-fn from_order_bits(bits: u32) -> f32 {
-  return bitcast<f32>(select(~bits, bits & 0x7fffffffu, (bits & 0x80000000u) != 0u));
-}
-
 fn group_sum(own: vec4f, t: u32) -> vec4f {
   group_sums[t] = own;
   workgroupBarrier();

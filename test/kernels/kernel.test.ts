@@ -7,7 +7,7 @@ const context = () => {
   return test.context(FAMILIES[0]);
 };
 const SILU: KernelSpec = {
-  shader: ["thread_index", "product_sum", "gated", "activation_rows", "silu_mul"],
+  shader: ["thread_index", "product_sum", "silu", "gated", "activation_rows", "silu_mul"],
   constants: {
     ...{ SIZE: 4, WORKGROUP_SIZE: 32, GRID_WIDTH: 32 },
     ...{ PART_ROWS: 1, PART_COLUMNS: 2, NUM_RANGES: 1, x_t: "f32", X_COLUMNS: 1 },

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, expect, it } from "vitest";
-import { type Gpu, openGpu, StepGuard } from "../../kernels/index.ts";
+import { type Gpu, GpuError, openGpu, StepGuard } from "../../kernels/index.ts";
 
 let gpu: Gpu;
 let guard: StepGuard;
@@ -52,4 +52,19 @@ it("refuses every step once the device is lost, and the one under way", async ()
 it("a step whose own promise fails is no result", async () => {
   const failing = guard.run(() => Promise.reject(new Error("map failed")));
   await expect(failing).rejects.toMatchObject({ name: "GpuError", message: expect.stringContaining("map failed") });
+});
+
+it("a step that fails before it waits hides no error that comes later", async () => {
+  const failing = guard.run(() => {
+    throw new Error("no buffer");
+  });
+  await expect(failing).rejects.toMatchObject({ name: "GpuError", message: expect.stringContaining("no buffer") });
+  makeInvalidBuffer();
+  await step();
+  await expect.poll(() => guard.failure?.code).toBe("step_poisoned");
+});
+
+it("a step that finds too little memory says so", async () => {
+  const error = new GpuError("out_of_memory", "a buffer is too large");
+  await expect(guard.run(() => Promise.reject(error))).rejects.toBe(error);
 });

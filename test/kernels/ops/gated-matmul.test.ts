@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { gatedMatmul, type KernelFamily, type KernelSpec, type Kernels } from "../../../kernels/index.ts";
+import { gatedMatmul, type KernelFamily, type KernelSpec, type Kernels, numRanges } from "../../../kernels/index.ts";
 import { maxGatedRows } from "../../../kernels/ops/gated-matmul.ts";
 import { FAMILIES, MATRIX } from "../../support/gpu.ts";
 
@@ -79,6 +79,16 @@ describe("the rows up to which a product makes its inputs", () => {
       expect(rows(larger)).toBeLessThanOrEqual(rows(a));
     });
     fc.assert(property);
+  });
+
+  it.each([
+    ["sapling-14m", 384, 1024, 13],
+    ["135m", 576, 1536, 4],
+    ["1b", 2048, 8192, 0],
+    ["8b", 4096, 14_336, 0],
+  ])("are those of which docs/benchmarks.md tells, of %s", (_, hidden, intermediate, expected) => {
+    const gateUp = { numInputs: hidden, numOutputs: 2 * intermediate };
+    expect(maxGatedRows(MATRIX, mlpOf(hidden, intermediate, numRanges(MATRIX, gateUp)))).toBe(expected);
   });
 
   it("are a whole tile's for a model of few megabytes, and none for one of gigabytes", () => {

@@ -124,6 +124,14 @@ describe("the key of a choice", () => {
     ["family", choiceKey(DEVICE, { ...MATRIX, splitSize: 64 }, PRODUCTS)],
     ["shapes", choiceKey(DEVICE, MATRIX, PRODUCTS.slice(1))],
     [
+      "products of gated inputs",
+      choiceKey(
+        DEVICE,
+        MATRIX,
+        PRODUCTS.map((product) => ({ ...product, gateUp: product.shape })),
+      ),
+    ],
+    [
       "formats",
       choiceKey(
         DEVICE,
