@@ -51,6 +51,8 @@ interface StepInFlight {
   readonly numBefore: number;
   /** What it runs in, where that is the device. */
   readonly loop?: ResidentLoop;
+  /** It is a plain step in which the drafter computes what it has not seen yet. */
+  readonly catchesUp: boolean;
   readonly verification: Promise<Verification>;
 }
 
@@ -63,6 +65,8 @@ export class Engine implements EngineClient {
   readonly #reports: StepReports;
   /** In order. Several only where all of them run on the device. */
   readonly #inFlight: StepInFlight[] = [];
+  /** The latest step that was no continuation let the drafter catch up with sequences that decode. */
+  #caughtUp = false;
   #loop: Promise<void> | undefined;
   #death: EngineDeadError | undefined;
 
@@ -176,10 +180,10 @@ export class Engine implements EngineClient {
     }
     for (const sequence of sequences) this.#emit(sequence, verified);
     if (this.#inFlight.length === 0) step.loop?.end();
-    const { output, startMs, numBefore, loop } = step;
+    const { output, startMs, numBefore, loop, catchesUp } = step;
     this.#reports.tell(
       {
-        ...{ output, startMs, numBefore, onDevice: loop !== undefined, verified, committed: sequences },
+        ...{ output, startMs, numBefore, onDevice: loop !== undefined, catchesUp, verified, committed: sequences },
         times: { ...parts, verifiedMs },
       },
       () => this.#loadNow(),
@@ -197,12 +201,16 @@ export class Engine implements EngineClient {
 
   #first(startMs: number): StepInFlight | undefined {
     const { policy, residentDrafting, residentPlain } = this.#parts;
+    const mayCatchUp = !this.#caughtUp;
     let catchesUp = false;
-    const output = this.#scheduler.schedule((numSequences, isDecode) => {
-      const wanted = policy.limits(numSequences);
+    this.#caughtUp = false;
+    const output = this.#scheduler.schedule((sampling, isDecode) => {
+      const wanted = policy.limits(sampling.length);
       if (residentDrafting === undefined || wanted.numLookaheadNodes === 0) return wanted;
-      // Drafts of the host cost several times what the device's cost: no one waits for them while a prompt is computed.
-      catchesUp = !isDecode;
+      // Drafts of the host cost several times what the device's cost: no one waits for them while a prompt is computed, or while
+      // the drafter has to see one that the prefix cache had. Where one step does not suffice for that, it may lack blocks.
+      this.#caughtUp = isDecode && mayCatchUp && !residentDrafting.isCaughtUp(sampling);
+      catchesUp = !isDecode || this.#caughtUp;
       return catchesUp ? NO_TREES : { ...wanted, uniform: true };
     });
     if (output.sequences.length === 0) return undefined;
@@ -213,13 +221,11 @@ export class Engine implements EngineClient {
     }
     const sequences = output.sequences.map((scheduled) => this.#withReader(scheduled));
     const loop = output.limits.numLookaheadNodes === 0 ? residentPlain : residentDrafting;
-    if (loop?.start(output, sequences)) {
-      return { ...{ output, startMs, numBefore: 0, loop }, verification: decodeOnDevice(loop, output, 0) };
+    const step = { output, startMs, numBefore: 0, catchesUp };
+    if (!catchesUp && loop?.start(output, sequences)) {
+      return { ...step, loop, verification: decodeOnDevice(loop, output, 0) };
     }
-    return {
-      ...{ output, startMs, numBefore: 0 },
-      verification: decodeOnHost(this.#parts, output, sequences, catchesUp),
-    };
+    return { ...step, verification: decodeOnHost(this.#parts, output, sequences, catchesUp) };
   }
 
   /** One more of the same, as long as the policy wants the same. */
@@ -228,7 +234,7 @@ export class Engine implements EngineClient {
     const output = reserved && this.#scheduler.scheduleAhead(reserved);
     if (loop === undefined || output === undefined) return undefined;
     const verification = decodeOnDevice(loop, output, numAhead);
-    return { output, startMs, numBefore: numBefore + 1, loop, verification };
+    return { output, startMs, numBefore: numBefore + 1, loop, catchesUp: false, verification };
   }
 
   /** Leaves out sequences that ended meanwhile; ends those whose logits were not numbers, and those alone. */

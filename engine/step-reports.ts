@@ -12,6 +12,8 @@ export interface EndedStep {
   /** Steps before it whose results were not known when it was submitted. */
   readonly numBefore: number;
   readonly onDevice: boolean;
+  /** A plain step in which the drafter computed what it had not seen yet. */
+  readonly catchesUp: boolean;
   readonly verified: readonly VerifiedSequence[];
   readonly committed: readonly CommittedSequence[];
   readonly times: Pick<StepTimes, "draftMs" | "pass" | "verifiedMs">;
@@ -38,14 +40,14 @@ export class StepReports {
 
   /** @param load of the engine after the step */
   tell(step: EndedStep, load: () => Pick<StepStats, "numWaiting" | "numRunning" | "kvUsage">): void {
-    const { output, startMs, numBefore, onDevice, verified, committed, times } = step;
+    const { output, startMs, numBefore, onDevice, catchesUp, verified, committed, times } = step;
     const endMs = performance.now();
     const begunMs = Math.max(startMs, this.#lastStepEndMs);
     this.#lastStepEndMs = endMs;
     const { draftMs } = times;
     // The first steps in flight were all submitted before the first was read: their times are not what each of them took.
-    const overlaps = !onDevice || numBefore >= this.#stepsInFlight;
-    this.#policy.observe(observedStep(output, verified, { onDevice, overlaps, draftMs, stepMs: endMs - begunMs }));
+    const tells = !catchesUp && (!onDevice || numBefore >= this.#stepsInFlight);
+    this.#policy.observe(observedStep(output, verified, { onDevice, tells, draftMs, stepMs: endMs - begunMs }));
     if (this.#listeners.size === 0) return;
     const speculation = this.#policy.state;
     const stats = {

@@ -43,13 +43,13 @@ export function observedStep(
   verified: readonly VerifiedSequence[],
   step: {
     readonly onDevice: boolean;
-    /** It is no first one of steps that overlap, whose times are others. */
-    readonly overlaps: boolean;
+    /** Its time is what such steps take: it is no first one of steps that overlap, and the drafter does nothing else in it. */
+    readonly tells: boolean;
     readonly draftMs: number;
     readonly stepMs: number;
   },
 ): ObservedStep {
-  const { onDevice, overlaps, draftMs, stepMs } = step;
+  const { onDevice, tells, draftMs, stepMs } = step;
   const bounds = new Map(sequences.map((scheduled) => [scheduled.sequence.id, scheduled]));
   const drafts = verified.flatMap(({ drafted, kept, result: { id, tokenIds } }) => {
     const { numLookaheadNodes = 0, maxDraftDepth: maxDepth = 0 } = bounds.get(id) ?? {};
@@ -60,13 +60,13 @@ export function observedStep(
   const numDraft = onDevice
     ? sequences.reduce((sum, { numLookaheadNodes }) => sum + numLookaheadNodes, 0)
     : verified.reduce((sum, { tree }) => sum + tree.tokenIds.length - 1, 0);
-  const hasPrompt = numTokens !== verified.length;
+  const hasPrompt = numTokens !== verified.length || sequences.some((scheduled) => numPromptRows(scheduled) > 0);
   return {
     ...{ onDevice, limits, draftMs, stepMs, drafts },
     numSequences: verified.length,
     numRows: numTokens + numDraft,
     numEmitted: verified.reduce((sum, { result }) => sum + result.tokenIds.length, 0),
-    isSteady: overlaps && preemptedIds.length === 0 && !hasPrompt,
+    isSteady: tells && preemptedIds.length === 0 && !hasPrompt,
     hasPrompt,
   };
 }

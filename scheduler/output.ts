@@ -20,10 +20,10 @@ export interface ChosenLimits extends TreeLimits {
 }
 
 /**
- * Chooses them for a step in which so many sequences sample.
+ * Chooses them for a step in which these sequences sample.
  * @param isDecode every sequence of the step computes its last known token and no other
  */
-export type ChooseLimits = (numSequences: number, isDecode: boolean) => ChosenLimits;
+export type ChooseLimits = (sampling: readonly Sequence[], isDecode: boolean) => ChosenLimits;
 
 /**
  * One sequence's part of a step. Rows: the known tokens at positions `startPosition … startPosition + numTokens − 1`,

@@ -161,7 +161,8 @@ export class Scheduler {
       .map((sequence) => planKnownTokens(sequence, rows.get(sequence) ?? 0))
       .filter((plan) => plan.numTokens > 0);
     const isDecode = plans.every(({ numTokens, needsSample }) => numTokens === 1 && needsSample);
-    const { uniform, ...limits } = choose(plans.filter(({ needsSample }) => needsSample).length, isDecode);
+    const sampling = plans.filter(({ needsSample }) => needsSample).map(({ sequence }) => sequence);
+    const { uniform, ...limits } = choose(sampling, isDecode);
     invariant(limits.numLookaheadNodes < maxTreeNodes, "trees are larger than block tables may be");
     const numRows = tokenBudget - sum(plans.map(({ numTokens }) => numTokens));
     const budget = { numRows, limits };

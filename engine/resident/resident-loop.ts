@@ -174,6 +174,12 @@ export class ResidentLoop {
     return true;
   }
 
+  /** Whether the drafter has seen all tokens of these sequences but those of their last steps, as `start` needs it. */
+  isCaughtUp(sequences: readonly Sequence[]): boolean {
+    const drafter = this.#drafter;
+    return sequences.every(({ id, numTokens }) => drafter?.numRecent(id, numTokens) !== undefined || !drafter);
+  }
+
   /**
    * Reserves what the drafter needs for a step after `numAhead` steps whose tokens are not known yet.
    * @returns bounds of its trees; undefined where the drafter's blocks do not suffice, or nothing is on the device

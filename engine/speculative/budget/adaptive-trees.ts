@@ -87,7 +87,7 @@ export class AdaptiveTrees implements TreePolicy {
   #isAfterPrompt = false;
   /** Steps on the device since it was decided. */
   #runSteps = 0;
-  /** Steps since the latest plain one. */
+  /** Steps since the latest plain one that tells what such steps take. */
   #numSincePlain = 0;
   readonly #probes = new Probes();
   /** By log₂ of the load: trials of other sizes. */
@@ -195,10 +195,10 @@ export class AdaptiveTrees implements TreePolicy {
   }
 
   /** Time, trials and their losses, and the lengths of bursts. */
-  #account({ numEmitted, limits, onDevice, stepMs }: ObservedStep): void {
+  #account({ numEmitted, limits, onDevice, isSteady, stepMs }: ObservedStep): void {
     const isPlain = limits.numLookaheadNodes === 0;
     if (onDevice) this.#runSteps++;
-    this.#numSincePlain = isPlain ? 0 : this.#numSincePlain + 1;
+    this.#numSincePlain = isPlain && isSteady ? 0 : this.#numSincePlain + 1;
     this.#draftingMs += isPlain ? 0 : stepMs;
     this.#numDrafting += isPlain ? 0 : 1;
     if (isPlain) {

@@ -1,6 +1,7 @@
 import { describe, expect, it, vi } from "vitest";
 import type { EngineOutput } from "../../../engine/client.ts";
 import type { WeightSource } from "../../../engine/model/types.ts";
+import { ModelProposer } from "../../../engine/speculative/model-proposer.ts";
 import { createGpuContext, type GpuContext, openGpu } from "../../../kernels/index.ts";
 import { type Generated, generate } from "../../support/collect.ts";
 import { FAMILIES, useGpu } from "../../support/gpu.ts";
@@ -190,6 +191,25 @@ describe("what is not a number", () => {
   });
 });
 
+it("a prompt that the cache has joins: the drafter catches up in one plain step, and no one waits for drafts of the host", async () => {
+  const propose = vi.spyOn(ModelProposer.prototype, "propose");
+  const parts = await open({ drafts: true, prefixCache: true });
+  let again: Promise<Generated> | undefined;
+  let numHits = 0;
+  parts.engine.onStep(({ numEmittedTokens, numPrefixHitTokens }) => {
+    numHits += numPrefixHitTokens;
+    if (numEmittedTokens > 0) again ??= expectPlain(parts.engine, 0);
+  });
+  await expectPlain(parts.engine, 0);
+  await again;
+  expect(numHits).toBe(promptOf(0).length - 1);
+  const requests = propose.mock.calls.map(([step]) => step);
+  // The first one's prompt, and that of the other beside it.
+  expect(requests.map((step) => step.length)).toEqual([1, 2]);
+  expect(requests.flat().filter(({ maxNodes }) => maxNodes > 1)).toEqual([]);
+  await expectIdle(parts);
+});
+
 describe("a policy that changes its mind at any step", () => {
   it.each([1, 4])("%i at once: the tokens of plain decoding, through every kind of step", async (batchSize) => {
     const policy = new RestlessPolicy();
@@ -198,7 +218,12 @@ describe("a policy that changes its mind at any step", () => {
     for (const round of rounds) {
       await Promise.all(Array.from({ length: batchSize }, (_, i) => expectPlain(parts.engine, round + i)));
     }
-    expect([...policy.seen].sort()).toEqual(["device, drafting", "device, plain", "host, drafting", "host, plain"]);
+    expect([...policy.seen].sort()).toEqual([
+      ...["device, drafting", "device, plain"],
+      // Alone, its drafter catches up in one plain step.
+      ...(batchSize === 1 ? [] : ["host, drafting"]),
+      "host, plain",
+    ]);
     await expectIdle(parts);
   });
 });
