@@ -4,7 +4,7 @@ import { Watchdog } from "../../../engine/process/watchdog.ts";
 
 const TIMES = { intervalMs: 1_000, minSilenceMs: 10_000, stepFactor: 20 };
 
-/** Looks every interval from `fromMs` on, as long as `alive` says nothing else, and gives the time of the first verdict. */
+/** Looks every interval from the first on, as long as `alive` says nothing else, and gives the time of the first verdict. */
 function firstVerdict(dog: Watchdog, untilMs: number, hasWork: boolean, at: (ms: number) => void = () => {}) {
   for (let ms = TIMES.intervalMs; ms <= untilMs; ms += TIMES.intervalMs) {
     at(ms);
