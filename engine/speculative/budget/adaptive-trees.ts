@@ -53,6 +53,8 @@ const FREE_SHARE = 0.02;
 /** Steps of a kind that are made whatever pays, to learn what they are worth. */
 interface Trial {
   readonly limits: TreeLimits;
+  /** log₂ of the load that it is for. */
+  readonly load: number;
   /** Steps to come. */
   left: number;
   /** Trees while plain decoding pays: what it has lost so far is added up here, in ms. */
@@ -115,6 +117,7 @@ export class AdaptiveTrees implements TreePolicy {
       this.#numSequences = numSequences;
       this.#runSteps = 0;
       this.#trialIsOver = false;
+      if (this.#trial?.load !== this.#loadClass) this.#trial = undefined;
       this.#limits = this.#decide();
     }
     return this.#limits;
@@ -242,11 +245,11 @@ export class AdaptiveTrees implements TreePolicy {
     if (numPlain < NUM_SEEN) return NO_TREES;
     if (this.#numSincePlain > Math.min(PLAIN_EVERY, 2 ** (1 + numPlain))) return this.#try(NO_TREES, TELLING_STEPS);
     const wanted = this.#sizes.choose(this.#numSequences);
-    if (this.#acceptance.numTrees < NUM_TO_LEARN) return wanted;
     const isPlain = this.#limits.numLookaheadNodes === 0;
     const draftingMs = this.#tokenMs(this.#sizes.rateOf(this.#numSequences, wanted), true);
     if (draftingMs * (isPlain ? BETTER : 1) < this.#tokenMs(this.#plainRate, false)) return this.#otherSize() ?? wanted;
-    return this.#isProbeDue() ? this.#probe(wanted) : NO_TREES;
+    const isUnknown = this.#acceptance.numTrees < NUM_TO_LEARN;
+    return isUnknown || this.#isProbeDue() ? this.#probe(wanted) : NO_TREES;
   }
 
   /** What a token takes in all. */
@@ -291,7 +294,7 @@ export class AdaptiveTrees implements TreePolicy {
   }
 
   #try(limits: TreeLimits, left: number, probeLossMs?: number): TreeLimits {
-    this.#trial = { limits, left, probeLossMs };
+    this.#trial = { limits, load: this.#loadClass, left, probeLossMs };
     return limits;
   }
 }

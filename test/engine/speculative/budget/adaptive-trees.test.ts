@@ -1,5 +1,7 @@
 import { describe, expect, test } from "vitest";
-import { fixedRates, meanLengths, simulate, type World } from "./simulation.ts";
+import { AdaptiveTrees } from "../../../../engine/speculative/budget/adaptive-trees.ts";
+import { NO_TREES } from "../../../../scheduler/output.ts";
+import { fixedRates, MAX_DEPTH, MAX_NODES, meanLengths, simulate, type World } from "./simulation.ts";
 import { WORLDS } from "./worlds.ts";
 
 const LOADS = [1, 2, 4, 8, 16, 32];
@@ -35,6 +37,19 @@ describe("adaptive trees", () => {
       });
       expect(mean(rates) / plain).toBeGreaterThan(0.93);
     }
+  });
+
+  test("a probe ends with the load that it is for", () => {
+    const passes = [1, 2, 64].map((numRows) => ({ numRows, ms: 10 * numRows }));
+    const sizes = { maxNodes: MAX_NODES, maxDepth: MAX_DEPTH, tokenBudget: 512, draftRows: 3 };
+    const policy = new AdaptiveTrees({ ...sizes, passes, plainOnDevice: true, draftsOnDevice: true });
+    const step = { limits: NO_TREES, onDevice: true, isSteady: true, hasPrompt: false, draftMs: 0, drafts: [] };
+    for (let i = 0; i < 4; i++) {
+      expect(policy.limits(1)).toEqual(NO_TREES);
+      policy.observe({ ...step, numSequences: 1, numRows: 1, numEmitted: 1, stepMs: 10 });
+    }
+    expect(policy.limits(1).numLookaheadNodes).toBeGreaterThan(0);
+    expect(policy.limits(32)).toEqual(NO_TREES);
   });
 
   test("drafting stops when nothing is accepted any more, and comes back with what is", () => {
