@@ -7,6 +7,7 @@ import { CostModel, type PassCost } from "./cost-model.ts";
 import { cutTrees, keepNodes } from "./cut-trees.ts";
 import { DraftSample } from "./draft-sample.ts";
 import { loadClass } from "./load-class.ts";
+import { LossShare } from "./loss-share.ts";
 import { Probes } from "./probes.ts";
 import { RestartLoss } from "./restart-loss.ts";
 import { SizeChoice, type SizeOptions } from "./size-choice.ts";
@@ -38,9 +39,6 @@ const PROBE_STEPS = { device: 16, host: 4 } as const;
 const PROBE_TREES = 8;
 /** Steps in a row that show what such steps take, those included that do not count on the device. */
 const TELLING_STEPS = NUM_SEEN + 2;
-/** Share of the time that may be lost to trials: to the first of them at a load, and at least. Later ones have less, as more is known. */
-const FIRST_TRIAL_SHARE = 0.04;
-const TRIAL_SHARE = 0.004;
 /** Plain steps that a probe may lose: after that it is given up. */
 const PROBE_LOSS = 12;
 /** So much better plain decoding must be for a run with trees to end before it has to. */
@@ -92,8 +90,8 @@ export class AdaptiveTrees implements TreePolicy {
   /** Steps since the latest plain one that tells what such steps take. */
   #numSincePlain = 0;
   readonly #probes = new Probes();
-  /** By log₂ of the load: trials of other sizes. */
-  readonly #trialsByLoad = new Map<number, number>();
+  /** Of trials of other sizes. */
+  readonly #trialShare = new LossShare();
   /** Steps that drafted since another size was tried, and their time. */
   #numDrafting = 0;
   #draftingMs = 0;
@@ -124,8 +122,7 @@ export class AdaptiveTrees implements TreePolicy {
   }
 
   goesOn(limits: TreeLimits): boolean {
-    const mayStop = this.#runSteps >= RUN_STEPS || this.#trialIsOver || this.#isClearlyWorse(limits);
-    if (this.#options.draftsOnDevice && !mayStop) return true;
+    if (this.#options.draftsOnDevice && !this.#mayStop(limits)) return true;
     const decided = this.#decide();
     return decided.numLookaheadNodes === limits.numLookaheadNodes && decided.maxDraftDepth === limits.maxDraftDepth;
   }
@@ -153,6 +150,10 @@ export class AdaptiveTrees implements TreePolicy {
     const isSteady = step.isSteady || isStart;
     if (step.numSequences > 0) this.#restarts.observe({ ...step, isSteady }, this.#steadyRate(step));
     this.#account(step);
+  }
+
+  #mayStop(limits: TreeLimits): boolean {
+    return this.#runSteps >= RUN_STEPS || this.#trialIsOver || this.#isClearlyWorse(limits);
   }
 
   /** Whether the trees of a run on the device have shown that they lose. A trial ends by its own rules. */
@@ -261,21 +262,16 @@ export class AdaptiveTrees implements TreePolicy {
   #otherSize(): TreeLimits | undefined {
     if (this.#numDrafting < TRY_EVERY) return undefined;
     const numSteps = TRIAL_STEPS[this.#options.draftsOnDevice ? "device" : "host"];
-    const numTrials = this.#trialsByLoad.get(this.#loadClass) ?? 0;
-    const share = Math.max(TRIAL_SHARE, FIRST_TRIAL_SHARE / (1 + numTrials));
+    const share = this.#trialShare.at(this.#loadClass);
     const other = this.#sizes.explore(this.#numSequences, (share * this.#draftingMs) / numSteps);
     if (other === undefined) return undefined;
-    this.#trialsByLoad.set(this.#loadClass, numTrials + 1);
+    this.#trialShare.add(this.#loadClass);
     [this.#numDrafting, this.#draftingMs] = [0, 0];
     return this.#try(other, numSteps);
   }
 
   get #loadClass(): number {
     return loadClass(this.#numSequences);
-  }
-
-  get #probeSteps(): number {
-    return PROBE_STEPS[this.#options.draftsOnDevice ? "device" : "host"];
   }
 
   #isProbeDue(): boolean {
@@ -290,7 +286,8 @@ export class AdaptiveTrees implements TreePolicy {
 
   #probe(wanted: TreeLimits): TreeLimits {
     this.#acceptance.age();
-    return this.#try(wanted, Math.max(this.#probeSteps, Math.ceil(PROBE_TREES / this.#numSequences)), 0);
+    const numSteps = PROBE_STEPS[this.#options.draftsOnDevice ? "device" : "host"];
+    return this.#try(wanted, Math.max(numSteps, Math.ceil(PROBE_TREES / this.#numSequences)), 0);
   }
 
   #try(limits: TreeLimits, left: number, probeLossMs?: number): TreeLimits {

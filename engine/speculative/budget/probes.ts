@@ -1,6 +1,5 @@
-/** Share of the time that may be lost to probes: to the first of them at a load, and at least. Later ones have less, as more is known. */
-const FIRST_SHARE = 0.04;
-const LEAST_SHARE = 0.004;
+import { LossShare } from "./loss-share.ts";
+
 /** Probes at most, whatever they lose, at a load at which drafting was hardly seen yet. */
 const NUM_FIRST = 8;
 /** One that was given up has told as much as so many. */
@@ -8,8 +7,7 @@ const TOLD_BY_LOST = 4;
 
 /** Keeps the time that plain decoding loses to probes, which see what trees are worth now, within a share of it. */
 export class Probes {
-  /** By log₂ of the load: how many there were, as far as they count. */
-  readonly #counts = new Map<number, number>();
+  readonly #share = new LossShare();
   /** Time in plain steps since the latest, and what that lost. */
   #plainMs = 0;
   #lastLossMs: number | undefined;
@@ -21,10 +19,8 @@ export class Probes {
 
   /** @param mostLossMs what a probe may lose: the first is thought to */
   isDue(load: number, isUnseen: boolean, mostLossMs: number): boolean {
-    const count = this.#counts.get(load) ?? 0;
-    if (isUnseen && count < NUM_FIRST) return true;
-    const share = Math.max(LEAST_SHARE, FIRST_SHARE / (1 + count));
-    return this.#plainMs * share > (this.#lastLossMs ?? mostLossMs);
+    if (isUnseen && this.#share.count(load) < NUM_FIRST) return true;
+    return this.#plainMs * this.#share.at(load) > (this.#lastLossMs ?? mostLossMs);
   }
 
   /**
@@ -33,7 +29,7 @@ export class Probes {
    * @param isLost it was given up
    */
   end(load: number, lossMs: number, isLost: boolean): void {
-    this.#counts.set(load, (this.#counts.get(load) ?? 0) + (isLost ? TOLD_BY_LOST : 1));
+    this.#share.add(load, isLost ? TOLD_BY_LOST : 1);
     this.#plainMs = 0;
     this.#lastLossMs = Math.max(0, lossMs);
   }
