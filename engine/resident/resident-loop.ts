@@ -177,7 +177,7 @@ export class ResidentLoop {
   /** Whether the drafter has seen all tokens of these sequences but those of their last steps, as `start` needs it. */
   isCaughtUp(sequences: readonly Sequence[]): boolean {
     const drafter = this.#drafter;
-    return sequences.every(({ id, numTokens }) => drafter?.numRecent(id, numTokens) !== undefined || !drafter);
+    return !drafter || sequences.every(({ id, numTokens }) => drafter.numRecent(id, numTokens) !== undefined);
   }
 
   /**
@@ -270,10 +270,9 @@ export class ResidentLoop {
 
   #canDraft(drafter: ResidentDrafter, requests: readonly LaneRequest[], { maxDraftDepth }: TreeLimits): boolean {
     if (maxDraftDepth === 0 || !drafter.fits(requests.length)) return false;
-    return requests.every(
-      ({ sequence: { id, numTokens } }) =>
-        drafter.numRecent(id, numTokens) !== undefined && drafter.reserve(id, numTokens, maxDraftDepth),
-    );
+    const sequences = requests.map(({ sequence }) => sequence);
+    if (!this.isCaughtUp(sequences)) return false;
+    return sequences.every(({ id, numTokens }) => drafter.reserve(id, numTokens, maxDraftDepth));
   }
 
   #stepSize(numAhead: number): StepSize {
