@@ -140,7 +140,7 @@ describe("clients that leave", () => {
     const steps = stepsOf(LONG, 1);
     const app = await start({ answer: () => steps, stepMs: 20 }, { maxQueue: 500 });
     const body = { prompt: "x", stream: true, max_tokens: 250 };
-    const steady = post(app, "/v1/completions", { ...body, max_tokens: 100 });
+    const steady = post(app, "/v1/completions", body);
     const leave = async (i: number) => {
       const controller = new AbortController();
       const response = await fetch(`${app.url}/v1/completions`, {
@@ -160,7 +160,7 @@ describe("clients that leave", () => {
     const events = eventsOf((await steady).text)
       .slice(0, -1)
       .map((event) => JSON.parse(event).choices[0].text);
-    const want = steps.flatMap(({ tokenIds }) => tokenIds).slice(0, 100);
+    const want = steps.flatMap(({ tokenIds }) => tokenIds).slice(0, 250);
     const output = TEXT.createOutput([], { continuation: true });
     expect(events.join("")).toBe(output.push(want, 0).text + output.flush().text);
     expect(app.admission.numRequests).toBe(0);
