@@ -1,5 +1,5 @@
 import { Calibration, calibrationError, type ReliabilityBin } from "../engine/speculative/budget/calibration.ts";
-import { outcomes, type VerifiedDraft } from "../engine/speculative/budget/verified-draft.ts";
+import { judged, type VerifiedDraft } from "../engine/speculative/budget/verified-draft.ts";
 import { survivals } from "../engine/speculative/draft-tree.ts";
 import { linePlot, type Series } from "./svg.ts";
 
@@ -11,15 +11,15 @@ export class Reliability {
   readonly #calibration = new Calibration();
 
   observe(draft: VerifiedDraft): void {
-    const outcome = outcomes(draft);
+    const known = judged(draft);
     for (const [node, survival] of survivals(draft.tree).entries()) {
       const bin = this.#raw[Math.min(NUM_BINS - 1, Math.floor(survival * NUM_BINS))];
       if (node === 0 || bin === undefined) continue;
       bin.predicted += survival;
-      bin.observed += outcome[node] ?? 0;
+      bin.observed += known.outcomes[node] ?? 0;
       bin.count++;
     }
-    this.#calibration.observe(draft);
+    this.#calibration.observe(known);
   }
 
   /** Of the drafter's own word. */

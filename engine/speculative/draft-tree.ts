@@ -25,11 +25,14 @@ export function rootOnly(tokenId: number): DraftTree {
 /** A node's child that has a token, found through the parent pointers. */
 export type ChildLookup = (node: number, tokenId: number) => number | undefined;
 
-/** Prepares the look-ups of one tree: O(nodes) once, O(1) a look-up. */
+/** Children come after their parents, so that a walk down a tree looks at each node once, and nothing is prepared for it. */
 export function childOf({ tokenIds, parents }: Pick<DraftTree, "tokenIds" | "parents">): ChildLookup {
-  const children = tokenIds.map(() => new Map<number, number>());
-  for (const [node, tokenId] of tokenIds.entries()) children[parents[node] ?? -1]?.set(tokenId, node);
-  return (node, tokenId) => children[node]?.get(tokenId);
+  return (node, tokenId) => {
+    for (let child = node + 1; child < tokenIds.length; child++) {
+      if (parents[child] === node && tokenIds[child] === tokenId) return child;
+    }
+    return undefined;
+  };
 }
 
 /** Of each node, the estimated probability that the walk gets to it: the product of `probs` along its path. */

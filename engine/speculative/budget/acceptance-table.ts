@@ -1,5 +1,5 @@
 import { survivals } from "../draft-tree.ts";
-import { outcomes, type VerifiedDraft } from "./verified-draft.ts";
+import type { JudgedDraft } from "./verified-draft.ts";
 
 /** Before anything was seen: a good drafter's chain, and little from its branches. */
 const CHAIN_PRIOR = 0.8;
@@ -43,19 +43,20 @@ export class AcceptanceTable {
     return sum;
   }
 
-  observe(draft: VerifiedDraft): void {
+  /** @param tree its `probs` calibrated */
+  observe({ tree, outcomes, maxNodes, maxDepth }: JudgedDraft): void {
     this.#numTrees++;
-    const { tree, maxNodes, maxDepth } = draft;
     const survival = survivals(tree);
-    const outcome = outcomes(draft);
     const order = [...tree.tokenIds.keys()].slice(1);
     order.sort((a, b) => (survival[b] ?? 0) - (survival[a] ?? 0) || a - b);
     const isWhole = tree.tokenIds.length < maxNodes;
     for (let depth = 1; depth <= Math.min(maxDepth, this.#maxDepth); depth++) {
-      const nodes = order.filter((node) => (tree.depths[node] ?? 0) <= depth);
+      let rank = 0;
+      for (const node of order) {
+        if ((tree.depths[node] ?? 0) <= depth && ++rank < this.#maxNodes) this.#add(depth, rank, outcomes[node] ?? 0);
+      }
       // Of a tree that is not full there is no further candidate, also for a larger one.
-      const numKnown = isWhole ? this.#maxNodes - 1 : Math.min(nodes.length, this.#maxNodes - 1);
-      for (let i = 0; i < numKnown; i++) this.#add(depth, i + 1, outcome[nodes[i] ?? -1] ?? 0);
+      while (isWhole && ++rank < this.#maxNodes) this.#add(depth, rank, 0);
     }
   }
 

@@ -140,9 +140,8 @@ export class AdaptiveTrees implements TreePolicy {
   }
 
   observe(step: ObservedStep): void {
-    for (const draft of this.#sample.of(step.drafts)) {
-      this.#calibration.observe(draft);
-      this.#acceptance.observe({ ...draft, tree: this.#calibration.calibrate(draft.tree) });
+    for (const draft of this.#sample.of(step.drafts, step.stepMs)) {
+      this.#acceptance.observe({ ...draft, tree: this.#calibration.observe(draft) });
     }
     if (step.isSteady || step.hasPrompt) this.#isAfterPrompt = step.hasPrompt;
     const isStart = this.#isStart(step);

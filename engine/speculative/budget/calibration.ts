@@ -1,5 +1,5 @@
 import { type DraftTree, survivals } from "../draft-tree.ts";
-import { outcomes, testedNodes, type VerifiedDraft } from "./verified-draft.ts";
+import type { JudgedDraft } from "./verified-draft.ts";
 
 const NUM_BINS = 10;
 /** Siblings from this rank on are one class. */
@@ -30,30 +30,32 @@ export interface ReliabilityBin {
  * far. Of conditional probabilities, so that survival, their product along a path, never rises with depth.
  */
 export class Calibration {
-  readonly #classes = new Map<string, Bin[]>();
+  readonly #classes = new Map<string | number, Bin[]>();
   readonly #reliability = newBins();
 
   /** The tree with calibrated `probs`. */
-  calibrate(tree: DraftTree): DraftTree {
-    const ranks = siblingRanks(tree);
+  calibrate(tree: DraftTree, ranks = siblingRanks(tree)): DraftTree {
     return { ...tree, probs: tree.probs.map((prob, node) => (node === 0 ? 1 : this.#prob(tree, node, ranks, prob))) };
   }
 
-  /** @param draft its tree as its drafters gave it */
-  observe(draft: VerifiedDraft): void {
-    const { tree, kept } = draft;
-    const survival = survivals(this.calibrate(tree));
-    const outcome = outcomes(draft);
-    for (let node = 1; node < tree.tokenIds.length; node++) {
-      if (kept?.has(node) ?? true) add(this.#reliability, survival[node] ?? 0, outcome[node] ?? 0);
-    }
+  /**
+   * @param draft its tree as its drafters gave it
+   * @returns the tree with calibrated `probs`, by what was known before
+   */
+  observe({ tree, kept, outcomes, tested }: JudgedDraft): DraftTree {
     const ranks = siblingRanks(tree);
-    for (const { node, accepted } of testedNodes(draft)) {
+    const calibrated = this.calibrate(tree, ranks);
+    const survival = survivals(calibrated);
+    for (let node = 1; node < tree.tokenIds.length; node++) {
+      if (kept?.has(node) ?? true) add(this.#reliability, survival[node] ?? 0, outcomes[node] ?? 0);
+    }
+    for (const { node, accepted } of tested) {
       const key = classOf(tree, node, ranks);
       const bins = this.#classes.get(key) ?? newBins();
       this.#classes.set(key, bins);
       add(bins, tree.probs[node] ?? 0, accepted ? 1 : 0);
     }
+    return calibrated;
   }
 
   /** Bins that hold observations, by rising prediction. */
@@ -100,8 +102,10 @@ function add(bins: readonly Bin[], prob: number, outcome: number): void {
   bin.count = kept * bin.count + 1;
 }
 
-function classOf(tree: DraftTree, node: number, ranks: readonly number[]): string {
-  return `${ranks[node]} ${tree.proposers?.[node]?.join() ?? ""}`;
+/** By its proposers and its rank among siblings. */
+function classOf({ proposers }: DraftTree, node: number, ranks: readonly number[]): string | number {
+  const rank = ranks[node] ?? 0;
+  return proposers ? `${rank} ${proposers[node]?.join() ?? ""}` : rank;
 }
 
 /** For each node, how many of its siblings come before it. */

@@ -1,15 +1,23 @@
-import type { VerifiedDraft } from "./verified-draft.ts";
+import { type JudgedDraft, judged, type VerifiedDraft } from "./verified-draft.ts";
 
 /** Trees of a step that are learned from at most. */
-const SIZE = 6;
+const MOST = 6;
+/** And of a ms: a tree takes the host some 5 µs, and short steps wait for the host. */
+const TREES_PER_MS = 1;
 
-/** A few trees of a step say enough: the host has better things to do. Others come first in each. */
+/** A few trees say enough: the host has better things to do. Others come first in each step. */
 export class DraftSample {
   #first = 0;
+  /** Trees that time has been saved up for. */
+  #allowed = MOST;
 
-  of(drafts: readonly VerifiedDraft[]): readonly VerifiedDraft[] {
-    if (drafts.length <= SIZE) return drafts;
-    this.#first = (this.#first + SIZE) % drafts.length;
-    return [...drafts.slice(this.#first), ...drafts].slice(0, SIZE);
+  /** @param stepMs what the step took */
+  of(drafts: readonly VerifiedDraft[], stepMs: number): readonly JudgedDraft[] {
+    this.#allowed = Math.min(MOST, this.#allowed + TREES_PER_MS * stepMs);
+    const size = Math.min(drafts.length, Math.floor(this.#allowed));
+    if (size === 0) return [];
+    this.#allowed -= size;
+    this.#first = (this.#first + size) % drafts.length;
+    return [...drafts.slice(this.#first), ...drafts].slice(0, size).map(judged);
   }
 }

@@ -2,8 +2,9 @@
 const NOISE = 0.2;
 /** What factors move by from one observation to the next: old ones are forgotten over some hundreds. */
 const WALK = 0.006;
-/** Turns of the update: the sum is not linear in the logs of its factors. */
+/** Turns of the update at most: the sum is not linear in the logs of its factors. Most observations move them by little: one will do. */
 const NUM_TURNS = 6;
+const SETTLED = 1e-3;
 
 /**
  * Factors of a sum, `Σ factor · part`, learned from noisy totals: an extended Kalman filter, iterated, over the factors' logs, so that
@@ -49,7 +50,13 @@ export class PartsFit {
       gains = carried.map((value) => value / (dot(carried, shares) + NOISE ** 2));
       const moved = before.map((value, i) => value - (this.#logs[i] ?? 0));
       const error = Math.log(total / sum) - dot(shares, moved);
-      for (const [i, gain] of gains.entries()) this.#logs[i] = (before[i] ?? 0) + gain * error;
+      let mostMoved = 0;
+      for (const [i, gain] of gains.entries()) {
+        const next = (before[i] ?? 0) + gain * error;
+        mostMoved = Math.max(mostMoved, Math.abs(next - (this.#logs[i] ?? 0)));
+        this.#logs[i] = next;
+      }
+      if (mostMoved < SETTLED) break;
     }
     const carried = this.#covariance.map((row) => dot(row, shares));
     for (const [i, row] of this.#covariance.entries()) {
@@ -61,12 +68,13 @@ export class PartsFit {
 }
 
 function sumOf(parts: readonly number[], logs: readonly number[]): number {
-  return dot(
-    parts,
-    logs.map((log) => Math.exp(log)),
-  );
+  let sum = 0;
+  for (const [i, part] of parts.entries()) sum += part * Math.exp(logs[i] ?? 0);
+  return sum;
 }
 
 function dot(a: readonly number[], b: readonly number[]): number {
-  return a.reduce((sum, value, i) => sum + value * (b[i] ?? 0), 0);
+  let sum = 0;
+  for (const [i, value] of a.entries()) sum += value * (b[i] ?? 0);
+  return sum;
 }

@@ -1,5 +1,5 @@
 import type { SiblingRates } from "../sequoia.ts";
-import { testedNodes, type VerifiedDraft } from "./verified-draft.ts";
+import type { JudgedDraft } from "./verified-draft.ts";
 
 /** Observations that an estimate looks back on. */
 const WINDOW = 2000;
@@ -13,10 +13,10 @@ interface Tally {
 export class SiblingAcceptance {
   readonly #tallies: Tally[][] = [];
 
-  observe(draft: VerifiedDraft): void {
-    const { parents, depths } = draft.tree;
+  observe({ tree, tested }: JudgedDraft): void {
+    const { parents, depths } = tree;
     const ranks = parents.map((parent, node) => parents.slice(0, node).filter((other) => other === parent).length);
-    for (const { node, accepted } of testedNodes(draft)) {
+    for (const { node, accepted } of tested) {
       const tally = this.#tally((depths[node] ?? 1) - 1, ranks[node] ?? 0);
       const kept = tally.tested < WINDOW ? 1 : 1 - 1 / WINDOW;
       tally.tested = kept * tally.tested + 1;

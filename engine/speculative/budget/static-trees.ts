@@ -8,6 +8,7 @@ import { keepNodes } from "./cut-trees.ts";
 import { DraftSample } from "./draft-sample.ts";
 import { SiblingAcceptance } from "./sibling-acceptance.ts";
 import { type CutTree, type ObservedStep, type SpeculationState, stateOf, type TreePolicy } from "./tree-policy.ts";
+import { judged } from "./verified-draft.ts";
 
 /** Trees of one shape that somebody chose, whatever they bring. */
 export class ShapedTrees implements TreePolicy {
@@ -35,8 +36,8 @@ export class ShapedTrees implements TreePolicy {
     return trees.map((drafted) => cutToShape(drafted, this.shape));
   }
 
-  observe({ drafts }: ObservedStep): void {
-    for (const draft of this.#sample.of(drafts)) this.#calibration.observe(draft);
+  observe({ drafts, stepMs }: ObservedStep): void {
+    for (const draft of this.#sample.of(drafts, stepMs)) this.#calibration.observe(draft);
   }
 }
 
@@ -94,8 +95,8 @@ export class SequoiaTrees implements TreePolicy {
   }
 
   observe({ numSequences, numRows, limits, isSteady, stepMs, draftMs, drafts }: ObservedStep): void {
-    for (const draft of drafts) this.#acceptance.observe(draft);
-    for (const draft of this.#sample.of(drafts)) this.#calibration.observe(draft);
+    for (const draft of drafts) this.#acceptance.observe(judged(draft));
+    for (const draft of this.#sample.of(drafts, stepMs)) this.#calibration.observe(draft);
     if (isSteady && numSequences > 0) {
       this.#numSequences = numSequences;
       this.#costs.observeVerify(numRows, stepMs - draftMs);

@@ -89,8 +89,8 @@ export class FixedTrees implements TreePolicy {
     return trees.map((tree) => ({ tree, drafted: tree }));
   }
 
-  observe({ drafts }: ObservedStep): void {
-    for (const draft of this.#sample.of(drafts)) this.#calibration.observe(draft);
+  observe({ drafts, stepMs }: ObservedStep): void {
+    for (const draft of this.#sample.of(drafts, stepMs)) this.#calibration.observe(draft);
   }
 }
 

@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { SiblingAcceptance } from "../../../engine/speculative/budget/sibling-acceptance.ts";
+import { judged } from "../../../engine/speculative/budget/verified-draft.ts";
 import { bestShape, expectedAccepted, fastestShape, type SiblingRates } from "../../../engine/speculative/sequoia.ts";
 import type { TreeShape } from "../../../engine/speculative/tree-shape.ts";
 
@@ -88,7 +89,7 @@ test("live acceptance is counted by depth and rank, where the parent was reached
     probs: [1, 0.5, 0.5, 0.5, 0.5],
   };
   for (const tokenIds of [[5, 8, 1], [6, 1], [9], [5, 8, 1]]) {
-    acceptance.observe({ tree, tokenIds, maxNodes: 5, maxDepth: 2 });
+    acceptance.observe(judged({ tree, tokenIds, maxNodes: 5, maxDepth: 2 }));
   }
   const expected: SiblingRates = [
     [0.5, 0.25],

@@ -6,7 +6,7 @@ import { CostModel } from "../../../../engine/speculative/budget/cost-model.ts";
 import { keepNodes } from "../../../../engine/speculative/budget/cut-trees.ts";
 import { SequoiaTrees, ShapedTrees } from "../../../../engine/speculative/budget/static-trees.ts";
 import { FixedTrees } from "../../../../engine/speculative/budget/tree-policy.ts";
-import { outcomes, testedNodes } from "../../../../engine/speculative/budget/verified-draft.ts";
+import { judged } from "../../../../engine/speculative/budget/verified-draft.ts";
 import { type DraftTree, survivals } from "../../../../engine/speculative/draft-tree.ts";
 import { regularShape } from "../../../../engine/speculative/tree-shape.ts";
 import { walkTree } from "../../../../engine/speculative/walk.ts";
@@ -53,7 +53,7 @@ describe("AcceptanceTable", () => {
     fc.assert(
       fc.property(walked, ({ tree, sampled }) => {
         const table = new AcceptanceTable(12, 11);
-        table.observe({ tree, tokenIds: walkTree(tree, sampled).tokenIds, maxNodes: 13, maxDepth: 11 });
+        table.observe(judged({ tree, tokenIds: walkTree(tree, sampled).tokenIds, maxNodes: 13, maxDepth: 11 }));
         const survival = survivals(tree);
         for (const depth of [1, 2, 5]) {
           const order = [...tree.tokenIds.keys()]
@@ -79,7 +79,7 @@ describe("AcceptanceTable", () => {
     const chain: DraftTree = { tokenIds: [0, 1], parents: [-1, 0], probs: [1, 0.5], depths: [0, 1] };
     const observe = (table: AcceptanceTable, accepted: boolean, times: number) => {
       for (let i = 0; i < times; i++) {
-        table.observe({ tree: chain, tokenIds: accepted ? [1, 2] : [2], maxNodes: 2, maxDepth: 1 });
+        table.observe(judged({ tree: chain, tokenIds: accepted ? [1, 2] : [2], maxNodes: 2, maxDepth: 1 }));
       }
     };
     const [young, aged] = [new AcceptanceTable(2, 1), new AcceptanceTable(2, 1)];
@@ -102,16 +102,16 @@ describe("verified drafts", () => {
   const draft = { tree, kept: new Set([0, 1]), maxNodes: 4, maxDepth: 3 };
 
   test("a bonus token tells of the node that was cut; below it the estimate stands in", () => {
-    expect(outcomes({ ...draft, tokenIds: [1, 2] })).toEqual([1, 1, 1, 0.5]);
-    expect(testedNodes({ ...draft, tokenIds: [1, 2] })).toEqual([
+    expect(judged({ ...draft, tokenIds: [1, 2] }).outcomes).toEqual([1, 1, 1, 0.5]);
+    expect(judged({ ...draft, tokenIds: [1, 2] }).tested).toEqual([
       { node: 1, accepted: true },
       { node: 2, accepted: true },
     ]);
   });
 
   test("another bonus token rules out what was cut", () => {
-    expect(outcomes({ ...draft, tokenIds: [1, 5] })).toEqual([1, 1, 0, 0]);
-    expect(testedNodes({ ...draft, tokenIds: [5] })).toEqual([{ node: 1, accepted: false }]);
+    expect(judged({ ...draft, tokenIds: [1, 5] }).outcomes).toEqual([1, 1, 0, 0]);
+    expect(judged({ ...draft, tokenIds: [5] }).tested).toEqual([{ node: 1, accepted: false }]);
   });
 });
 
@@ -121,7 +121,7 @@ describe("Calibration", () => {
     const random = new Random(1);
     const tree = { tokenIds: [0, 1], parents: [-1, 0], probs: [1, said], depths: [0, 1], proposers: [[], proposers] };
     for (let i = 0; i < 1500; i++) {
-      calibration.observe({ tree, tokenIds: [random.next() < truth ? 1 : 2], maxNodes: 2, maxDepth: 1 });
+      calibration.observe(judged({ tree, tokenIds: [random.next() < truth ? 1 : 2], maxNodes: 2, maxDepth: 1 }));
     }
     return tree;
   }
@@ -144,7 +144,7 @@ describe("Calibration", () => {
         const calibration = new Calibration();
         for (const { tree, sampled } of all) {
           const { tokenIds } = walkTree(tree, sampled);
-          calibration.observe({ tree, tokenIds, maxNodes: 13, maxDepth: 11 });
+          calibration.observe(judged({ tree, tokenIds, maxNodes: 13, maxDepth: 11 }));
           const calibrated = calibration.calibrate(tree);
           const survival = survivals(calibrated);
           for (const [node, parent] of tree.parents.entries()) {
