@@ -9,7 +9,7 @@ import type { EngineClient, EngineInfo, EngineMemory, EngineOutput, EngineReques
 import type { DeviceLedger } from "./device-ledger.ts";
 import { decodeOnDevice } from "./device-step.ts";
 import { EngineDeadError, EngineRequestError } from "./errors.ts";
-import { decodeOnHost, type Verification } from "./host-step.ts";
+import { catchUpOnHost, decodeOnHost, type Verification } from "./host-step.ts";
 import { NOTHING } from "./output-stream.ts";
 import { Readers } from "./readers.ts";
 import { checkRequest } from "./request-check.ts";
@@ -65,8 +65,8 @@ export class Engine implements EngineClient {
   readonly #reports: StepReports;
   /** In order. Several only where all of them run on the device. */
   readonly #inFlight: StepInFlight[] = [];
-  /** The latest step that was no continuation let the drafter catch up with sequences that decode. */
-  #caughtUp = false;
+  /** Sequences that decoded in the latest step that was no continuation, where the drafter was to catch up with them. */
+  #caughtUp: ReadonlySet<string> = new Set();
   #loop: Promise<void> | undefined;
   #death: EngineDeadError | undefined;
 
@@ -201,16 +201,17 @@ export class Engine implements EngineClient {
 
   #first(startMs: number): StepInFlight | undefined {
     const { policy, residentDrafting, residentPlain } = this.#parts;
-    const mayCatchUp = !this.#caughtUp;
+    const before = this.#caughtUp;
     let catchesUp = false;
-    this.#caughtUp = false;
+    this.#caughtUp = new Set();
     const output = this.#scheduler.schedule((sampling, isDecode) => {
       const wanted = policy.limits(sampling.length);
       if (residentDrafting === undefined || wanted.numLookaheadNodes === 0) return wanted;
       // Drafts of the host cost several times what the device's cost: no one waits for them while a prompt is computed, or while
       // the drafter has to see one that the prefix cache had. Where one step does not suffice for that, it may lack blocks.
-      this.#caughtUp = isDecode && mayCatchUp && !residentDrafting.isCaughtUp(sampling);
-      catchesUp = !isDecode || this.#caughtUp;
+      const isBehind = isDecode && residentDrafting.lagging(sampling).some(({ id }) => !before.has(id));
+      if (isBehind) this.#caughtUp = new Set(sampling.map(({ id }) => id));
+      catchesUp = !isDecode || isBehind;
       return catchesUp ? NO_TREES : { ...wanted, uniform: true };
     });
     if (output.sequences.length === 0) return undefined;
@@ -225,7 +226,10 @@ export class Engine implements EngineClient {
     if (!catchesUp && loop?.start(output, sequences)) {
       return { ...step, loop, verification: decodeOnDevice(loop, output, 0) };
     }
-    return { ...step, verification: decodeOnHost(this.#parts, output, sequences, catchesUp) };
+    const verification = catchesUp
+      ? catchUpOnHost(this.#parts, sequences)
+      : decodeOnHost(this.#parts, output, sequences);
+    return { ...step, verification };
   }
 
   /** One more of the same, as long as the policy wants the same. */

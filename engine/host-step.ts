@@ -1,7 +1,7 @@
 import type { SchedulerOutput } from "../scheduler/output.ts";
 import { processorOf } from "./runner/logits-processor.ts";
 import type { ModelRunner, PassTimes } from "./runner/model-runner.ts";
-import type { CutTree, TreePolicy } from "./speculative/budget/tree-policy.ts";
+import type { TreePolicy } from "./speculative/budget/tree-policy.ts";
 import { rootOnly } from "./speculative/draft-tree.ts";
 import type { Proposer } from "./speculative/proposer.ts";
 import { type PlannedSequence, type SequenceOfStep, toBatch, type VerifiedSequence, verify } from "./step.ts";
@@ -19,52 +19,68 @@ export interface Verification {
   readonly pass?: PassTimes;
 }
 
-/**
- * A step of any kind, drafted, batched and walked by the host.
- * @param catchesUp a plain step in which the drafter computes what it has not seen yet
- */
+/** A step of any kind, drafted, batched and walked by the host. */
 export async function decodeOnHost(
   parts: HostStepParts,
   output: SchedulerOutput,
   sequences: readonly SequenceOfStep[],
-  catchesUp: boolean,
 ): Promise<Verification> {
   const startMs = performance.now();
-  const plan = await propose(parts, output, sequences, catchesUp);
+  const plan = output.limits.numLookaheadNodes === 0 ? sequences.map(plainly) : await propose(parts, output, sequences);
   const draftMs = performance.now() - startMs;
-  const { runner } = parts;
-  const verified = verify(plan, await runner.run(plan.map(toBatch)));
-  runner.kv.commit(verified.flatMap(({ moves, failed }) => (failed ? [] : moves)));
+  return { ...(await verifyPlan(parts, plan)), draftMs };
+}
+
+/**
+ * A plain step after which the drafter has seen all that the target has: it computes that once the target has computed the step, as
+ * some drafters read the target's features.
+ */
+export async function catchUpOnHost(parts: HostStepParts, sequences: readonly SequenceOfStep[]): Promise<Verification> {
+  const verification = await verifyPlan(parts, sequences.map(plainly));
+  const startMs = performance.now();
+  const requests = sequences.map((planned) => {
+    const { startPosition, numTokens } = planned.scheduled;
+    return toRequest(planned, startPosition + numTokens);
+  });
+  await parts.proposer.propose(requests);
+  return { ...verification, draftMs: performance.now() - startMs };
+}
+
+async function verifyPlan({ runner }: HostStepParts, plan: readonly PlannedSequence[]) {
+  const sequences = verify(plan, await runner.run(plan.map(toBatch)));
+  runner.kv.commit(sequences.flatMap(({ moves, failed }) => (failed ? [] : moves)));
   const pass = runner.profile;
-  return { sequences: verified, draftMs, ...(pass ? { pass } : {}) };
+  return { sequences, ...(pass ? { pass } : {}) };
+}
+
+function plainly(planned: SequenceOfStep): PlannedSequence {
+  const tree = rootOnly(planned.sequence.tokenIds[planned.scheduled.rootPosition] ?? 0);
+  return { ...planned, tree, drafted: tree };
+}
+
+/** @param numComputedTokens that the target has computed when the drafter is asked */
+function toRequest({ scheduled, sequence, choice, params, blockTable }: SequenceOfStep, numComputedTokens: number) {
+  return {
+    ...{ id: sequence.id, tokenIds: sequence.tokenIds, choice, params, processor: processorOf(params, sequence) },
+    target: { blockTable, numComputedTokens },
+    maxNodes: 1 + scheduled.numLookaheadNodes,
+    maxDepth: scheduled.maxDraftDepth,
+  };
 }
 
 /**
  * Trees for the step's sequences, cut to what is worth verifying. Those whose prompt is still being computed let the proposer
- * catch up with it. In a plain step nobody is asked, unless it is to catch up.
+ * catch up with it.
  */
 async function propose(
   { proposer, policy }: HostStepParts,
-  { limits, numTokens }: SchedulerOutput,
+  { numTokens }: SchedulerOutput,
   sequences: readonly SequenceOfStep[],
-  catchesUp: boolean,
 ): Promise<PlannedSequence[]> {
-  if (limits.numLookaheadNodes === 0 && !catchesUp) {
-    return sequences.map((planned) => {
-      const tree = rootOnly(planned.sequence.tokenIds[planned.scheduled.rootPosition] ?? 0);
-      return { ...planned, tree, drafted: tree };
-    });
-  }
-  const trees = await proposer.propose(
-    sequences.map(({ scheduled, sequence, choice, params, blockTable }) => ({
-      ...{ id: sequence.id, tokenIds: sequence.tokenIds, choice, params, processor: processorOf(params, sequence) },
-      target: { blockTable, numComputedTokens: scheduled.startPosition },
-      maxNodes: 1 + scheduled.numLookaheadNodes,
-      maxDepth: scheduled.maxDraftDepth,
-      ...(policy.shape ? { shape: policy.shape } : {}),
-    })),
-  );
-  const cut = catchesUp ? trees.map((tree): CutTree => ({ tree, drafted: tree })) : policy.cut(trees, numTokens);
+  const { shape } = policy;
+  const requests = sequences.map((planned) => toRequest(planned, planned.scheduled.startPosition));
+  const trees = await proposer.propose(requests.map((request) => (shape ? { ...request, shape } : request)));
+  const cut = policy.cut(trees, numTokens);
   return sequences.map((planned, i) => {
     const tree = cut[i];
     if (tree === undefined) throw new Error(`invariant: ${proposer.name} gave no tree for ${planned.sequence.id}`);

@@ -174,10 +174,10 @@ export class ResidentLoop {
     return true;
   }
 
-  /** Whether the drafter has seen all tokens of these sequences but those of their last steps, as `start` needs it. */
-  isCaughtUp(sequences: readonly Sequence[]): boolean {
+  /** Those of which the drafter has not seen all tokens but those of their last steps, as `start` needs it. */
+  lagging(sequences: readonly Sequence[]): readonly Sequence[] {
     const drafter = this.#drafter;
-    return !drafter || sequences.every(({ id, numTokens }) => drafter.numRecent(id, numTokens) !== undefined);
+    return sequences.filter(({ id, numTokens }) => drafter && drafter.numRecent(id, numTokens) === undefined);
   }
 
   /**
@@ -271,7 +271,7 @@ export class ResidentLoop {
   #canDraft(drafter: ResidentDrafter, requests: readonly LaneRequest[], { maxDraftDepth }: TreeLimits): boolean {
     if (maxDraftDepth === 0 || !drafter.fits(requests.length)) return false;
     const sequences = requests.map(({ sequence }) => sequence);
-    if (!this.isCaughtUp(sequences)) return false;
+    if (this.lagging(sequences).length > 0) return false;
     return sequences.every(({ id, numTokens }) => drafter.reserve(id, numTokens, maxDraftDepth));
   }
 

@@ -10,6 +10,7 @@ import { openModel } from "../../engine/model/open.ts";
 import { DecoderDrafter } from "../../engine/resident/decoder-drafter.ts";
 import { MedusaDrafter } from "../../engine/resident/medusa-drafter.ts";
 import { GREEDY } from "../../engine/sampling-params.ts";
+import { ModelProposer } from "../../engine/speculative/model-proposer.ts";
 import { type Generated, generate } from "../support/collect.ts";
 import { useEngines } from "../support/engines.ts";
 import { ADAPTER } from "../support/gpu.ts";
@@ -52,6 +53,7 @@ function pairsOf(drafter: IdentityPair["drafter"]): IdentityPair[] {
 test("drafters that read the target's features or cache give plain decoding's tokens, several streams at once", async () => {
   const options = { ...CHECKED, maxModelLen: 256, maxNumSeqs: 3 };
   const device = watchDevice();
+  const caughtUp = vi.spyOn(ModelProposer.prototype, "propose");
   for await (const result of runPairs(options, DRAFTERS.flatMap(pairsOf), prompts, MAX_TOKENS)) {
     const { pair, numTokens, numDifferent, numAccepted, numRejected } = result;
     expect([pair.drafter, pair.sampling.name, numDifferent]).toEqual([pair.drafter, pair.sampling.name, 0]);
@@ -60,6 +62,11 @@ test("drafters that read the target's features or cache give plain decoding's to
     expect(numRejected, `${pair.drafter} rejected`).toBeGreaterThan(0);
     expect(Math.max(...device.numLanes()), `${pair.drafter} drafts for all on the device`).toBe(pair.batchSize);
     device.clear();
+    // The prompt's step is enough to see the prompt: no second one, and no drafts of the host.
+    if (pair.batchSize === 1)
+      expect(caughtUp.mock.calls.length, String(pair.drafter)).toBe(pair.drafter === "medusa" ? 0 : 1);
+    expect(caughtUp.mock.calls.flatMap(([requests]) => requests.filter(({ maxNodes }) => maxNodes > 1))).toEqual([]);
+    caughtUp.mockClear();
   }
 });
 
