@@ -274,7 +274,7 @@ export class AdaptiveTrees implements TreePolicy {
   }
 
   #isProbeDue(): boolean {
-    const isUnseen = this.#costs.numDraftObserved(this.#numSequences) < NUM_SEEN;
+    const isUnseen = this.#costs.numDraftObserved < NUM_SEEN;
     return this.#probes.isDue(this.#loadClass, isUnseen, this.#mostLossMs);
   }
 

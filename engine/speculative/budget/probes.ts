@@ -8,19 +8,20 @@ const TOLD_BY_LOST = 4;
 /** Keeps the time that plain decoding loses to probes, which see what trees are worth now, within a share of it. */
 export class Probes {
   readonly #share = new LossShare();
-  /** Time in plain steps since the latest, and what that lost. */
+  /** Time in plain steps since the latest. */
   #plainMs = 0;
-  #lastLossMs: number | undefined;
+  /** By load, what the latest there lost. */
+  readonly #lossesMs = new Map<number, number>();
 
   /** Time of a plain step. */
   addPlain(ms: number): void {
     this.#plainMs += ms;
   }
 
-  /** @param mostLossMs what a probe may lose: the first is thought to */
+  /** @param mostLossMs what a probe may lose: the first at a load is thought to */
   isDue(load: number, isUnseen: boolean, mostLossMs: number): boolean {
     if (isUnseen && this.#share.count(load) < NUM_FIRST) return true;
-    return this.#plainMs * this.#share.at(load) > (this.#lastLossMs ?? mostLossMs);
+    return this.#plainMs * this.#share.at(load) > (this.#lossesMs.get(load) ?? mostLossMs);
   }
 
   /**
@@ -31,6 +32,6 @@ export class Probes {
   end(load: number, lossMs: number, isLost: boolean): void {
     this.#share.add(load, isLost ? TOLD_BY_LOST : 1);
     this.#plainMs = 0;
-    this.#lastLossMs = Math.max(0, lossMs);
+    this.#lossesMs.set(load, Math.max(0, lossMs));
   }
 }
