@@ -7,7 +7,7 @@ import { CostModel, type PassCost } from "./cost-model.ts";
 import { cutTrees, keepNodes } from "./cut-trees.ts";
 import { DraftSample } from "./draft-sample.ts";
 import { loadClass } from "./load-class.ts";
-import { LossShare } from "./loss-share.ts";
+import { lossShare } from "./loss-share.ts";
 import { Probes } from "./probes.ts";
 import { RestartLoss } from "./restart-loss.ts";
 import { SizeChoice, type SizeOptions } from "./size-choice.ts";
@@ -90,8 +90,8 @@ export class AdaptiveTrees implements TreePolicy {
   /** Steps since the latest plain one that tells what such steps take. */
   #numSincePlain = 0;
   readonly #probes = new Probes();
-  /** Of trials of other sizes. */
-  readonly #trialShare = new LossShare();
+  /** Trials of other sizes, by load. */
+  readonly #trialCounts = new Map<number, number>();
   /** Steps that drafted since another size was tried, and their time. */
   #numDrafting = 0;
   #draftingMs = 0;
@@ -261,10 +261,10 @@ export class AdaptiveTrees implements TreePolicy {
   #otherSize(): TreeLimits | undefined {
     if (this.#numDrafting < TRY_EVERY) return undefined;
     const numSteps = TRIAL_STEPS[this.#options.draftsOnDevice ? "device" : "host"];
-    const share = this.#trialShare.at(this.#loadClass);
-    const other = this.#sizes.explore(this.#numSequences, (share * this.#draftingMs) / numSteps);
+    const count = this.#trialCounts.get(this.#loadClass) ?? 0;
+    const other = this.#sizes.explore(this.#numSequences, (lossShare(count) * this.#draftingMs) / numSteps);
     if (other === undefined) return undefined;
-    this.#trialShare.add(this.#loadClass);
+    this.#trialCounts.set(this.#loadClass, count + 1);
     [this.#numDrafting, this.#draftingMs] = [0, 0];
     return this.#try(other, numSteps);
   }

@@ -73,7 +73,8 @@ describe("adaptive trees", () => {
   test("a load that changes all the time: nearly as good as if every load had its own best size", () => {
     for (const world of WORLDS.slice(0, 3)) {
       const load = (step: number) => LOADS[Math.floor(step / 40) % LOADS.length] ?? 1;
-      const { rate } = simulate(world, measuredBy, { load, numSteps: 1680, warmUp: 960, seed: 4 });
+      const run = { load, numSteps: 1680, warmUp: 960 };
+      const rates = [4, 5, 6, 7, 8, 9].map((seed) => simulate(world, measuredBy, { ...run, seed }).rate);
       let [tokens, ms] = [0, 0];
       for (let step = 960; step < 1680; step++) {
         const best = bestOf(world, load(step));
@@ -81,7 +82,7 @@ describe("adaptive trees", () => {
         tokens += best.tokens;
         ms += best.ms;
       }
-      expect(rate / (tokens / ms)).toBeGreaterThan(0.92);
+      expect(mean(rates) / (tokens / ms)).toBeGreaterThan(0.92);
     }
   });
 
