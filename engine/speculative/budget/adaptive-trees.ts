@@ -41,7 +41,7 @@ const PROBE_TREES = 8;
 const TELLING_STEPS = NUM_SEEN + 2;
 /** Plain steps that a probe may lose: after that it is given up. */
 const PROBE_LOSS = 12;
-/** So much better plain decoding must be for a run with trees to end before it has to. */
+/** So much better something else must be for a run with trees to end before it has to, and for a load to go unprobed at first. */
 const CLEARLY = 1.25;
 /** Steps on the device before what runs there is given up for something better: prompts stop it anyway, now and then. */
 const RUN_STEPS = 64;
@@ -213,11 +213,18 @@ export class AdaptiveTrees implements TreePolicy {
     if (trial.probeLossMs !== undefined) trial.probeLossMs += stepMs - numEmitted / this.#plainRate;
     if (limits.numLookaheadNodes === trial.limits.numLookaheadNodes) trial.left--;
     const isTelling = trial.left <= 0 || this.#runSteps >= TELLING_STEPS;
-    const isLost = isTelling && (trial.probeLossMs ?? 0) > this.#mostLossMs;
+    const isLost = isTelling && this.#isLost(trial);
     if (trial.left > 0 && !isLost) return;
     this.#trial = undefined;
     this.#trialIsOver = true;
     if (trial.probeLossMs !== undefined) this.#probes.end(this.#loadClass, trial.probeLossMs, isLost);
+  }
+
+  /** Whether a trial has lost what it may, or shows that its size is not worth the rest. */
+  #isLost({ limits, probeLossMs }: Trial): boolean {
+    if (probeLossMs !== undefined) return probeLossMs > this.#mostLossMs;
+    if (limits.numLookaheadNodes === 0) return false;
+    return this.#sizes.bestRate(this.#numSequences) > CLEARLY * this.#sizes.rateOf(this.#numSequences, limits);
   }
 
   #decide(): TreeLimits {
@@ -247,9 +254,10 @@ export class AdaptiveTrees implements TreePolicy {
     const wanted = this.#sizes.choose(this.#numSequences);
     const isPlain = this.#limits.numLookaheadNodes === 0;
     const draftingMs = this.#tokenMs(this.#sizes.rateOf(this.#numSequences, wanted), true);
-    if (draftingMs * (isPlain ? BETTER : 1) < this.#tokenMs(this.#plainRate, false)) return this.#otherSize() ?? wanted;
+    const plainMs = this.#tokenMs(this.#plainRate, false);
+    if (draftingMs * (isPlain ? BETTER : 1) < plainMs) return this.#otherSize() ?? wanted;
     const isUnknown = this.#acceptance.numTrees < NUM_TO_LEARN;
-    return isUnknown || this.#isProbeDue() ? this.#probe(wanted) : NO_TREES;
+    return isUnknown || this.#isProbeDue(draftingMs < CLEARLY * plainMs) ? this.#probe(wanted) : NO_TREES;
   }
 
   /** What a token takes in all. */
@@ -273,9 +281,10 @@ export class AdaptiveTrees implements TreePolicy {
     return loadClass(this.#numSequences);
   }
 
-  #isProbeDue(): boolean {
-    const isUnseen = this.#costs.numDraftObserved < NUM_SEEN;
-    return this.#probes.isDue(this.#loadClass, isUnseen, this.#mostLossMs);
+  /** @param isClose it is not clear that plain decoding is better */
+  #isProbeDue(isClose: boolean): boolean {
+    const isUnseen = this.#costs.numDraftObserved(this.#numSequences) < NUM_SEEN;
+    return this.#probes.isDue(this.#loadClass, isClose && isUnseen, this.#mostLossMs);
   }
 
   /** Of a probe, in ms. */

@@ -74,7 +74,7 @@ export class CostModel {
   /** By size and load: whole steps that were observed, the latest at which of them. */
   readonly #recent = new Map<string, { readonly count: number; readonly at: number }>();
   #numWhole = 0;
-  #numDraft = 0;
+  #hasDraft = false;
   #drift = 1;
 
   constructor(options: CostOptions) {
@@ -86,9 +86,9 @@ export class CostModel {
     return (this.#options.plainOnDevice ? this.#plain : this.#verify).numObserved(numSequences);
   }
 
-  /** How often steps that drafted were, at any load. */
-  get numDraftObserved(): number {
-    return this.#numDraft;
+  /** How often steps that drafted for about so many sequences were. */
+  numDraftObserved(numSequences: number): number {
+    return this.#whole.get(loadClass(numSequences))?.numObserved ?? this.#draft.numObserved(numSequences);
   }
 
   plainMs(numSequences: number): number {
@@ -103,7 +103,7 @@ export class CostModel {
 
   /** Drafting trees of this depth for so many sequences, by the host; 0 before it was seen. */
   draftMs(numSequences: number, depth: number): number {
-    return this.#drift * depth * (this.#numDraft > 0 ? this.#draft.at(numSequences) : 0) * this.#levelMs(numSequences);
+    return this.#drift * depth * (this.#hasDraft ? this.#draft.at(numSequences) : 0) * this.#levelMs(numSequences);
   }
 
   /** How often such steps were observed lately, with about as many sequences: older ones count less. */
@@ -134,7 +134,7 @@ export class CostModel {
   }
 
   observeDraft(numSequences: number, depth: number, ms: number): void {
-    this.#numDraft++;
+    this.#hasDraft = true;
     this.#learn(this.#draft, numSequences, Math.max(ms, MIN_MS) / this.draftMs(numSequences, depth));
   }
 
@@ -153,7 +153,6 @@ export class CostModel {
     this.#countStart(load, false);
     this.#recent.set(loadKey(size), { count: this.numWholeObserved(size) + 1, at: this.#numWhole });
     this.#numWhole++;
-    this.#numDraft++;
   }
 
   /** One of the first steps of a run: they were submitted together, so that only their mean says what they take. */

@@ -1,6 +1,6 @@
 /** Share of the time that may be lost the first time, and always. */
 const FIRST = 0.04;
-const LEAST = 0.004;
+const LEAST = 0.006;
 
 /**
  * Share of the time that may be lost to steps that are made to learn from: less each time, as more is known.

@@ -1,30 +1,33 @@
 import { lossShare } from "./loss-share.ts";
 
-/** Probes at most, whatever they lose, while drafting was hardly seen yet. */
+/** Probes of a load at most, whatever they lose. */
 const NUM_FIRST = 8;
 /** One that was given up has told as much as so many. */
 const TOLD_BY_LOST = 4;
 
 /**
  * Keeps the time that plain decoding loses to probes, which see what trees are worth now, within a share of it. What one tells at a
- * load says something of the others.
+ * load says something of the others: all of them make the share less.
  */
 export class Probes {
   #count = 0;
   /** Time in plain steps since the latest. */
   #plainMs = 0;
-  /** By load, what the latest there lost. */
-  readonly #lossesMs = new Map<number, number>();
+  /** By load, how many there were, and what the latest lost. */
+  readonly #ended = new Map<number, { readonly count: number; readonly lossMs: number }>();
 
   /** Time of a plain step. */
   addPlain(ms: number): void {
     this.#plainMs += ms;
   }
 
-  /** @param mostLossMs what a probe may lose: the first at a load is thought to */
-  isDue(load: number, isUnseen: boolean, mostLossMs: number): boolean {
-    if (isUnseen && this.#count < NUM_FIRST) return true;
-    return this.#plainMs * lossShare(this.#count) > (this.#lossesMs.get(load) ?? mostLossMs);
+  /**
+   * @param isOpen drafting was hardly seen at this load, and may be better there
+   * @param mostLossMs what a probe may lose: the first at a load is thought to
+   */
+  isDue(load: number, isOpen: boolean, mostLossMs: number): boolean {
+    const { count, lossMs } = this.#ended.get(load) ?? { count: 0, lossMs: mostLossMs };
+    return (isOpen && count < NUM_FIRST) || this.#plainMs * lossShare(this.#count) > lossMs;
   }
 
   /**
@@ -33,8 +36,10 @@ export class Probes {
    * @param isLost it was given up
    */
   end(load: number, lossMs: number, isLost: boolean): void {
-    this.#count += isLost ? TOLD_BY_LOST : 1;
+    const weight = isLost ? TOLD_BY_LOST : 1;
+    this.#count += weight;
     this.#plainMs = 0;
-    this.#lossesMs.set(load, Math.max(0, lossMs));
+    const { count } = this.#ended.get(load) ?? { count: 0 };
+    this.#ended.set(load, { count: count + weight, lossMs: Math.max(0, lossMs) });
   }
 }

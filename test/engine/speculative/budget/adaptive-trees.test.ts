@@ -90,9 +90,11 @@ describe("adaptive trees", () => {
     const [world] = WORLDS.slice(1, 2);
     if (world === undefined) expect.fail();
     for (const overconfidence of [0.9, 1.3, 2]) {
-      const run = { load: () => 8, numSteps: 400, warmUp: 0, seed: 5 };
-      const { calibrationError } = simulate({ ...world, overconfidence }, measuredBy, run);
-      expect(calibrationError).toBeLessThan(0.03);
+      const run = { load: () => 8, numSteps: 400, warmUp: 0 };
+      const errors = [5, 6, 7].map(
+        (seed) => simulate({ ...world, overconfidence }, measuredBy, { ...run, seed }).calibrationError,
+      );
+      expect(mean(errors)).toBeLessThan(0.03);
     }
   });
 
