@@ -11,13 +11,17 @@ export interface Contender {
   readonly options: Partial<EngineOptions>;
 }
 
-export interface Load {
-  readonly numStreams: readonly number[];
+export interface Turns {
   /** Turns of each contender that count, and those before them in which it gets used to the load. */
   readonly numRounds: number;
   readonly numWarmUps: number;
-  /** How long a turn is, by what an engine runs on. */
-  readonly turnMs: (adapterKind: EngineInfo["adapterKind"]) => number;
+  readonly turnMs: number;
+}
+
+export interface Load {
+  readonly numStreams: readonly number[];
+  /** By what an engine runs on. */
+  readonly turns: (adapterKind: EngineInfo["adapterKind"]) => Turns;
   readonly prompts: readonly (readonly number[])[];
   readonly params: SamplingParams;
 }
@@ -62,14 +66,15 @@ export async function measureLoad(
   const [first] = clients;
   if (first === undefined) throw new RangeError("nothing to measure");
   for (const client of clients) await warmUpEngine(client, load.prompts[0] ?? [0]);
+  const { numRounds, numWarmUps, turnMs } = load.turns(first.info.adapterKind);
   const figures: LoadFigures[] = [];
   for (const numStreams of load.numStreams) {
     const rounds: Turn[][] = [];
-    for (let round = -load.numWarmUps; round < load.numRounds; round++) {
+    for (let round = -numWarmUps; round < numRounds; round++) {
       const turns: Turn[] = [];
-      for (const i of inTurn(clients.length, round + load.numWarmUps)) {
+      for (const i of inTurn(clients.length, round + numWarmUps)) {
         const client = clients[i];
-        if (client) turns[i] = await runTurn(client, numStreams, round + load.numWarmUps, load);
+        if (client) turns[i] = await runTurn(client, { ...load, numStreams, turnMs, round: round + numWarmUps });
       }
       if (round >= 0) rounds.push(turns);
     }
@@ -87,9 +92,15 @@ function inTurn(numPlaces: number, round: number): number[] {
 let numRequests = 0;
 
 /** Runs all streams for the time of a turn, then stops them where they are, and waits for the device. */
-async function runTurn(client: EngineClient, numStreams: number, round: number, load: Load): Promise<Turn> {
-  const { prompts, params } = load;
-  const turnMs = load.turnMs(client.info.adapterKind);
+async function runTurn(
+  client: EngineClient,
+  load: Pick<Load, "prompts" | "params"> & {
+    readonly numStreams: number;
+    readonly turnMs: number;
+    readonly round: number;
+  },
+): Promise<Turn> {
+  const { prompts, params, numStreams, turnMs, round } = load;
   let [numTokens, numSteps, numDrafted, next] = [0, 0, 0, round * numStreams];
   const stopListening = client.onStep(({ sequences }: StepStats) => {
     numSteps += sequences.length;

@@ -223,13 +223,9 @@ export class Engine implements EngineClient {
     const sequences = output.sequences.map((scheduled) => this.#withReader(scheduled));
     const loop = output.limits.numLookaheadNodes === 0 ? residentPlain : residentDrafting;
     const step = { output, startMs, numBefore: 0, catchesUp };
-    if (!catchesUp && loop?.start(output, sequences)) {
-      return { ...step, loop, verification: decodeOnDevice(loop, output, 0) };
-    }
-    const verification = catchesUp
-      ? catchUpOnHost(this.#parts, sequences)
-      : decodeOnHost(this.#parts, output, sequences);
-    return { ...step, verification };
+    if (catchesUp) return { ...step, verification: catchUpOnHost(this.#parts, sequences) };
+    if (loop?.start(output, sequences)) return { ...step, loop, verification: decodeOnDevice(loop, output, 0) };
+    return { ...step, verification: decodeOnHost(this.#parts, output, sequences) };
   }
 
   /** One more of the same, as long as the policy wants the same. */

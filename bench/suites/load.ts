@@ -17,8 +17,14 @@ const MAX_STREAMS = 32;
 const TOKEN_BUDGET = 512;
 const MAX_MODEL_LEN = 512;
 
-/** How long a turn is where it is not given, by kind of adapter, in ms. */
-const TURN_MS = { gpu: 400, software: 20_000 } as const;
+/**
+ * Where they are not given, by kind of adapter. A GPU's host may be twice as fast a second later: its turns are short and many. On a
+ * software adapter a turn has time for some dozen steps of 32 streams.
+ */
+const TURNS = {
+  gpu: { numRounds: 40, numWarmUps: 10, turnMs: 200 },
+  software: { numRounds: 3, numWarmUps: 2, turnMs: 15_000 },
+} as const;
 
 export const load = defineSuite(
   "tokens a second of many streams at once: plain, trees of fixed sizes, and adaptive, one drafter",
@@ -26,9 +32,9 @@ export const load = defineSuite(
     ...ENGINE_OPTIONS,
     tokens: { ...ENGINE_OPTIONS.tokens, default: "128" },
     streams: { type: "string", value: "A,B", default: "1,2,4,8,16,32", help: "streams at once, up to 32" },
-    rounds: { type: "string", value: "N", default: "15", help: "turns of each that count; medians are reported" },
-    "warm-ups": { type: "string", value: "N", default: "5", help: "turns of each at every load before those" },
-    "turn-ms": { type: "string", value: "N", help: "of a turn; by adapter where it is not given" },
+    rounds: { type: "string", value: "N", help: "turns of each that count, medians are reported; 40, software 3" },
+    "warm-ups": { type: "string", value: "N", help: "turns of each at every load before those; 10, software 2" },
+    "turn-ms": { type: "string", value: "N", help: "of a turn; 200, software 15000" },
     drafter: { type: "string", value: "NAME", help: "who drafts; what `auto` chooses where it is not given" },
   },
   async (values, print) => {
@@ -45,16 +51,19 @@ export const load = defineSuite(
       })),
       { name: "adaptive", options: { drafter, treeNodes: 16, treeDepth: 6, treeBudget: "adaptive" } },
     ];
-    const turnMs = values["turn-ms"] === undefined ? undefined : positiveInteger(values["turn-ms"]);
+    const given = (value: string | undefined, byDefault: number) =>
+      value === undefined ? byDefault : positiveInteger(value);
     const { info, figures } = await measureLoad(
       { ...engine, maxNumSeqs: MAX_STREAMS, tokenBudget: TOKEN_BUDGET, maxModelLen: MAX_MODEL_LEN },
       contenders,
       {
         ...{ prompts, params: { ...GREEDY, maxTokens } },
         numStreams: positiveIntegers(values.streams),
-        numRounds: positiveInteger(values.rounds),
-        numWarmUps: positiveInteger(values["warm-ups"]),
-        turnMs: (kind) => turnMs ?? TURN_MS[kind],
+        turns: (kind) => ({
+          numRounds: given(values.rounds, TURNS[kind].numRounds),
+          numWarmUps: given(values["warm-ups"], TURNS[kind].numWarmUps),
+          turnMs: given(values["turn-ms"], TURNS[kind].turnMs),
+        }),
       },
     );
     const machine = describeMachine(info);

@@ -11,6 +11,7 @@ import { lossShare } from "./loss-share.ts";
 import { Probes } from "./probes.ts";
 import { RestartLoss } from "./restart-loss.ts";
 import { SizeChoice, type SizeOptions } from "./size-choice.ts";
+import { StepCosts } from "./step-costs.ts";
 import { type CutTree, type ObservedStep, type SpeculationState, stateOf, type TreePolicy } from "./tree-policy.ts";
 
 export interface AdaptiveOptions extends SizeOptions {
@@ -73,6 +74,7 @@ interface Trial {
 export class AdaptiveTrees implements TreePolicy {
   readonly #options: AdaptiveOptions;
   readonly #costs: CostModel;
+  readonly #stepCosts: StepCosts;
   readonly #acceptance: AcceptanceTable;
   readonly #sizes: SizeChoice;
   readonly #restarts = new RestartLoss();
@@ -83,8 +85,6 @@ export class AdaptiveTrees implements TreePolicy {
   #trial: Trial | undefined;
   /** A trial ended since it was decided. */
   #trialIsOver = false;
-  /** There was no steady step since the latest with a prompt. */
-  #isAfterPrompt = false;
   /** Steps on the device since it was decided. */
   #runSteps = 0;
   /** Steps since the latest plain one that tells what such steps take. */
@@ -103,6 +103,7 @@ export class AdaptiveTrees implements TreePolicy {
     this.#costs = new CostModel(options);
     this.#acceptance = new AcceptanceTable(options.maxNodes, options.maxDepth);
     this.#sizes = new SizeChoice(options, this.#costs, this.#acceptance);
+    this.#stepCosts = new StepCosts(options, this.#costs, this.#sizes);
     this.#limits = this.#sizes.largest;
   }
 
@@ -143,10 +144,7 @@ export class AdaptiveTrees implements TreePolicy {
     for (const draft of this.#sample.of(step.drafts, step.stepMs)) {
       this.#acceptance.observe({ ...draft, tree: this.#calibration.observe(draft) });
     }
-    if (step.isSteady || step.hasPrompt) this.#isAfterPrompt = step.hasPrompt;
-    const isStart = this.#isStart(step);
-    this.#learnCosts(step, isStart);
-    const isSteady = step.isSteady || isStart;
+    const isSteady = this.#stepCosts.observe(step);
     if (step.numSequences > 0) this.#restarts.observe({ ...step, isSteady }, this.#steadyRate(step));
     this.#account(step);
   }
@@ -169,32 +167,6 @@ export class AdaptiveTrees implements TreePolicy {
     return limits.numLookaheadNodes === 0
       ? this.#sizes.plainRate(numSequences)
       : this.#sizes.rateOf(numSequences, limits);
-  }
-
-  /**
-   * Whether a step drafts at the beginning of a run on the device, after a step with a prompt: what that takes is a cost of its
-   * size. Runs that begin for other reasons are the policy's own doing.
-   */
-  #isStart({ numSequences, limits, onDevice, isSteady }: ObservedStep): boolean {
-    return this.#isAfterPrompt && onDevice && !isSteady && numSequences > 0 && limits.numLookaheadNodes > 0;
-  }
-
-  #learnCosts(step: ObservedStep, isStart: boolean): void {
-    const { numSequences, numRows, limits, onDevice, isSteady, stepMs, draftMs, drafts } = step;
-    const { plainOnDevice, draftsOnDevice } = this.#options;
-    if (numSequences === 0 || !(isSteady || isStart)) return;
-    if (limits.numLookaheadNodes === 0) {
-      if (onDevice === plainOnDevice) this.#costs.observePlain(numSequences, stepMs);
-    } else if (draftsOnDevice) {
-      const numNodes = Math.round(numRows / numSequences);
-      const size = { numSequences, numNodes, depth: limits.maxDraftDepth };
-      if (isStart) this.#costs.observeStart(size, stepMs);
-      else if (onDevice) this.#costs.observeWhole(size, stepMs);
-    } else {
-      this.#sizes.learnCut(step);
-      this.#costs.observeVerify(numRows, stepMs - draftMs);
-      if (drafts.length > 0) this.#costs.observeDraft(numSequences, limits.maxDraftDepth, draftMs);
-    }
   }
 
   /** Time, trials and their losses, and the lengths of bursts. */

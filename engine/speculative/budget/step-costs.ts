@@ -1,0 +1,52 @@
+import type { CostModel, CostOptions } from "./cost-model.ts";
+import type { SizeChoice } from "./size-choice.ts";
+import type { ObservedStep } from "./tree-policy.ts";
+
+/** Takes from each step what it tells of costs. */
+export class StepCosts {
+  readonly #options: Pick<CostOptions, "plainOnDevice" | "draftsOnDevice">;
+  readonly #costs: CostModel;
+  readonly #sizes: SizeChoice;
+  /** There was no steady step since the latest with a prompt. */
+  #isAfterPrompt = false;
+
+  constructor(options: Pick<CostOptions, "plainOnDevice" | "draftsOnDevice">, costs: CostModel, sizes: SizeChoice) {
+    this.#options = options;
+    this.#costs = costs;
+    this.#sizes = sizes;
+  }
+
+  /** @returns whether the step counts as one of those whose time its kind has a cost for */
+  observe(step: ObservedStep): boolean {
+    if (step.isSteady || step.hasPrompt) this.#isAfterPrompt = step.hasPrompt;
+    const isStart = this.#isStart(step);
+    const isSteady = step.isSteady || isStart;
+    if (isSteady && step.numSequences > 0) this.#learn(step, isStart);
+    return isSteady;
+  }
+
+  /**
+   * Whether a step drafts at the beginning of a run on the device, after a step with a prompt: what that takes is a cost of its
+   * size. Runs that begin for other reasons are the policy's own doing.
+   */
+  #isStart({ numSequences, limits, onDevice, isSteady }: ObservedStep): boolean {
+    return this.#isAfterPrompt && onDevice && !isSteady && numSequences > 0 && limits.numLookaheadNodes > 0;
+  }
+
+  #learn(step: ObservedStep, isStart: boolean): void {
+    const { numSequences, numRows, limits, onDevice, stepMs, draftMs, drafts } = step;
+    const { plainOnDevice, draftsOnDevice } = this.#options;
+    if (limits.numLookaheadNodes === 0) {
+      if (onDevice === plainOnDevice) this.#costs.observePlain(numSequences, stepMs);
+    } else if (draftsOnDevice) {
+      const numNodes = Math.round(numRows / numSequences);
+      const size = { numSequences, numNodes, depth: limits.maxDraftDepth };
+      if (isStart) this.#costs.observeStart(size, stepMs);
+      else if (onDevice) this.#costs.observeWhole(size, stepMs);
+    } else {
+      this.#sizes.learnCut(step);
+      this.#costs.observeVerify(numRows, stepMs - draftMs);
+      if (drafts.length > 0) this.#costs.observeDraft(numSequences, limits.maxDraftDepth, draftMs);
+    }
+  }
+}
