@@ -49,8 +49,18 @@ function affordable(family: KernelFamily, limits: GPUSupportedLimits): KernelFam
   return fits ? family : { ...family, name: "subgroup" };
 }
 
+/** One for all calls that name none; opened again after it could not be opened, or was lost. */
 function openDefault(): Promise<GpuContext> {
-  defaultContext ??= openGpu().then((gpu) => contextOf(gpu.device));
+  if (defaultContext === undefined) {
+    const forget = () => {
+      defaultContext = undefined;
+    };
+    defaultContext = openGpu().then(({ device }) => {
+      void device.lost.then(forget);
+      return contextOf(device);
+    });
+    defaultContext.catch(forget);
+  }
   return defaultContext;
 }
 
