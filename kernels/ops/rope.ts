@@ -25,25 +25,27 @@ export async function ropeKv(context: OpContext, heads: HeadShape, args: RopeKvA
   const [numHeads, numKvHeads] = [heads.numHeads / shards.length, heads.numKvHeads / shards.length];
   const reader = productReader(qkv);
   const type = kvTypeOf(context.family);
-  const spec: KernelSpec = {
+  // A shard's place is compiled in: what changes from kernel to kernel of a step has to be set again for each.
+  const spec = (shard: number): KernelSpec => ({
     shader: [...reader.shader, "rope_rows", type === "q8" ? "rope_kv_q8" : "rope_kv"],
     constants: {
       ...reader.constants,
       ...(type === "q8" ? {} : { kv_t: type }),
       NUM_SHARDS: shards.length,
+      SHARD: shard,
       NUM_HEADS: numHeads,
       NUM_KV_HEADS: numKvHeads,
       HEAD_DIM: headDim,
       WORKGROUP_SIZE,
     },
     enables: type === "f16" ? ["f16"] : [],
-    numImmediates: 2,
-  };
+    numImmediates: 1,
+  });
   const threads = ({ numRows }: PassSize) => numRows * (numHeads + 2 * numKvHeads) * (headDim / 8);
   return inTurn(
     shards.map(({ kCache, vCache }, shard) => {
       const bindings = [qkv.buffer, rope, rowInfo, slots, kCache, vCache, q];
-      return threadsOp(context, spec, bindings, WORKGROUP_SIZE, threads, ({ numRows }) => [numRows, shard]);
+      return threadsOp(context, spec(shard), bindings, WORKGROUP_SIZE, threads);
     }),
   );
 }

@@ -148,7 +148,7 @@ export async function sample(context: OpContext, shape: SamplerShape, buffers: S
       : [
           stage([params, "order_bits", "sample_threshold"], cut, 4),
           stage(["gumbel", params, "top_k_partial"], best, 8, chunks),
-          stage(["top_k_merge"], merged, 4),
+          stage([params, "top_k_merge"], merged, 4),
         ],
   );
 }

@@ -1,15 +1,6 @@
 // As matmul_rows1, but a thread has 4 outputs of 8 rows; grid y counts groups of 8 rows.
 // Lane c of a subgroup loads the inputs of rows c and c + 4 and broadcasts them: on software adapters a load costs more than a multiply.
 // The grid covers the outputs exactly or overhangs: no thread may leave before the last broadcast.
-@group(0) @binding(0) var<storage, read> w: array<vec4f>;
-@group(0) @binding(1) var<storage, read> x: array<vec4f>;
-@group(0) @binding(2) var<storage, read_write> y: array<vec4f>;
-
-fn store(m: u32, n: u32, acc: vec4f) {
-  if (m >= sizes.num_rows || n >= sizes.outputs) { return; }
-  y[m * sizes.y_columns + sizes.first_column + n] = acc;
-}
-
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn main(@builtin(global_invocation_id) id: vec3u, @builtin(subgroup_invocation_id) lane: u32) {
   let m = id.y * 8u;

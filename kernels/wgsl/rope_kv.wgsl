@@ -10,7 +10,7 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
   let row = place.row;
   let head = place.head;
   let quad = place.quad;
-  if (row >= params.num_rows) { return; }
+  if (row >= num_rows) { return; }
   let pairs = pairs_of(row, head, quad);
   if (head < NUM_HEADS) {
     write_q(row, head, quad, pairs);

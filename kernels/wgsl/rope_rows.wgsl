@@ -1,5 +1,5 @@
 // Rows of a product as Q, K and V, of which Q and K are rotated (rotary "halves": dimension i pairs with i + D/2).
-// A dispatch does one of NUM_SHARDS shards of the heads: NUM_HEADS of Q, and the NUM_KV_HEADS of K and V that are bound.
+// A dispatch does SHARD of NUM_SHARDS shards of the heads: NUM_HEADS of Q, and the NUM_KV_HEADS of K and V that are bound.
 //   parts     the product [numRows, NUM_SHARDS · (NUM_HEADS + 2 · NUM_KV_HEADS) heads: all of Q, of K, of V, HEAD_DIM] (product_sum.wgsl)
 //   rope      vec4f [maxPositions, 2, HEAD_DIM / 8]   cosines, then sines of each position, computed in f64 on the host
 //   row_info  vec4u [numRows]   (table offset, position, linear length, list offset)
@@ -10,8 +10,7 @@
 @group(0) @binding(2) var<storage, read> row_info: array<vec4u>;
 @group(0) @binding(3) var<storage, read> slots: array<u32>;
 @group(0) @binding(6) var<storage, read_write> q: array<vec4f>;
-struct Params { num_rows: u32, shard: u32 }
-var<immediate> params: Params;
+var<immediate> num_rows: u32;
 
 const QUADS = HEAD_DIM / 8u;
 /** Of a shard, in the order Q, K, V. */
@@ -27,8 +26,8 @@ fn place_of(id: vec3u) -> Place {
 
 /** Which head of the product it is. */
 fn product_head(head: u32) -> u32 {
-  if (head < NUM_HEADS) { return params.shard * NUM_HEADS + head; }
-  let first = NUM_SHARDS * NUM_HEADS + params.shard * NUM_KV_HEADS;
+  if (head < NUM_HEADS) { return u32(SHARD) * NUM_HEADS + head; }
+  let first = NUM_SHARDS * NUM_HEADS + u32(SHARD) * NUM_KV_HEADS;
   if (head < NUM_HEADS + NUM_KV_HEADS) { return first + head - NUM_HEADS; }
   return first + NUM_SHARDS * NUM_KV_HEADS + head - NUM_HEADS - NUM_KV_HEADS;
 }

@@ -15,7 +15,7 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
   let thread = thread_index(id);
   if (thread >= num_rows) { return; }
   var best: array<Candidate, TOP_K>;
-  for (var i = 0u; i < TOP_K; i++) { best[i] = Candidate(-3.0e38, 0xffffffffu); }
+  for (var i = 0u; i < TOP_K; i++) { best[i] = Candidate(LOWEST, 0xffffffffu); }
   let first = thread * NUM_CHUNKS * TOP_K;
   for (var c = 0u; c < NUM_CHUNKS * TOP_K; c++) {
     let candidate = candidates[first + c];
@@ -29,7 +29,7 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
   }
   var log_total = 0.0;
   if (WITH_SUMS == 1) {
-    var top = -3.0e38;
+    var top = LOWEST;
     for (var c = 0u; c < NUM_CHUNKS; c++) { top = max(top, sums[thread * NUM_CHUNKS + c].x); }
     var total = 0.0;
     for (var c = 0u; c < NUM_CHUNKS; c++) {
