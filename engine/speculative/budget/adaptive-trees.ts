@@ -228,6 +228,8 @@ export class AdaptiveTrees implements TreePolicy {
     const draftingMs = this.#tokenMs(this.#sizes.rateOf(this.#numSequences, wanted), true);
     const plainMs = this.#tokenMs(this.#plainRate, false);
     if (draftingMs * (isPlain ? BETTER : 1) < plainMs) return this.#otherSize() ?? wanted;
+    const hoped = this.#sizes.mostHoped(this.#numSequences);
+    if (this.#tokenMs(hoped.rate, true) * BETTER < plainMs) return this.#try(hoped.limits, this.#trialSteps);
     const isUnknown = this.#acceptance.numTrees < NUM_TO_LEARN;
     return isUnknown || this.#isProbeDue(draftingMs < CLEARLY * plainMs) ? this.#probe(wanted) : NO_TREES;
   }
@@ -240,13 +242,17 @@ export class AdaptiveTrees implements TreePolicy {
   /** Trees of another size for a while, lest its worth is forgotten or never known, as often as the time it loses allows. */
   #otherSize(): TreeLimits | undefined {
     if (this.#numDrafting < TRY_EVERY) return undefined;
-    const numSteps = TRIAL_STEPS[this.#options.draftsOnDevice ? "device" : "host"];
+    const numSteps = this.#trialSteps;
     const count = this.#trialCounts.get(this.#loadClass) ?? 0;
     const other = this.#sizes.explore(this.#numSequences, (lossShare(count) * this.#draftingMs) / numSteps);
     if (other === undefined) return undefined;
     this.#trialCounts.set(this.#loadClass, count + 1);
     [this.#numDrafting, this.#draftingMs] = [0, 0];
     return this.#try(other, numSteps);
+  }
+
+  get #trialSteps(): number {
+    return TRIAL_STEPS[this.#options.draftsOnDevice ? "device" : "host"];
   }
 
   get #loadClass(): number {

@@ -23,6 +23,8 @@ interface Size {
 
 /** Trees of a size may be so much better than they are thought to be; half as much after so many steps with them. */
 const HOPE = 0.06;
+/** The same where it decides whether any are worth a trial: what was never seen at a load is known no better than by so much. */
+const FIRST_HOPE = 0.15;
 const NUM_TRIED = 8;
 /** So much better another size must be to be worth the change. */
 const BETTER = 1.01;
@@ -82,6 +84,13 @@ export class SizeChoice {
     const rate = isPossible ? this.rateOf(numSequences, this.#inUse, HOPE) : 0;
     if (rate * BETTER < this.rateOf(numSequences, best, HOPE)) this.#inUse = best;
     return this.#inUse;
+  }
+
+  /** The size that may be the best while plain decoding pays, and the rate that it may have. */
+  mostHoped(numSequences: number): { readonly limits: TreeLimits; readonly rate: number } {
+    const { numNodes, depth } = this.#search(numSequences, FIRST_HOPE);
+    const limits = { numLookaheadNodes: numNodes - 1, maxDraftDepth: depth };
+    return { limits, rate: this.rateOf(numSequences, limits, FIRST_HOPE) };
   }
 
   /**
