@@ -1,3 +1,5 @@
+import { createEngine } from "../../engine/create.ts";
+import type { DrafterChoice, EngineOptions } from "../../engine/engine-options.ts";
 import { GREEDY } from "../../engine/sampling-params.ts";
 import { type Contender, type LoadFigures, measureLoad } from "../load.ts";
 import { describeMachine } from "../machine.ts";
@@ -12,6 +14,8 @@ const FIXED_TREES = [
   [8, 4],
   [16, 6],
 ] as const;
+/** Bounds of the adaptive budget. */
+const ADAPTIVE = { treeNodes: 16, treeDepth: 6, treeBudget: "adaptive" } as const;
 /** Streams of one engine at most, and rows of a step for all their trees. */
 const MAX_STREAMS = 32;
 const TOKEN_BUDGET = 512;
@@ -42,30 +46,28 @@ export const load = defineSuite(
       ...values,
       drafters: values.drafter ?? values.drafters,
     });
-    const drafter = values.drafter === undefined ? "auto" : (drafters[0] ?? "auto");
+    const options = { ...engine, maxNumSeqs: MAX_STREAMS, tokenBudget: TOKEN_BUDGET, maxModelLen: MAX_MODEL_LEN };
+    const drafter =
+      values.drafter === undefined ? await autoChoice({ ...options, ...ADAPTIVE }) : (drafters[0] ?? "auto");
     const contenders: readonly Contender[] = [
       { name: "plain", options: { drafter: "none" } },
       ...FIXED_TREES.map(([treeNodes, treeDepth]) => ({
         name: `${treeNodes} nodes, ${treeDepth} deep`,
         options: { drafter, treeNodes, treeDepth, treeBudget: "fixed" as const },
       })),
-      { name: "adaptive", options: { drafter, treeNodes: 16, treeDepth: 6, treeBudget: "adaptive" } },
+      { name: "adaptive", options: { drafter, ...ADAPTIVE } },
     ];
     const given = (value: string | undefined, byDefault: number) =>
       value === undefined ? byDefault : positiveInteger(value);
-    const { info, figures } = await measureLoad(
-      { ...engine, maxNumSeqs: MAX_STREAMS, tokenBudget: TOKEN_BUDGET, maxModelLen: MAX_MODEL_LEN },
-      contenders,
-      {
-        ...{ prompts, params: { ...GREEDY, maxTokens } },
-        numStreams: positiveIntegers(values.streams),
-        turns: (kind) => ({
-          numRounds: given(values.rounds, TURNS[kind].numRounds),
-          numWarmUps: given(values["warm-ups"], TURNS[kind].numWarmUps),
-          turnMs: given(values["turn-ms"], TURNS[kind].turnMs),
-        }),
-      },
-    );
+    const { info, figures } = await measureLoad(options, contenders, {
+      ...{ prompts, params: { ...GREEDY, maxTokens } },
+      numStreams: positiveIntegers(values.streams),
+      turns: (kind) => ({
+        numRounds: given(values.rounds, TURNS[kind].numRounds),
+        numWarmUps: given(values["warm-ups"], TURNS[kind].numWarmUps),
+        turnMs: given(values["turn-ms"], TURNS[kind].turnMs),
+      }),
+    });
     const machine = describeMachine(info);
     print(`${machine.model} on ${machine.adapter} · ${machine.cpu}, ${machine.numCpus} CPUs · Node ${machine.node}`);
     print(`Greedy, up to ${maxTokens} tokens a text, drafter ${drafter}. Tokens/s of all streams together:\n`);
@@ -73,6 +75,14 @@ export const load = defineSuite(
     return { suite: "load", machine, maxTokens, drafter, figures };
   },
 );
+
+/** Whom `auto` chooses depends on the trees, and on luck where some are about as good: one drafter is compared with itself. */
+async function autoChoice(options: EngineOptions): Promise<DrafterChoice> {
+  const { client } = await createEngine({ ...options, drafter: "auto" });
+  const { drafterFigures } = client.info;
+  await client.close();
+  return drafterFigures?.[0]?.drafter ?? "auto";
+}
 
 /** A row for each load. `adaptive / best` is against the better of plain decoding and the best fixed trees, round by round. */
 function loadTable(contenders: readonly Contender[], figures: readonly LoadFigures[]): string {

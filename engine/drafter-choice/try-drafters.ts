@@ -26,11 +26,15 @@ const PROMPTS = [
   "Name ten animals and say where each of them lives.",
 ];
 const MAX_TOKENS = 64;
-/** An idle GPU takes a while to reach its clocks. A software adapter has none, and may be busy with other work. */
+/**
+ * An idle GPU takes a while to reach its clocks, and its host may be twice as fast a second later. A software adapter has no clocks, and
+ * may be busy with other work.
+ */
 const TIMES = {
-  gpu: { warmUpMs: 500, maxSteps: 256, limitMs: 1000 },
+  gpu: { warmUpMs: 500, maxSteps: 256, limitMs: 500 },
   software: { warmUpMs: 0, maxSteps: 16, limitMs: 3000 },
 } as const;
+const NUM_ROUNDS = { gpu: 3, software: 1 } as const;
 /** Tokens that a trial's sequence may hold: prompt and answer, and not so much memory. */
 const MAX_MODEL_LEN = 512;
 
@@ -65,7 +69,7 @@ export async function tryDrafters(
   context: GpuContext,
   target: OpenedModel & { readonly text: TextAssets },
   assemble: Assemble,
-  { cacheDir, now }: Omit<DrafterChoiceTools, "measure"> = {
+  { cacheDir, now }: Pick<DrafterChoiceTools, "cacheDir" | "now"> = {
     cacheDir: defaultCacheDir(),
     now: () => performance.now(),
   },
@@ -101,8 +105,9 @@ export async function tryDrafters(
       pool.destroyAll();
     }
   };
+  const numRounds = NUM_ROUNDS[device.traits.software ? "software" : "gpu"];
   const dependsOn = dependenciesOf(options, device, context, target, candidates);
-  const figures = await chooseDrafter(candidates, dependsOn, { cacheDir, now, measure });
+  const figures = await chooseDrafter(candidates, dependsOn, { cacheDir, now, numRounds, measure });
   return { figures, ...(weights ? { weights } : {}) };
 }
 

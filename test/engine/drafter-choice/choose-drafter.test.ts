@@ -16,17 +16,23 @@ beforeEach(() => {
 const CANDIDATES = ["draft", "eagle", "medusa"] as const;
 const RATES: Partial<Record<BesideKind, number>> = { draft: 20, eagle: 50, medusa: 30 };
 
-/** Chooses by rates that are known; those without one cannot be run. Each takes a time by a clock of its own. */
-async function choose(rates = RATES, dependsOn: unknown = ["adapter", 1], folder = cacheDir, msEach = 0) {
+/** Chooses by rates that are known, of each round where there are several; those without one cannot be run. Each takes a time by a clock of its own. */
+async function choose(
+  rates: Partial<Record<BesideKind, number | readonly number[]>> = RATES,
+  dependsOn: unknown = ["adapter", 1],
+  folder = cacheDir,
+  msEach = 0,
+) {
   const asked: BesideKind[] = [];
   let ms = 0;
+  const numRounds = Math.max(1, ...Object.values(rates).map((rate) => [rate].flat().length));
   const figures = await chooseDrafter(CANDIDATES, dependsOn, {
-    cacheDir: folder,
+    ...{ cacheDir: folder, numRounds },
     now: () => ms,
     measure: async (candidate) => {
       asked.push(candidate);
       ms += msEach;
-      const tokensPerSecond = rates[candidate];
+      const tokensPerSecond = [rates[candidate]].flat()[asked.filter((one) => one === candidate).length - 1];
       return tokensPerSecond === undefined ? undefined : { tokensPerSecond, acceptanceLength: 2.5 };
     },
   });
@@ -43,6 +49,19 @@ test("the fastest comes first; all are measured once, then the file answers", as
   const second = await choose({ draft: 99 });
   expect(second).toEqual({ ...first, asked: [] });
   expect(files()).toHaveLength(1);
+});
+
+test("of several rounds the best of each counts, and time that runs out in a later one takes nothing away", async () => {
+  const rates = { draft: [20, 60], eagle: [50, 10] };
+  const { asked, figures } = await choose(rates);
+  expect(asked).toEqual([...CANDIDATES, "draft", "eagle"]);
+  expect(figures.map(({ drafter, tokensPerSecond }) => [drafter, tokensPerSecond])).toEqual([
+    ["draft", 60],
+    ["eagle", 50],
+  ]);
+  const third = CHOICE_LIMIT_MS / 3;
+  expect((await choose(rates, ["late"], cacheDir, third)).names).toEqual(["eagle", "draft"]);
+  expect(files()).toHaveLength(2);
 });
 
 test("what figures depend on has a file of its own", async () => {
@@ -94,6 +113,6 @@ test("time that runs out leaves the choice among those that were measured, for t
 test("an engine that fails is no choice", async () => {
   const lost = new Error("the device was lost");
   const measure = () => Promise.reject(lost);
-  await expect(chooseDrafter(CANDIDATES, [], { cacheDir, now: () => 0, measure })).rejects.toBe(lost);
+  await expect(chooseDrafter(CANDIDATES, [], { cacheDir, now: () => 0, numRounds: 1, measure })).rejects.toBe(lost);
   expect(files()).toEqual([]);
 });
