@@ -44,8 +44,9 @@ const TELLING_STEPS = NUM_SEEN + 2;
 const PROBE_LOSS = 12;
 /** So much better something else must be for a run with trees to end before it has to, and for a load to go unprobed at first. */
 const CLEARLY = 1.25;
-/** Steps on the device before what runs there is given up for something better: prompts stop it anyway, now and then. */
+/** Steps on the device, or ms, before what runs there is given up for something better: prompts stop it anyway, now and then. */
 const RUN_STEPS = 64;
+const RUN_MS = 2000;
 /** Drafting that takes less than this share of a plain step is taken for free. */
 const FREE_SHARE = 0.02;
 
@@ -85,8 +86,9 @@ export class AdaptiveTrees implements TreePolicy {
   #trial: Trial | undefined;
   /** A trial ended since it was decided. */
   #trialIsOver = false;
-  /** Steps on the device since it was decided. */
+  /** Steps on the device since it was decided, and their time. */
   #runSteps = 0;
+  #runMs = 0;
   /** Steps since the latest plain one that tells what such steps take. */
   #numSincePlain = 0;
   readonly #probes = new Probes();
@@ -114,7 +116,7 @@ export class AdaptiveTrees implements TreePolicy {
   limits(numSequences: number): TreeLimits {
     if (numSequences > 0) {
       this.#numSequences = numSequences;
-      this.#runSteps = 0;
+      [this.#runSteps, this.#runMs] = [0, 0];
       this.#trialIsOver = false;
       if (this.#trial?.load !== this.#loadClass) this.#trial = undefined;
       this.#limits = this.#decide();
@@ -150,7 +152,8 @@ export class AdaptiveTrees implements TreePolicy {
   }
 
   #mayStop(limits: TreeLimits): boolean {
-    return this.#runSteps >= RUN_STEPS || this.#trialIsOver || this.#isClearlyWorse(limits);
+    const isLong = this.#runSteps >= RUN_STEPS || this.#runMs >= RUN_MS;
+    return isLong || this.#trialIsOver || this.#isClearlyWorse(limits);
   }
 
   /** Whether the trees of a run on the device have shown that they lose. A trial ends by its own rules. */
@@ -172,7 +175,8 @@ export class AdaptiveTrees implements TreePolicy {
   /** Time, trials and their losses, and the lengths of bursts. */
   #account({ numEmitted, limits, onDevice, isSteady, stepMs }: ObservedStep): void {
     const isPlain = limits.numLookaheadNodes === 0;
-    if (onDevice) this.#runSteps++;
+    this.#runSteps += onDevice ? 1 : 0;
+    this.#runMs += onDevice ? stepMs : 0;
     this.#numSincePlain = isPlain && isSteady ? 0 : this.#numSincePlain + 1;
     this.#draftingMs += isPlain ? 0 : stepMs;
     this.#numDrafting += isPlain ? 0 : 1;

@@ -46,6 +46,9 @@ const DRAFT_PRIOR = 0.1;
 const MIN_MS = 1e-3;
 /** Another row of a pass takes this share of a pass of one row at least, whatever was measured: a factor of nothing would learn nothing. */
 const MIN_ROW_SHARE = 1e-3;
+/** Of the offset of a size: steps by which it is thought to be none, and the weight of a new one at least. */
+const OFFSET_PRIOR = 16;
+const OFFSET_RATE = 0.03;
 /** By how much one step moves the share of steps that begin a run. */
 const START_RATE = 0.02;
 /** How sure the parts of a step on the device are before one was seen, and where one was with another number of sequences (PartsFit). */
@@ -71,8 +74,11 @@ export class CostModel {
   readonly #startShares = new Map<number, number>();
   /** The start under way. */
   #start: { readonly size: StepShape; readonly ms: number; readonly numSteps: number } | undefined;
-  /** By size and load: whole steps that were observed, the latest at which of them. */
-  readonly #recent = new Map<string, { readonly count: number; readonly at: number }>();
+  /**
+   * By size and load: whole steps that were observed, the latest at which of them, and the mean log ratio of what they took to what
+   * their parts say.
+   */
+  readonly #recent = new Map<string, { readonly count: number; readonly at: number; readonly offset: number }>();
   #numWhole = 0;
   #hasDraft = false;
   #drift = 1;
@@ -121,7 +127,7 @@ export class CostModel {
     const parts = this.#parts(size);
     const steadyMs = (this.#whole.get(load) ?? this.#expected(numSequences)).at(parts);
     const startMs = this.#starts.get(load)?.at(parts) ?? steadyMs;
-    return this.#drift * (steadyMs + (this.#startShares.get(load) ?? 0) * (startMs - steadyMs));
+    return this.#drift * Math.exp(this.#offset(size)) * (steadyMs + (this.#startShares.get(load) ?? 0) * (startMs - steadyMs));
   }
 
   observePlain(numSequences: number, ms: number): void {
@@ -146,12 +152,16 @@ export class CostModel {
     const fit = this.#whole.get(load) ?? this.#expected(numSequences);
     this.#whole.set(load, fit);
     const parts = this.#parts(size);
-    const logRatio = Math.log(ms / (this.#drift * fit.at(parts)));
+    const logRatio = Math.log(ms / (this.#drift * fit.at(parts))) - this.#offset(size);
     const bounded = fit.numObserved < NUM_KNOWN ? ms : ms * Math.exp(clamp(logRatio) - logRatio);
     fit.observe(parts, bounded / this.#drift);
+    const count = this.numWholeObserved(size) + 1;
+    const before = this.#recent.get(loadKey(size))?.offset ?? 0;
+    const rest = Math.log(bounded / (this.#drift * fit.at(parts)));
+    const offset = before + (rest - before) * Math.max(1 / count, OFFSET_RATE);
+    this.#recent.set(loadKey(size), { count, at: this.#numWhole, offset });
     if (fit.numObserved >= NUM_SETTLED) this.#drift *= Math.exp(WHOLE_DRIFT_RATE * clamp(logRatio));
     this.#countStart(load, false);
-    this.#recent.set(loadKey(size), { count: this.numWholeObserved(size) + 1, at: this.#numWhole });
     this.#numWhole++;
   }
 
@@ -160,6 +170,13 @@ export class CostModel {
     if (this.#start && loadKey(this.#start.size) !== loadKey(size)) this.#endStart();
     this.#start = { size, ms: (this.#start?.ms ?? 0) + ms, numSteps: (this.#start?.numSteps ?? 0) + 1 };
     this.#countStart(loadClass(size.numSequences), true);
+  }
+
+  /** What steps of this size take beyond their parts, as a log ratio: less sure, and so less of it, the fewer there were lately. */
+  #offset(size: StepShape): number {
+    const { offset } = this.#recent.get(loadKey(size)) ?? { offset: 0 };
+    const count = this.numWholeObserved(size);
+    return (offset * count) / (count + OFFSET_PRIOR);
   }
 
   #endStart(): void {
