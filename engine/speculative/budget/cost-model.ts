@@ -127,7 +127,8 @@ export class CostModel {
     const parts = this.#parts(size);
     const steadyMs = (this.#whole.get(load) ?? this.#expected(numSequences)).at(parts);
     const startMs = this.#starts.get(load)?.at(parts) ?? steadyMs;
-    return this.#drift * Math.exp(this.#offset(size)) * (steadyMs + (this.#startShares.get(load) ?? 0) * (startMs - steadyMs));
+    const meanMs = steadyMs + (this.#startShares.get(load) ?? 0) * (startMs - steadyMs);
+    return this.#drift * Math.exp(this.#offset(size)) * meanMs;
   }
 
   observePlain(numSequences: number, ms: number): void {
