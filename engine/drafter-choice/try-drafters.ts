@@ -31,10 +31,10 @@ const MAX_TOKENS = 64;
  * may be busy with other work.
  */
 const TIMES = {
-  gpu: { warmUpMs: 500, maxSteps: 256, limitMs: 500 },
+  gpu: { warmUpMs: 300, maxSteps: 256, limitMs: 500 },
   software: { warmUpMs: 0, maxSteps: 16, limitMs: 3000 },
 } as const;
-const NUM_ROUNDS = { gpu: 3, software: 1 } as const;
+const NUM_ROUNDS = { gpu: 2, software: 1 } as const;
 /** Tokens that a trial's sequence may hold: prompt and answer, and not so much memory. */
 const MAX_MODEL_LEN = 512;
 
