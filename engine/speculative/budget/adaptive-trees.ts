@@ -42,11 +42,13 @@ const PROBE_TREES = 8;
 const TELLING_STEPS = NUM_SEEN + 2;
 /** Plain steps that a probe may lose: after that it is given up. */
 const PROBE_LOSS = 12;
-/** So much better something else must be for a run with trees to end before it has to, and for a load to go unprobed at first. */
+/** So much better something else must be for a run with trees to end before it has to, and for the first probe of a load to be of the smallest trees. */
 const CLEARLY = 1.25;
 /** Steps on the device, or ms, before what runs there is given up for something better: prompts stop it anyway, now and then. */
 const RUN_STEPS = 64;
 const RUN_MS = 2000;
+/** Trees of a root and one node. */
+const SMALLEST: TreeLimits = { numLookaheadNodes: 1, maxDraftDepth: 1 };
 /** Drafting that takes less than this share of a plain step is taken for free. */
 const FREE_SHARE = 0.02;
 
@@ -234,8 +236,13 @@ export class AdaptiveTrees implements TreePolicy {
     if (draftingMs * (isPlain ? BETTER : 1) < plainMs) return this.#otherSize() ?? wanted;
     const hoped = this.#sizes.mostHoped(this.#numSequences);
     if (this.#tokenMs(hoped.rate, true) * BETTER < plainMs) return this.#try(hoped.limits, this.#trialSteps);
+    const isUnseen = this.#costs.numDraftObserved(this.#numSequences) < NUM_SEEN;
+    const isClose = draftingMs < CLEARLY * plainMs;
+    // What other loads and sizes have shown may be far off here: the smallest trees tell, and can lose the least.
+    if (isUnseen && !isClose && this.#probes.isFirst(this.#loadClass)) return this.#probe(SMALLEST);
     const isUnknown = this.#acceptance.numTrees < NUM_TO_LEARN;
-    return isUnknown || this.#isProbeDue(draftingMs < CLEARLY * plainMs) ? this.#probe(wanted) : NO_TREES;
+    const isDue = this.#probes.isDue(this.#loadClass, isClose && isUnseen, this.#mostLossMs);
+    return isUnknown || isDue ? this.#probe(wanted) : NO_TREES;
   }
 
   /** What a token takes in all. */
@@ -261,12 +268,6 @@ export class AdaptiveTrees implements TreePolicy {
 
   get #loadClass(): number {
     return loadClass(this.#numSequences);
-  }
-
-  /** @param isClose it is not clear that plain decoding is better */
-  #isProbeDue(isClose: boolean): boolean {
-    const isUnseen = this.#costs.numDraftObserved(this.#numSequences) < NUM_SEEN;
-    return this.#probes.isDue(this.#loadClass, isClose && isUnseen, this.#mostLossMs);
   }
 
   /** Of a probe, in ms. */

@@ -21,6 +21,11 @@ export class Probes {
     this.#plainMs += ms;
   }
 
+  /** None was made at this load yet. */
+  isFirst(load: number): boolean {
+    return !this.#ended.has(load);
+  }
+
   /**
    * @param isOpen drafting was hardly seen at this load, and may be better there
    * @param mostLossMs what a probe may lose: the first at a load is thought to
