@@ -3,14 +3,14 @@ import { GREEDY } from "../../sampling-params.ts";
 import type { PassCost } from "./cost-model.ts";
 
 /** Time after which no larger pass is measured, in ms: what lies beyond is extrapolated, and learned from steps. */
-const MAX_MS = 1000;
+const MAX_MS = 1500;
 /** Runs of a pass at most, and time after which it is not run again, in ms. */
 const NUM_RUNS = 3;
 const MAX_PASS_MS = 100;
 
 /**
- * T(M) at short contexts: passes of 1, 2, 4, … rows, each drawn and read back, the fastest of up to three. At least two points,
- * however slow the device. Nothing is left behind: rows write the reserved block alone.
+ * T(M) at short contexts: passes of 1, 2, 3, 4, 6, 8, 12, … rows, each drawn and read back, the fastest of up to three. At least two
+ * points, however slow the device. Nothing is left behind: rows write the reserved block alone.
  */
 export async function measurePasses(runner: ModelRunner): Promise<PassCost[]> {
   const mostRows = Math.min(runner.options.maxRows, runner.options.maxLogits);
@@ -34,7 +34,12 @@ export async function measurePasses(runner: ModelRunner): Promise<PassCost[]> {
   return costs;
 }
 
-/** Twice as many; the most there can be as the last size. */
+/**
+ * The next power of two, or one and a half times one: kernels take rows by tiles, of which 6 may fill as many as 8 do. The most there can
+ * be is the last size.
+ */
 function nextSize(numRows: number, most: number): number {
-  return numRows < most ? Math.min(2 * numRows, most) : most + 1;
+  const power = 2 ** Math.floor(Math.log2(numRows));
+  const next = numRows === power && power > 1 ? 1.5 * power : 2 * power;
+  return numRows < most ? Math.min(next, most) : most + 1;
 }
