@@ -106,7 +106,8 @@ export async function tryDrafters(
     }
   };
   const numRounds = NUM_ROUNDS[device.traits.software ? "software" : "gpu"];
-  const dependsOn = dependenciesOf(options, device, context, target, candidates);
+  // How they are measured is part of it: figures of another way are not to be compared.
+  const dependsOn = [dependenciesOf(options, device, context, target, candidates), TIMES, NUM_ROUNDS];
   const figures = await chooseDrafter(candidates, dependsOn, { cacheDir, now, numRounds, measure });
   return { figures, ...(weights ? { weights } : {}) };
 }
