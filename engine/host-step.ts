@@ -78,8 +78,11 @@ async function propose(
   sequences: readonly SequenceOfStep[],
 ): Promise<PlannedSequence[]> {
   const { shape } = policy;
-  const requests = sequences.map((planned) => toRequest(planned, planned.scheduled.startPosition));
-  const trees = await proposer.propose(requests.map((request) => (shape ? { ...request, shape } : request)));
+  const requests = sequences.map((planned) => ({
+    ...toRequest(planned, planned.scheduled.startPosition),
+    ...(shape ? { shape } : {}),
+  }));
+  const trees = await proposer.propose(requests);
   const cut = policy.cut(trees, numTokens);
   return sequences.map((planned, i) => {
     const tree = cut[i];

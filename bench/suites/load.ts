@@ -1,7 +1,7 @@
 import { createEngine } from "../../engine/create.ts";
 import type { DrafterChoice, EngineOptions } from "../../engine/engine-options.ts";
 import { GREEDY } from "../../engine/sampling-params.ts";
-import { type Contender, type LoadFigures, measureLoad } from "../load.ts";
+import { type Contender, type LoadFigures, measureLoad, type Turns } from "../load.ts";
 import { describeMachine } from "../machine.ts";
 import { defineSuite, positiveInteger, positiveIntegers } from "../suite.ts";
 import { table } from "../table.ts";
@@ -30,15 +30,27 @@ const TURNS = {
   software: { numRounds: 3, numWarmUps: 2, turnMs: 15_000 },
 } as const;
 
+function byDefault(number: keyof Turns): string {
+  return `${TURNS.gpu[number]}, software ${TURNS.software[number]}`;
+}
+
 export const load = defineSuite(
   "tokens a second of many streams at once: plain, trees of fixed sizes, and adaptive, one drafter",
   {
     ...ENGINE_OPTIONS,
     tokens: { ...ENGINE_OPTIONS.tokens, default: "128" },
     streams: { type: "string", value: "A,B", default: "1,2,4,8,16,32", help: "streams at once, up to 32" },
-    rounds: { type: "string", value: "N", help: "turns of each that count, medians are reported; 40, software 3" },
-    "warm-ups": { type: "string", value: "N", help: "turns of each at every load before those; 10, software 2" },
-    "turn-ms": { type: "string", value: "N", help: "of a turn; 200, software 15000" },
+    rounds: {
+      type: "string",
+      value: "N",
+      help: `turns of each that count, medians are reported; ${byDefault("numRounds")}`,
+    },
+    "warm-ups": {
+      type: "string",
+      value: "N",
+      help: `turns of each at every load before those; ${byDefault("numWarmUps")}`,
+    },
+    "turn-ms": { type: "string", value: "N", help: `of a turn; ${byDefault("turnMs")}` },
     drafter: { type: "string", value: "NAME", help: "who drafts; what `auto` chooses where it is not given" },
   },
   async (values, print) => {
@@ -57,8 +69,8 @@ export const load = defineSuite(
       })),
       { name: "adaptive", options: { drafter, ...ADAPTIVE } },
     ];
-    const given = (value: string | undefined, byDefault: number) =>
-      value === undefined ? byDefault : positiveInteger(value);
+    const given = (value: string | undefined, otherwise: number) =>
+      value === undefined ? otherwise : positiveInteger(value);
     const { info, figures } = await measureLoad(options, contenders, {
       ...{ prompts, params: { ...GREEDY, maxTokens } },
       numStreams: positiveIntegers(values.streams),

@@ -70,7 +70,7 @@ function matmulSpec(
   if (family.name === "matrix") return matrixSpec({ format, x, y, part }, rows);
   if (family.name === "portable") {
     return {
-      shader: ["matmul_step", "matmul_sizes", ...(rows === 1 ? [] : ["matmul_rows_store"]), `matmul_rows${rows}`],
+      shader: ["matmul_step", "matmul_sizes", "matmul_rows_store", `matmul_rows${rows}`],
       constants: { PANEL, WORKGROUP_SIZE: PORTABLE_WORKGROUP },
       enables: rows === 1 ? [] : ["subgroups"],
       numImmediates: 5,

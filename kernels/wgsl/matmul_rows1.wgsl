@@ -3,10 +3,6 @@
 //   x vec4f [numRows, inputs]
 //   y vec4f [numRows, y_columns]; these weights are of its columns from first_column on
 // One thread 4 outputs of one row, no barriers; grid y is the row. Reference: reference/matmul.ts
-@group(0) @binding(0) var<storage, read> w: array<vec4f>;
-@group(0) @binding(1) var<storage, read> x: array<vec4f>;
-@group(0) @binding(2) var<storage, read_write> y: array<vec4f>;
-
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn main(@builtin(global_invocation_id) id: vec3u) {
   let n = id.x;
@@ -18,5 +14,5 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
     let at = base + k * 4u * PANEL;
     acc = multiply_add_4(x[id.y * inputs + k], w[at], w[at + PANEL], w[at + 2u * PANEL], w[at + 3u * PANEL], acc);
   }
-  y[id.y * sizes.y_columns + sizes.first_column + n] = acc;
+  store(id.y, n, acc);
 }

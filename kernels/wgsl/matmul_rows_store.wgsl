@@ -1,4 +1,4 @@
-// What products of several rows a thread read and write: see matmul_rows1.
+// What portable products read and write: see matmul_rows1.
 @group(0) @binding(0) var<storage, read> w: array<vec4f>;
 @group(0) @binding(1) var<storage, read> x: array<vec4f>;
 @group(0) @binding(2) var<storage, read_write> y: array<vec4f>;

@@ -13,6 +13,7 @@ import { RestartLoss } from "./restart-loss.ts";
 import { SizeChoice, type SizeOptions } from "./size-choice.ts";
 import { StepCosts } from "./step-costs.ts";
 import { type CutTree, type ObservedStep, type SpeculationState, stateOf, type TreePolicy } from "./tree-policy.ts";
+import { judged } from "./verified-draft.ts";
 
 export interface AdaptiveOptions extends SizeOptions {
   /** T(M) as measured at start-up. */
@@ -145,7 +146,7 @@ export class AdaptiveTrees implements TreePolicy {
   }
 
   observe(step: ObservedStep): void {
-    for (const draft of this.#sample.of(step.drafts, step.stepMs)) {
+    for (const draft of this.#sample.of(step.drafts, step.stepMs).map(judged)) {
       this.#acceptance.observe({ ...draft, tree: this.#calibration.observe(draft) });
     }
     const isSteady = this.#stepCosts.observe(step);

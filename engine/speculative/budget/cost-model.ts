@@ -114,8 +114,7 @@ export class CostModel {
 
   /** How often such steps were observed lately, with about as many sequences: older ones count less. */
   numWholeObserved(size: StepShape): number {
-    const { count, at } = this.#recent.get(loadKey(size)) ?? { count: 0, at: 0 };
-    return count * 0.5 ** ((this.#numWhole - at) / HALF_LIFE);
+    return this.#recentOf(size).count;
   }
 
   /** A step that drafts trees of one size for all sequences and verifies them. */
@@ -156,10 +155,10 @@ export class CostModel {
     const logRatio = Math.log(ms / (this.#drift * fit.at(parts))) - this.#offset(size);
     const bounded = fit.numObserved < NUM_KNOWN ? ms : ms * Math.exp(clamp(logRatio) - logRatio);
     fit.observe(parts, bounded / this.#drift);
-    const count = this.numWholeObserved(size) + 1;
-    const before = this.#recent.get(loadKey(size))?.offset ?? 0;
+    const before = this.#recentOf(size);
+    const count = before.count + 1;
     const rest = Math.log(bounded / (this.#drift * fit.at(parts)));
-    const offset = before + (rest - before) * Math.max(1 / count, OFFSET_RATE);
+    const offset = before.offset + (rest - before.offset) * Math.max(1 / count, OFFSET_RATE);
     this.#recent.set(loadKey(size), { count, at: this.#numWhole, offset });
     if (fit.numObserved >= NUM_SETTLED) this.#drift *= Math.exp(WHOLE_DRIFT_RATE * clamp(logRatio));
     this.#countStart(load, false);
@@ -175,9 +174,14 @@ export class CostModel {
 
   /** What steps of this size take beyond their parts, as a log ratio: less sure, and so less of it, the fewer there were lately. */
   #offset(size: StepShape): number {
-    const { offset } = this.#recent.get(loadKey(size)) ?? { offset: 0 };
-    const count = this.numWholeObserved(size);
+    const { count, offset } = this.#recentOf(size);
     return (offset * count) / (count + OFFSET_PRIOR);
+  }
+
+  /** As observed of this size with about as many sequences, older steps counting less. */
+  #recentOf(size: StepShape): { readonly count: number; readonly offset: number } {
+    const { count, at, offset } = this.#recent.get(loadKey(size)) ?? { count: 0, at: 0, offset: 0 };
+    return { count: count * 0.5 ** ((this.#numWhole - at) / HALF_LIFE), offset };
   }
 
   #endStart(): void {

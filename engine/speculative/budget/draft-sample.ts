@@ -1,5 +1,3 @@
-import { type JudgedDraft, judged, type VerifiedDraft } from "./verified-draft.ts";
-
 /** Trees of a step that are learned from at most. */
 const MOST = 6;
 /** And of a ms: a tree takes the host some 5 µs, and short steps wait for the host. */
@@ -12,12 +10,12 @@ export class DraftSample {
   #allowed = MOST;
 
   /** @param stepMs what the step took */
-  of(drafts: readonly VerifiedDraft[], stepMs: number): readonly JudgedDraft[] {
+  of<Draft>(drafts: readonly Draft[], stepMs: number): readonly Draft[] {
     this.#allowed = Math.min(MOST, this.#allowed + TREES_PER_MS * stepMs);
     const size = Math.min(drafts.length, Math.floor(this.#allowed));
     if (size === 0) return [];
     this.#allowed -= size;
     this.#first = (this.#first + size) % drafts.length;
-    return [...drafts.slice(this.#first), ...drafts].slice(0, size).map(judged);
+    return [...drafts.slice(this.#first), ...drafts].slice(0, size);
   }
 }

@@ -1,6 +1,7 @@
 import type { ModelRunner } from "../../runner/model-runner.ts";
 import { GREEDY } from "../../sampling-params.ts";
 import type { PassCost } from "./cost-model.ts";
+import { sizesUpTo } from "./sizes.ts";
 
 /** Time after which no larger pass is measured, in ms: what lies beyond is extrapolated, and learned from steps. */
 const MAX_MS = 1500;
@@ -20,7 +21,7 @@ export async function measurePasses(runner: ModelRunner): Promise<PassCost[]> {
   await pass(1);
   const startMs = performance.now();
   const costs: PassCost[] = [];
-  for (let numRows = 1; numRows <= mostRows; numRows = nextSize(numRows, mostRows)) {
+  for (const numRows of [1, ...sizesUpTo(mostRows)]) {
     const firstMs = performance.now();
     let ms = Number.POSITIVE_INFINITY;
     for (let i = 0; i < NUM_RUNS && performance.now() - firstMs < MAX_PASS_MS; i++) {
@@ -32,14 +33,4 @@ export async function measurePasses(runner: ModelRunner): Promise<PassCost[]> {
     if (costs.length > 1 && performance.now() - startMs > MAX_MS) break;
   }
   return costs;
-}
-
-/**
- * The next power of two, or one and a half times one: kernels take rows by tiles, of which 6 may fill as many as 8 do. The most there can
- * be is the last size.
- */
-function nextSize(numRows: number, most: number): number {
-  const power = 2 ** Math.floor(Math.log2(numRows));
-  const next = numRows === power && power > 1 ? 1.5 * power : 2 * power;
-  return numRows < most ? Math.min(next, most) : most + 1;
 }

@@ -1,6 +1,7 @@
 import type { TreeLimits } from "../../../scheduler/output.ts";
 import type { AcceptanceTable } from "./acceptance-table.ts";
 import type { CostModel } from "./cost-model.ts";
+import { sizesUpTo } from "./sizes.ts";
 import type { ObservedStep } from "./tree-policy.ts";
 
 export interface SizeOptions {
@@ -56,7 +57,7 @@ export class SizeChoice {
   }
 
   get largest(): TreeLimits {
-    return { numLookaheadNodes: this.#options.maxNodes - 1, maxDraftDepth: this.#options.maxDepth };
+    return limitsOf({ numNodes: this.#options.maxNodes, depth: this.#options.maxDepth });
   }
 
   plainRate(numSequences: number): number {
@@ -67,7 +68,7 @@ export class SizeChoice {
   rateOf(numSequences: number, { numLookaheadNodes, maxDraftDepth: depth }: TreeLimits, hope = 0): number {
     const most = Math.min(numLookaheadNodes + 1, this.#mostNodes(numSequences));
     if (this.#options.draftsOnDevice) return this.#rate(numSequences, most, depth, hope);
-    const best = Math.max(...sizes(most).map((numNodes) => this.#rate(numSequences, numNodes, depth, hope)));
+    const best = Math.max(...sizesUpTo(most).map((numNodes) => this.#rate(numSequences, numNodes, depth, hope)));
     return best * this.#cutGain;
   }
 
@@ -78,8 +79,7 @@ export class SizeChoice {
 
   /** The best size with the benefit of the doubt, or the one in use where that is about as good. */
   choose(numSequences: number): TreeLimits {
-    const { numNodes, depth } = this.#searchNowAndThen(numSequences);
-    const best = { numLookaheadNodes: numNodes - 1, maxDraftDepth: depth };
+    const best = limitsOf(this.#searchNowAndThen(numSequences));
     const isPossible = this.#inUse.numLookaheadNodes < this.#mostNodes(numSequences);
     const rate = isPossible ? this.rateOf(numSequences, this.#inUse, HOPE) : 0;
     if (rate * BETTER < this.rateOf(numSequences, best, HOPE)) this.#inUse = best;
@@ -88,8 +88,7 @@ export class SizeChoice {
 
   /** The size that may be the best while plain decoding pays, and the rate that it may have. */
   mostHoped(numSequences: number): { readonly limits: TreeLimits; readonly rate: number } {
-    const { numNodes, depth } = this.#search(numSequences, FIRST_HOPE);
-    const limits = { numLookaheadNodes: numNodes - 1, maxDraftDepth: depth };
+    const limits = limitsOf(this.#search(numSequences, FIRST_HOPE));
     return { limits, rate: this.rateOf(numSequences, limits, FIRST_HOPE) };
   }
 
@@ -150,7 +149,7 @@ export class SizeChoice {
     const { maxDepth, draftsOnDevice, maxNodes } = this.#options;
     let best: Size = { numNodes: 2, depth: 1, rate: 0 };
     for (let depth = 1; depth <= maxDepth; depth++) {
-      for (const numNodes of sizes(this.#mostNodes(numSequences))) {
+      for (const numNodes of sizesUpTo(this.#mostNodes(numSequences))) {
         if (depth >= numNodes) continue;
         const rate = this.#rate(numSequences, numNodes, depth, hope);
         if (rate > best.rate) best = { numNodes: draftsOnDevice ? numNodes : maxNodes, depth, rate };
@@ -162,7 +161,7 @@ export class SizeChoice {
   #neighbours(numSequences: number): TreeLimits[] {
     const { numLookaheadNodes, maxDraftDepth: depth } = this.#inUse;
     const { draftsOnDevice, maxDepth, maxNodes } = this.#options;
-    const all = sizes(this.#mostNodes(numSequences));
+    const all = sizesUpTo(this.#mostNodes(numSequences));
     const at = all.indexOf(Math.min(numLookaheadNodes + 1, this.#mostNodes(numSequences)));
     const beside = draftsOnDevice ? [all[at + 1], all[at - 1]] : [];
     const numNodes = draftsOnDevice ? numLookaheadNodes + 1 : maxNodes;
@@ -177,10 +176,6 @@ export class SizeChoice {
   }
 }
 
-/** Numbers of nodes that are considered: 2, 3, 4, 6, 8, 12, 16, … and the largest. */
-function sizes(most: number): number[] {
-  const result: number[] = [];
-  for (let size = 2; size < most; size *= 2)
-    result.push(...[size, 1.5 * size].filter((one) => one < most && Number.isInteger(one)));
-  return most < 2 ? [] : [...result, most];
+function limitsOf({ numNodes, depth }: Pick<Size, "numNodes" | "depth">): TreeLimits {
+  return { numLookaheadNodes: numNodes - 1, maxDraftDepth: depth };
 }

@@ -37,7 +37,7 @@ export class ShapedTrees implements TreePolicy {
   }
 
   observe({ drafts, stepMs }: ObservedStep): void {
-    for (const draft of this.#sample.of(drafts, stepMs)) this.#calibration.observe(draft);
+    for (const draft of this.#sample.of(drafts, stepMs)) this.#calibration.observe(judged(draft));
   }
 }
 
@@ -95,8 +95,9 @@ export class SequoiaTrees implements TreePolicy {
   }
 
   observe({ numSequences, numRows, limits, isSteady, stepMs, draftMs, drafts }: ObservedStep): void {
-    for (const draft of drafts) this.#acceptance.observe(judged(draft));
-    for (const draft of this.#sample.of(drafts, stepMs)) this.#calibration.observe(draft);
+    const all = drafts.map(judged);
+    for (const draft of all) this.#acceptance.observe(draft);
+    for (const draft of this.#sample.of(all, stepMs)) this.#calibration.observe(draft);
     if (isSteady && numSequences > 0) {
       this.#numSequences = numSequences;
       this.#costs.observeVerify(numRows, stepMs - draftMs);

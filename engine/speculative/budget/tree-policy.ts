@@ -3,7 +3,7 @@ import type { DraftTree } from "../draft-tree.ts";
 import type { TreeShape } from "../tree-shape.ts";
 import { Calibration, type ReliabilityBin } from "./calibration.ts";
 import { DraftSample } from "./draft-sample.ts";
-import type { VerifiedDraft } from "./verified-draft.ts";
+import { judged, type VerifiedDraft } from "./verified-draft.ts";
 
 /** A tree of the step, and what of it is to be verified. */
 export interface CutTree {
@@ -90,7 +90,7 @@ export class FixedTrees implements TreePolicy {
   }
 
   observe({ drafts, stepMs }: ObservedStep): void {
-    for (const draft of this.#sample.of(drafts, stepMs)) this.#calibration.observe(draft);
+    for (const draft of this.#sample.of(drafts, stepMs)) this.#calibration.observe(judged(draft));
   }
 }
 

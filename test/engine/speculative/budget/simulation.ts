@@ -1,4 +1,5 @@
 import { AdaptiveTrees } from "../../../../engine/speculative/budget/adaptive-trees.ts";
+import { sizesUpTo } from "../../../../engine/speculative/budget/sizes.ts";
 import type { TreePolicy } from "../../../../engine/speculative/budget/tree-policy.ts";
 import type { VerifiedDraft } from "../../../../engine/speculative/budget/verified-draft.ts";
 import { childOf, type DraftTree, survivals } from "../../../../engine/speculative/draft-tree.ts";
@@ -152,9 +153,7 @@ export function simulate(
   const { load, numSteps, warmUp, seed } = run;
   const random = new Random(seed);
   const noise = () => Math.exp(0.2 * (random.next() + random.next() - 1)) * (random.next() < 0.01 ? 3 : 1);
-  const sizes = [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512].filter(
-    (numRows) => world.passMs(numRows) < 90,
-  );
+  const sizes = [1, ...sizesUpTo(512)].filter((numRows) => world.passMs(numRows) < 90);
   const measuredMs = world.measuredMs ?? world.passMs;
   const passes = sizes.map((numRows) => ({ numRows, ms: measuredMs(numRows) * (1.05 + 0.1 * random.next()) }));
   passes.sort((a, b) => a.numRows - b.numRows);
