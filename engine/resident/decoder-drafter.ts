@@ -137,7 +137,7 @@ export class DecoderDrafter implements ResidentDrafter {
 
   encode(
     pass: GPUComputePassEncoder,
-    { numLanes, numNodes, depth, maxPosition }: StepSize,
+    { numLanes, numRecent, numNodes, depth, maxPosition }: StepSize,
     wants: SamplingWants,
   ): void {
     const forward = (numRows: number, numLogits: number) => {
@@ -147,8 +147,8 @@ export class DecoderDrafter implements ResidentDrafter {
     };
     const numExpanded = numLanes * this.#rules.numExpanded;
     const params = (level: number) => ({ numLanes, numNodes, level });
-    this.#ops.catchUp(pass, params(0));
-    forward(numLanes * this.#maxRecent, numLanes);
+    this.#ops.catchUp(pass, { numLanes, numNodes: numRecent, level: 0 });
+    forward(numLanes * numRecent, numLanes);
     for (let level = 1; level < depth; level++) {
       this.#ops.grow(pass, params(level));
       forward(numExpanded, numExpanded);

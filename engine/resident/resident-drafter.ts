@@ -4,6 +4,8 @@ import type { SamplingWants } from "../runner/request-sampling.ts";
 /** What a step needs to know to be encoded. */
 export interface StepSize {
   readonly numLanes: number;
+  /** Known tokens of a lane that the drafter takes in first, at most. */
+  readonly numRecent: number;
   /** Rows of a lane in the verify pass. */
   readonly numNodes: number;
   /** Depth of the deepest node. */

@@ -84,6 +84,8 @@ export class ResidentLoop {
   readonly #timers: readonly PassTimer[];
   #lanes: readonly Sequence[] = [];
   #limits: TreeLimits = NO_TREES;
+  /** Tokens of a lane that the next step's drafter takes in, at most: no more than a step emits, but for the first one's. */
+  #numRecent = 1;
 
   private constructor(
     parts: {
@@ -170,6 +172,7 @@ export class ResidentLoop {
       ...{ sampling, numTokens },
       recent: tokenIds.slice(-(this.#drafter?.numRecent(id, numTokens) ?? 1)),
     }));
+    this.#numRecent = Math.max(...lanes.map(({ recent }) => recent.length));
     this.#gpu.device.queue.writeBuffer(this.#lanesBuffer, 0, packLanes(this.#shape, lanes));
     return true;
   }
@@ -202,7 +205,9 @@ export class ResidentLoop {
   async submit(numAhead: number): Promise<ResidentStep> {
     this.#drafter?.hold();
     try {
-      const step = await this.#gpu.guard.run(() => this.#run(this.#stepSize(numAhead)));
+      const size = this.#stepSize(numAhead);
+      this.#numRecent = 1 + size.depth;
+      const step = await this.#gpu.guard.run(() => this.#run(size));
       for (const [lane, { alive, numTokens, emitted }] of step.lanes.entries()) {
         if (alive) this.#drafter?.commit(lane, numTokens - emitted.length);
       }
@@ -279,7 +284,8 @@ export class ResidentLoop {
     const { numLookaheadNodes, maxDraftDepth: depth } = this.#limits;
     const mostTokens = Math.max(...this.#lanes.map(({ numTokens }) => this.#mostTokens(numTokens, numAhead)));
     const maxPosition = Math.min(mostTokens - 1 + depth, this.#runner.options.maxModelLen - 1);
-    return { numLanes: this.#lanes.length, numNodes: 1 + numLookaheadNodes, depth, maxPosition };
+    const numRecent = this.#numRecent;
+    return { numLanes: this.#lanes.length, numRecent, numNodes: 1 + numLookaheadNodes, depth, maxPosition };
   }
 
   /** Tokens that a sequence may have once `numAhead` more steps have ended. */

@@ -40,7 +40,7 @@ export interface DraftBuffers {
   readonly pools: GPUBuffer;
 }
 
-/** Rows of a drafter's pass over the tokens that the last step emitted: row = lane · maxRecent + i. */
+/** Rows of a drafter's pass over the tokens that the last step emitted: row = lane · numNodes + i. */
 export function draftCatchUp(
   context: OpContext,
   shape: LaneShape,
@@ -51,7 +51,7 @@ export function draftCatchUp(
   const constants = { ...batchConstants(batch), ...readConstants(reads, 2), SHIFT: shift };
   const spec = { shader: ["lane_batch", ...readShader(reads), "draft_catch_up"], constants };
   const sources = reads.kind === "features" ? [reads.sources, reads.tables] : readBindings(reads);
-  return laneOp(context, shape, spec, [lanes, batch.buffer, ...sources], () => shape.maxRecent);
+  return laneOp(context, shape, spec, [lanes, batch.buffer, ...sources], ({ numNodes }) => numNodes);
 }
 
 /** Takes in the draws at `level` and writes the rows of the next draft pass: row = lane · numExpanded + rank. */

@@ -5,7 +5,7 @@ import type { LaneShape } from "./lanes.ts";
 /** What changes from step to step of the kernels that run lanes. */
 export interface LaneParams {
   readonly numLanes: number;
-  /** Rows of a lane in a verify pass, at most maxNodes. */
+  /** Rows of a lane in a verify pass, at most maxNodes; of `draftCatchUp`, in the drafter's pass, at most maxRecent. */
   readonly numNodes: number;
   /** Depth of the draft nodes that were drawn last; 0 where nothing is drafted. */
   readonly level: number;

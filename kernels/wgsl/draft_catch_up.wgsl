@@ -1,13 +1,14 @@
-// Rows of a drafter's pass over the tokens that the last step emitted: row = lane · MAX_RECENT + i is `recent[i]`, and the
-// last of them samples, at index `lane`. The row at position p holds token p + SHIFT. Rows beyond num_recent idle.
+// Rows of a drafter's pass over the tokens that the last step emitted: row = lane · num_nodes + i is `recent[i]`, and the
+// last of them samples, at index `lane`. The row at position p holds token p + SHIFT. Rows beyond num_recent idle; no lane's is
+// more than num_nodes.
 // One thread a row. What it reads of the target: draft_reads_*. Reference: engine/runner/batch.ts
 var<immediate> params: LaneParams;
 
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn main(@builtin(global_invocation_id) id: vec3u) {
   let row = id.x;
-  let lane = row / MAX_RECENT;
-  let i = row % MAX_RECENT;
+  let lane = row / params.num_nodes;
+  let i = row % params.num_nodes;
   if (lane >= params.num_lanes) { return; }
   let num_recent = select(0u, lanes[lane].num_recent, lanes[lane].alive != 0u);
   let num_known = lanes[lane].num_tokens;

@@ -22,7 +22,7 @@ struct Lane {
 
 struct LaneParams {
   num_lanes: u32,
-  // Rows of a lane in a verify pass.
+  // Rows of a lane in a verify pass; in draft_catch_up, in the drafter's.
   num_nodes: u32,
   // Of a draft: depth of the nodes that were drawn last.
   level: u32,

@@ -168,7 +168,8 @@ class DeviceDraft {
     drafter.sendTables();
     drafter.hold();
     const bytes = await this.#gpu.guard.run(() => {
-      const size = { numLanes, numNodes: first.maxNodes, depth, maxPosition };
+      const numRecent = Math.max(...lanes.map(({ recent }) => recent.length));
+      const size = { numLanes, numRecent, numNodes: first.maxNodes, depth, maxPosition };
       const { requestSampling } = this.#sizes;
       requestSampling?.load(wants.processors);
       submitPass(this.#gpu.device, (pass) => {

@@ -108,21 +108,23 @@ describe.each([
       const numLanes = random.int(1, 6);
       const lanes = randomLanes(random, numLanes, [], shape.maxRecent, kind === "text" ? 0 : 1);
       const dead = random.int(0, 2 * numLanes);
-      const numRows = numLanes * shape.maxRecent;
+      const mostRecent = Math.max(...lanes.map(({ numRecent }) => numRecent));
+      const rowsPerLane = random.int(mostRecent, shape.maxRecent);
+      const numRows = numLanes * rowsPerLane;
       const { batch, layout } = uploadBatch(gpu, lanes, numRows, 3);
       const target = new Target(gpu, kind, random, numLanes, numRows);
       const buffer = uploadLanes(gpu, shape, lanes, dead);
       const op = await draftCatchUp(gpu, shape, { reads: target.reads, shift }, buffer, batch);
-      await submit(gpu, [(pass) => op(pass, { numLanes, numNodes: 8, level: 0 })]);
+      await submit(gpu, [(pass) => op(pass, { numLanes, numNodes: rowsPerLane, level: 0 })]);
       const bytes = await gpu.pool.read(batch.buffer, 0, layout.numBytes);
       const host = hostBatch(lanes, ({ numRecent }) => numRecent, shift);
       const reads: ExpectedRead[] = [];
       let at = 0;
       for (const [i, lane] of lanes.entries()) {
         const numTokens = lane.tokenIds.length;
-        for (let j = 0; j < shape.maxRecent; j++) {
+        for (let j = 0; j < rowsPerLane; j++) {
           const isThere = j < lane.numRecent;
-          const got = seenRow(bytes, layout, i * shape.maxRecent + j);
+          const got = seenRow(bytes, layout, i * rowsPerLane + j);
           expect(got).toEqual(isThere && i !== dead ? seenRow(host.bytes, host.layout, at) : idleRow(lane));
           const position = numTokens - shift - lane.numRecent + j;
           reads.push(isThere && i !== dead ? { lane: i, numTokens, position } : { lane: i });
@@ -130,7 +132,7 @@ describe.each([
         }
         const sample = seenSample(bytes, layout, i);
         expect(sample.parameters).toEqual(seenSample(host.bytes, host.layout, i).parameters);
-        expect(sample.row).toBe(i * shape.maxRecent + (i === dead ? 0 : lane.numRecent - 1));
+        expect(sample.row).toBe(i * rowsPerLane + (i === dead ? 0 : lane.numRecent - 1));
       }
       await target.expect(reads);
     }
