@@ -6,8 +6,11 @@ const CHAIN_PRIOR = 0.8;
 const BRANCH_PRIOR = 0.05;
 /** Trees that an estimate looks back on. */
 const WINDOW = 512;
-/** Weight of what is known from long ago, in trees. */
-const AGED = 24;
+/** Trees that what is thought before anything was seen counts as. */
+const NUM_PRIOR = 4;
+/** Standard deviation of what one tree gets accepted, over its mean; and by how much the mean is another one after a plain step, likewise. */
+const SPREAD = 0.8;
+const WALK = 0.012;
 
 /**
  * How many draft tokens trees of any size and depth get accepted. The nodes of a tree that are no deeper than d, by falling
@@ -20,7 +23,8 @@ export class AcceptanceTable {
   /** f64 [maxDepth + 1, maxNodes], by depth limit and rank; the root's rank is 0. */
   readonly #means: Float64Array;
   readonly #counts: Float64Array;
-  #numTrees = 0;
+  /** Trees that what was seen counts as now. */
+  #numKnown = 0;
 
   constructor(maxNodes: number, maxDepth: number) {
     this.#maxNodes = maxNodes;
@@ -29,13 +33,19 @@ export class AcceptanceTable {
     this.#counts = new Float64Array((maxDepth + 1) * maxNodes);
   }
 
-  get numTrees(): number {
-    return this.#numTrees;
+  /** How sure the mean number of accepted tokens is: variance of its log. */
+  get variance(): number {
+    return SPREAD ** 2 / (NUM_PRIOR + this.#numKnown);
+  }
+
+  /** Of what `numTrees` trees show. */
+  noise(numTrees: number): number {
+    return SPREAD ** 2 / numTrees;
   }
 
   /**
-   * Mean number of draft tokens accepted in trees of so many nodes, root included, down to this depth. A rank that was not seen at
-   * this depth yet counts as it does in deeper trees, which is the most that it can be: so that the size is tried.
+   * Mean number of draft tokens accepted in trees of so many nodes, root included, down to this depth. A rank that was hardly seen at
+   * this depth counts as it does in deeper trees, which is the most that it can be: so that the size is tried.
    */
   expected(numNodes: number, depth: number): number {
     let sum = 0;
@@ -45,7 +55,7 @@ export class AcceptanceTable {
 
   /** @param tree its `probs` calibrated */
   observe({ tree, outcomes, maxNodes, maxDepth }: JudgedDraft): void {
-    this.#numTrees++;
+    this.#numKnown = Math.min(this.#numKnown + 1, WINDOW);
     const survival = survivals(tree);
     const order = [...tree.tokenIds.keys()].slice(1);
     order.sort((a, b) => (survival[b] ?? 0) - (survival[a] ?? 0) || a - b);
@@ -60,22 +70,25 @@ export class AcceptanceTable {
     }
   }
 
-  /** What was observed so far is from long ago: the next observations weigh more. */
+  /** A step without trees: the text may have become another kind of text. */
   age(): void {
-    for (const [i, count] of this.#counts.entries()) this.#counts[i] = Math.min(count, AGED);
+    this.#numKnown = Math.max(0, SPREAD ** 2 / (this.variance + WALK ** 2) - NUM_PRIOR);
   }
 
+  /** Shrunk to what deeper trees say, and those to what was thought before, as if each were a few trees. */
   #mean(depth: number, rank: number): number {
-    for (let limit = depth; limit <= this.#maxDepth; limit++) {
+    let mean = rank <= depth ? CHAIN_PRIOR ** rank : BRANCH_PRIOR;
+    for (let limit = this.#maxDepth; limit >= depth; limit--) {
       const at = limit * this.#maxNodes + rank;
-      if ((this.#counts[at] ?? 0) > 0) return this.#means[at] ?? 0;
+      const count = this.#counts[at] ?? 0;
+      mean += (count / (count + NUM_PRIOR)) * ((this.#means[at] ?? 0) - mean);
     }
-    return rank <= depth ? CHAIN_PRIOR ** rank : BRANCH_PRIOR;
+    return mean;
   }
 
   #add(depth: number, rank: number, outcome: number): void {
     const at = depth * this.#maxNodes + rank;
-    const count = Math.min((this.#counts[at] ?? 0) + 1, WINDOW);
+    const count = Math.min((this.#counts[at] ?? 0) + 1, Math.max(1, this.#numKnown));
     this.#counts[at] = count;
     this.#means[at] = (this.#means[at] ?? 0) + (outcome - (this.#means[at] ?? 0)) / count;
   }

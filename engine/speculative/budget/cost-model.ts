@@ -1,5 +1,5 @@
 import { loadClass, nearestLoad } from "./load-class.ts";
-import { PartsFit } from "./parts-fit.ts";
+import { NOISE, PartsFit } from "./parts-fit.ts";
 import { RatioCurve } from "./ratio-curve.ts";
 
 /** A pass of so many rows, as measured at start-up: one point of T(M). */
@@ -38,17 +38,21 @@ const NUM_SETTLED = 16;
 /** Observations of a curve after which outliers are cut, in log ratio. */
 const NUM_KNOWN = 8;
 const MAX_STEP = 0.4;
+/** The same of steps of one size on the device. */
+const NUM_KNOWN_SIZE = 2;
 /** Whole steps after which one that was observed counts half. */
-const HALF_LIFE = 256;
+const HALF_LIFE = 2048;
 /** A level of a draft on the device is hoped to take this share of a pass, before one was seen: what is hoped for is tried. */
 const DRAFT_PRIOR = 0.1;
 /** Least time that is told from none. */
 const MIN_MS = 1e-3;
 /** Another row of a pass takes this share of a pass of one row at least, whatever was measured: a factor of nothing would learn nothing. */
 const MIN_ROW_SHARE = 1e-3;
-/** Of the offset of a size: steps by which it is thought to be none, and the weight of a new one at least. */
-const OFFSET_PRIOR = 16;
-const OFFSET_RATE = 0.03;
+/** What steps of a size take beyond what their parts say, as a standard deviation in log ratio; and the weight of a new observation at least. */
+const OFFSET_SPREAD = 0.05;
+const OFFSET_RATE = 0.015;
+/** By how much plain steps take another time after a step with trees, as a standard deviation in log ratio. */
+const PLAIN_WALK = 0.002;
 /** By how much one step moves the share of steps that begin a run. */
 const START_RATE = 0.02;
 /** How sure the parts of a step on the device are before one was seen, and where one was with another number of sequences (PartsFit). */
@@ -80,6 +84,8 @@ export class CostModel {
    */
   readonly #recent = new Map<string, { readonly count: number; readonly at: number; readonly offset: number }>();
   #numWhole = 0;
+  /** Of them, those before the latest plain step. */
+  #numBeforePlain = 0;
   #hasDraft = false;
   #drift = 1;
 
@@ -90,11 +96,6 @@ export class CostModel {
   /** How often plain steps of about so many sequences were observed. */
   numPlainObserved(numSequences: number): number {
     return (this.#options.plainOnDevice ? this.#plain : this.#verify).numObserved(numSequences);
-  }
-
-  /** How often steps that drafted for about so many sequences were. */
-  numDraftObserved(numSequences: number): number {
-    return this.#whole.get(loadClass(numSequences))?.numObserved ?? this.#draft.numObserved(numSequences);
   }
 
   plainMs(numSequences: number): number {
@@ -112,9 +113,25 @@ export class CostModel {
     return this.#drift * depth * (this.#hasDraft ? this.#draft.at(numSequences) : 0) * this.#levelMs(numSequences);
   }
 
-  /** How often such steps were observed lately, with about as many sequences: older ones count less. */
-  numWholeObserved(size: StepShape): number {
-    return this.#recentOf(size).count;
+  /**
+   * How much of the log ratio of what steps of one size take to what others do is not known of this size: a variance.
+   * @param other absent for plain steps
+   */
+  variance(size: StepShape, other?: StepShape): number {
+    if (!this.#options.draftsOnDevice) return this.#ownVariance(size);
+    const fit = this.#whole.get(loadClass(size.numSequences)) ?? this.#expected(size.numSequences);
+    return this.#ownVariance(size) + fit.variance(this.#parts(size), other && this.#parts(other));
+  }
+
+  /** The same of plain steps. */
+  plainVariance(numSequences: number): number {
+    const walk = (this.#numWhole - this.#numBeforePlain) * PLAIN_WALK ** 2;
+    return NOISE ** 2 / (1 + this.numPlainObserved(numSequences)) + walk;
+  }
+
+  /** Of what so many steps show of that. */
+  noise(numSteps: number): number {
+    return NOISE ** 2 / numSteps;
   }
 
   /** A step that drafts trees of one size for all sequences and verifies them. */
@@ -131,6 +148,7 @@ export class CostModel {
   }
 
   observePlain(numSequences: number, ms: number): void {
+    this.#numBeforePlain = this.#numWhole;
     if (!this.#options.plainOnDevice) this.observeVerify(numSequences, ms);
     else this.#learn(this.#plain, numSequences, ms / this.plainMs(numSequences));
   }
@@ -153,9 +171,10 @@ export class CostModel {
     this.#whole.set(load, fit);
     const parts = this.#parts(size);
     const logRatio = Math.log(ms / (this.#drift * fit.at(parts))) - this.#offset(size);
-    const bounded = fit.numObserved < NUM_KNOWN ? ms : ms * Math.exp(clamp(logRatio) - logRatio);
-    fit.observe(parts, bounded / this.#drift);
     const before = this.#recentOf(size);
+    const isKnown = fit.numObserved >= NUM_KNOWN || before.count >= NUM_KNOWN_SIZE;
+    const bounded = isKnown ? ms * Math.exp(clamp(logRatio) - logRatio) : ms;
+    fit.observe(parts, bounded / this.#drift);
     const count = before.count + 1;
     const rest = Math.log(bounded / (this.#drift * fit.at(parts)));
     const offset = before.offset + (rest - before.offset) * Math.max(1 / count, OFFSET_RATE);
@@ -174,8 +193,18 @@ export class CostModel {
 
   /** What steps of this size take beyond their parts, as a log ratio: less sure, and so less of it, the fewer there were lately. */
   #offset(size: StepShape): number {
-    const { count, offset } = this.#recentOf(size);
-    return (offset * count) / (count + OFFSET_PRIOR);
+    return this.#recentOf(size).offset * (1 - this.#ownVariance(size) / OFFSET_SPREAD ** 2);
+  }
+
+  /** Where steps run on the device, of the offset alone. */
+  #ownVariance(size: StepShape): number {
+    if (this.#options.draftsOnDevice) return 1 / (OFFSET_SPREAD ** -2 + this.#recentOf(size).count / NOISE ** 2);
+    const { numSequences, numNodes } = size;
+    const [numVerified, numDrafted] = [
+      this.#verify.numObserved(numSequences * numNodes),
+      this.#draft.numObserved(numSequences),
+    ];
+    return NOISE ** 2 * (1 / (1 + numVerified) + 1 / (1 + numDrafted));
   }
 
   /** As observed of this size with about as many sequences, older steps counting less. */

@@ -1,5 +1,5 @@
 /** Noise of one observation, as a standard deviation in log ratio. */
-const NOISE = 0.2;
+export const NOISE = 0.2;
 /** What factors move by from one observation to the next: old ones are forgotten over some hundreds. */
 const WALK = 0.006;
 /** Turns of the update at most: the sum is not linear in the logs of its factors. Most observations move them by little: one will do. */
@@ -38,6 +38,22 @@ export class PartsFit {
     return sumOf(parts, this.#logs);
   }
 
+  /**
+   * How sure the ratio of two such sums is: variance of its log.
+   * @param others absent where the sum is compared with something else, which is known
+   */
+  variance(parts: readonly number[], others?: readonly number[]): number {
+    const [shares, otherShares] = [sharesOf(parts, this.#logs), others ? sharesOf(others, this.#logs) : []];
+    const difference = shares.map((share, i) => share - (otherShares[i] ?? 0));
+    return Math.max(
+      0,
+      dot(
+        this.#covariance.map((row) => dot(row, difference)),
+        difference,
+      ),
+    );
+  }
+
   /** @param total what these parts were seen to take together; positive */
   observe(parts: readonly number[], total: number): void {
     const before = [...this.#logs];
@@ -45,7 +61,7 @@ export class PartsFit {
     let shares: number[] = [];
     for (let turn = 0; turn < NUM_TURNS; turn++) {
       const sum = sumOf(parts, this.#logs);
-      shares = parts.map((part, i) => (part * Math.exp(this.#logs[i] ?? 0)) / sum);
+      shares = sharesOf(parts, this.#logs);
       const carried = this.#covariance.map((row) => dot(row, shares));
       gains = carried.map((value) => value / (dot(carried, shares) + NOISE ** 2));
       const moved = before.map((value, i) => value - (this.#logs[i] ?? 0));
@@ -71,6 +87,12 @@ function sumOf(parts: readonly number[], logs: readonly number[]): number {
   let sum = 0;
   for (const [i, part] of parts.entries()) sum += part * Math.exp(logs[i] ?? 0);
   return sum;
+}
+
+/** Of the sum, what each part makes of it. */
+function sharesOf(parts: readonly number[], logs: readonly number[]): number[] {
+  const sum = sumOf(parts, logs);
+  return parts.map((part, i) => (part * Math.exp(logs[i] ?? 0)) / sum);
 }
 
 function dot(a: readonly number[], b: readonly number[]): number {

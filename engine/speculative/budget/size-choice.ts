@@ -1,6 +1,6 @@
 import type { TreeLimits } from "../../../scheduler/output.ts";
 import type { AcceptanceTable } from "./acceptance-table.ts";
-import type { CostModel } from "./cost-model.ts";
+import type { CostModel, StepShape } from "./cost-model.ts";
 import { sizesUpTo } from "./sizes.ts";
 import type { ObservedStep } from "./tree-policy.ts";
 
@@ -14,37 +14,25 @@ export interface SizeOptions {
   readonly draftsOnDevice: boolean;
 }
 
-/** Size of the trees of a step, root included, and what is expected of it. */
-interface Size {
-  readonly numNodes: number;
-  readonly depth: number;
-  /** Tokens a ms of the whole batch. */
-  readonly rate: number;
+/** How well a rate is known beside another. */
+export interface Doubt {
+  /** Of the log of their ratio, as far as a look at the one can tell. */
+  readonly variance: number;
+  /** Of what a look tells. */
+  readonly noise: number;
 }
 
-/** Trees of a size may be so much better than they are thought to be; half as much after so many steps with them. */
-const HOPE = 0.06;
-/** The same where it decides whether any are worth a trial: what was never seen at a load is known no better than by so much. */
-const FIRST_HOPE = 0.15;
-const NUM_TRIED = 8;
-/** So much better another size must be to be worth the change. */
-const BETTER = 1.01;
-/** Steps between two searches for the best size. */
-const SEARCH_EVERY = 6;
 /** Steps that the gain of cutting is taken from, and tokens by which it is thought to be none. */
 const CUT_WINDOW = 128;
 const CUT_PRIOR = 16;
+/** How far off that may be, as a standard deviation in log ratio. */
+const CUT_SPREAD = 0.1;
 
-/** Expected tokens a ms of trees of every size, and the size that has the most. */
+/** Expected tokens a ms of plain decoding and of trees of every size, and how sure that is. */
 export class SizeChoice {
   readonly #options: SizeOptions;
   readonly #costs: CostModel;
   readonly #acceptance: AcceptanceTable;
-  #inUse: TreeLimits;
-  /** The latest search's result, and for how many more steps it is taken for the best. */
-  #found: { readonly numSequences: number; readonly size: Size } | undefined;
-  #foundLeft = 0;
-  #numExplored = 0;
   /** Sums over the latest drafting steps, a sequence. */
   #cutTokens = 0;
   #cutExpected = 0;
@@ -53,58 +41,52 @@ export class SizeChoice {
     this.#options = options;
     this.#costs = costs;
     this.#acceptance = acceptance;
-    this.#inUse = this.largest;
   }
 
   get largest(): TreeLimits {
-    return limitsOf({ numNodes: this.#options.maxNodes, depth: this.#options.maxDepth });
+    return { numLookaheadNodes: this.#options.maxNodes - 1, maxDraftDepth: this.#options.maxDepth };
   }
 
-  plainRate(numSequences: number): number {
-    return numSequences / this.#costs.plainMs(numSequences);
+  /** All bounds that trees may have. Where trees are cut later, only their depth is chosen: it is what drafting costs. */
+  all(numSequences: number): TreeLimits[] {
+    const { maxDepth, maxNodes, draftsOnDevice } = this.#options;
+    const sizes = draftsOnDevice ? sizesUpTo(this.#mostNodes(numSequences)) : [maxNodes];
+    return Array.from({ length: maxDepth }, (_, i) => i + 1).flatMap((maxDraftDepth) =>
+      sizes
+        .filter((numNodes) => maxDraftDepth < numNodes)
+        .map((numNodes) => ({ numLookaheadNodes: numNodes - 1, maxDraftDepth })),
+    );
   }
 
-  /** Of trees with these bounds: where trees are cut before they are verified, of the best part of them. */
-  rateOf(numSequences: number, { numLookaheadNodes, maxDraftDepth: depth }: TreeLimits, hope = 0): number {
+  /** Of trees with these bounds, or of plain decoding: where trees are cut before they are verified, of the best part of them. */
+  rateOf(numSequences: number, { numLookaheadNodes, maxDraftDepth: depth }: TreeLimits): number {
+    if (numLookaheadNodes === 0) return numSequences / this.#costs.plainMs(numSequences);
     const most = Math.min(numLookaheadNodes + 1, this.#mostNodes(numSequences));
-    if (this.#options.draftsOnDevice) return this.#rate(numSequences, most, depth, hope);
-    const best = Math.max(...sizesUpTo(most).map((numNodes) => this.#rate(numSequences, numNodes, depth, hope)));
+    if (this.#options.draftsOnDevice) return this.#rate(numSequences, most, depth);
+    const best = Math.max(...sizesUpTo(most).map((numNodes) => this.#rate(numSequences, numNodes, depth)));
     return best * this.#cutGain;
   }
 
-  /** Of the best size. */
+  stepMs(numSequences: number, limits: TreeLimits): number {
+    const shape = this.#shapeOf(numSequences, limits);
+    return shape ? this.#costs.wholeMs(shape) : this.#costs.plainMs(numSequences);
+  }
+
+  /** Of the best trees. */
   bestRate(numSequences: number): number {
-    return this.#search(numSequences, 0).rate;
+    return Math.max(0, ...this.all(numSequences).map((limits) => this.rateOf(numSequences, limits)));
   }
 
-  /** The best size with the benefit of the doubt, or the one in use where that is about as good. */
-  choose(numSequences: number): TreeLimits {
-    const best = limitsOf(this.#searchNowAndThen(numSequences));
-    const isPossible = this.#inUse.numLookaheadNodes < this.#mostNodes(numSequences);
-    const rate = isPossible ? this.rateOf(numSequences, this.#inUse, HOPE) : 0;
-    if (rate * BETTER < this.rateOf(numSequences, best, HOPE)) this.#inUse = best;
-    return this.#inUse;
-  }
-
-  /** The size that may be the best while plain decoding pays, and the rate that it may have. */
-  mostHoped(numSequences: number): { readonly limits: TreeLimits; readonly rate: number } {
-    const limits = limitsOf(this.#search(numSequences, FIRST_HOPE));
-    return { limits, rate: this.rateOf(numSequences, limits, FIRST_HOPE) };
-  }
-
-  /**
-   * Another size to look at: the largest and the neighbours of the size in use take turns.
-   * @param maxLossMs what it may lose, at most
-   */
-  explore(numSequences: number, maxLossMs: number): TreeLimits | undefined {
-    const others = this.#neighbours(numSequences);
-    const other = others[this.#numExplored % others.length] ?? this.largest;
-    const { numLookaheadNodes, maxDraftDepth } = other;
-    const lossShare = 1 - this.rateOf(numSequences, other) / this.rateOf(numSequences, this.#inUse);
-    const shape = { numSequences, numNodes: numLookaheadNodes + 1, depth: maxDraftDepth };
-    if (this.#costs.wholeMs(shape) * lossShare > maxLossMs) return undefined;
-    this.#numExplored++;
-    return other;
+  /** Of the ratio of one's rate to the other's. @param numSteps of a look at the one */
+  doubt(numSequences: number, one: TreeLimits, other: TreeLimits, numSteps: number): Doubt {
+    const [shape, otherShape] = [this.#shapeOf(numSequences, one), this.#shapeOf(numSequences, other)];
+    const noise = this.#costs.noise(numSteps);
+    if (shape === undefined) return { variance: this.#costs.plainVariance(numSequences), noise };
+    const accepted = this.#acceptedShare(shape) - (otherShape ? this.#acceptedShare(otherShape) : 0);
+    return {
+      variance: this.#costs.variance(shape, otherShape) + accepted ** 2 * this.#acceptance.variance + this.#cutVariance,
+      noise: noise + accepted ** 2 * this.#acceptance.noise(numSteps * numSequences),
+    };
   }
 
   /** What cutting gains: tokens that were emitted, against what the best uncut trees would have in the same time. */
@@ -119,63 +101,31 @@ export class SizeChoice {
     return (this.#cutTokens + CUT_PRIOR) / (this.#cutExpected + CUT_PRIOR);
   }
 
+  get #cutVariance(): number {
+    return this.#options.draftsOnDevice ? 0 : (CUT_SPREAD ** 2 * CUT_PRIOR) / (CUT_PRIOR + this.#cutTokens);
+  }
+
   /** Nodes of a tree for which the step has rows, root included. */
   #mostNodes(numSequences: number): number {
     return Math.max(1, Math.min(this.#options.maxNodes, Math.floor(this.#options.tokenBudget / numSequences)));
   }
 
-  /** @param hope how much better a size may be than it is thought to be, as long as it was hardly tried */
-  #rate(numSequences: number, numNodes: number, depth: number, hope: number): number {
-    const shape = { numSequences, numNodes, depth };
-    const doubt = hope / (1 + this.#costs.numWholeObserved(shape) / NUM_TRIED);
-    const ms = this.#costs.wholeMs(shape) / (1 + doubt);
-    return (numSequences * (1 + this.#acceptance.expected(numNodes, depth))) / ms;
-  }
-
-  /** Every few steps, and when the load changes or what was found last is new. */
-  #searchNowAndThen(numSequences: number): Size {
-    this.#foundLeft--;
-    if (this.#found === undefined || this.#found.numSequences !== numSequences || this.#foundLeft <= 0) {
-      const size = this.#search(numSequences, HOPE);
-      this.#found = { numSequences, size };
-      const isTried = this.#costs.numWholeObserved({ numSequences, ...size }) >= NUM_TRIED;
-      this.#foundLeft = isTried ? SEARCH_EVERY : 1;
-    }
-    return this.#found.size;
-  }
-
-  /** Where trees are cut later, only their depth is chosen here: it is what drafting costs. */
-  #search(numSequences: number, hope: number): Size {
-    const { maxDepth, draftsOnDevice, maxNodes } = this.#options;
-    let best: Size = { numNodes: 2, depth: 1, rate: 0 };
-    for (let depth = 1; depth <= maxDepth; depth++) {
-      for (const numNodes of sizesUpTo(this.#mostNodes(numSequences))) {
-        if (depth >= numNodes) continue;
-        const rate = this.#rate(numSequences, numNodes, depth, hope);
-        if (rate > best.rate) best = { numNodes: draftsOnDevice ? numNodes : maxNodes, depth, rate };
-      }
-    }
-    return best;
-  }
-
-  #neighbours(numSequences: number): TreeLimits[] {
-    const { numLookaheadNodes, maxDraftDepth: depth } = this.#inUse;
-    const { draftsOnDevice, maxDepth, maxNodes } = this.#options;
-    const all = sizesUpTo(this.#mostNodes(numSequences));
-    const at = all.indexOf(Math.min(numLookaheadNodes + 1, this.#mostNodes(numSequences)));
-    const beside = draftsOnDevice ? [all[at + 1], all[at - 1]] : [];
-    const numNodes = draftsOnDevice ? numLookaheadNodes + 1 : maxNodes;
-    const bounds = [
-      ...beside.map((size) => ({ numLookaheadNodes: (size ?? 0) - 1, maxDraftDepth: depth })),
-      ...[depth + 1, depth - 1].map((maxDraftDepth) => ({ numLookaheadNodes: numNodes - 1, maxDraftDepth })),
-    ];
-    const possible = bounds.filter(
-      ({ numLookaheadNodes: most, maxDraftDepth }) => maxDraftDepth >= 1 && maxDraftDepth <= Math.min(maxDepth, most),
+  #rate(numSequences: number, numNodes: number, depth: number): number {
+    return (
+      (numSequences * (1 + this.#acceptance.expected(numNodes, depth))) /
+      this.#costs.wholeMs({ numSequences, numNodes, depth })
     );
-    return [this.largest, ...possible];
   }
-}
 
-function limitsOf({ numNodes, depth }: Pick<Size, "numNodes" | "depth">): TreeLimits {
-  return { numLookaheadNodes: numNodes - 1, maxDraftDepth: depth };
+  /** Undefined for plain decoding. */
+  #shapeOf(numSequences: number, { numLookaheadNodes, maxDraftDepth: depth }: TreeLimits): StepShape | undefined {
+    if (numLookaheadNodes === 0) return undefined;
+    return { numSequences, numNodes: Math.min(numLookaheadNodes + 1, this.#mostNodes(numSequences)), depth };
+  }
+
+  /** By how much the tokens of a step rise, in log ratio, when as many drafts more are accepted as a ratio of 1 says. */
+  #acceptedShare({ numNodes, depth }: StepShape): number {
+    const accepted = this.#acceptance.expected(numNodes, depth);
+    return Math.max(1, accepted) / (1 + accepted);
+  }
 }
