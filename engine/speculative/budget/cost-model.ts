@@ -49,15 +49,17 @@ const MIN_MS = 1e-3;
 /** Another row of a pass takes this share of a pass of one row at least, whatever was measured: a factor of nothing would learn nothing. */
 const MIN_ROW_SHARE = 1e-3;
 /** What steps of a size take beyond what their parts say, as a standard deviation in log ratio; and the weight of a new observation at least. */
-const OFFSET_SPREAD = 0.05;
+const OFFSET_SPREAD = 0.1;
+/** And of a step from what others of its size take: steps of a few seconds err together, with the machine. */
+const SIZE_NOISE = 0.3;
 const OFFSET_RATE = 0.015;
 /** By how much plain steps take another time after a step with trees, as a standard deviation in log ratio. */
 const PLAIN_WALK = 0.002;
 /** By how much one step moves the share of steps that begin a run. */
 const START_RATE = 0.02;
 /** How sure the parts of a step on the device are before one was seen, and where one was with another number of sequences (PartsFit). */
-const FIRST_SPREADS = [0.2, 1, 0.3];
-const NEAR_SPREADS = [0.2, 0.3, 0.3];
+const FIRST_SPREADS = [0.2, 1, 0.7];
+const NEAR_SPREADS = [0.2, 0.3, 0.5];
 
 /**
  * What steps cost, in ms: T(M) as measured at start-up, times factors that are learned from the steps themselves. A deviation that
@@ -131,7 +133,7 @@ export class CostModel {
 
   /** Of what so many steps show of that. */
   noise(numSteps: number): number {
-    return NOISE ** 2 / numSteps;
+    return SIZE_NOISE ** 2 / numSteps;
   }
 
   /** A step that drafts trees of one size for all sequences and verifies them. */
@@ -198,7 +200,7 @@ export class CostModel {
 
   /** Where steps run on the device, of the offset alone. */
   #ownVariance(size: StepShape): number {
-    if (this.#options.draftsOnDevice) return 1 / (OFFSET_SPREAD ** -2 + this.#recentOf(size).count / NOISE ** 2);
+    if (this.#options.draftsOnDevice) return 1 / (OFFSET_SPREAD ** -2 + this.#recentOf(size).count / SIZE_NOISE ** 2);
     const { numSequences, numNodes } = size;
     const [numVerified, numDrafted] = [
       this.#verify.numObserved(numSequences * numNodes),

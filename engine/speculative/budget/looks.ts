@@ -18,15 +18,13 @@ export interface LookSize {
   readonly switchSteps: number;
 }
 
-/** Steps that what is learned is thought to be good for at first; later for as long as the load has lasted. */
-const FIRST_STEPS = 2000;
-/** And no longer than this, in ms. */
-const MOST_MS = 60_000;
+/** Time that what is learned is thought to be good for, and of which it counts what was lost to looks, in ms. */
+const HORIZON_MS = 60_000;
 /** Share of the time at a load that may be lost to looks, and steps that may be at first. */
 const LOSS_SHARE = 0.005;
-const FIRST_LOSS_STEPS = 16;
+const FIRST_LOSS_STEPS = 24;
 /** Share of the time since the latest look that one may lose which nothing speaks for, the first time and always. */
-const FIRST_DUE_SHARE = 0.04;
+const FIRST_DUE_SHARE = 0.02;
 const LEAST_DUE_SHARE = 0.002;
 
 /** What there was of looks at a load. */
@@ -34,17 +32,18 @@ interface Spent {
   /** Time at the load, in ms, and what of it is thought to be lost. */
   readonly ms: number;
   readonly lostMs: number;
-  /** Looks, and time since the latest. */
-  readonly count: number;
+  /** Looks that nothing spoke for, and time since the latest. */
+  readonly numDue: number;
   readonly sinceMs: number;
 }
 
-const NOTHING_SPENT: Spent = { ms: 0, lostMs: 0, count: 0, sinceMs: 0 };
+const NOTHING_SPENT: Spent = { ms: 0, lostMs: 0, numDue: 0, sinceMs: 0 };
 
 /**
  * Decides when to look at another way to decode than the one in use: when what is expected of knowing it better is more than what
  * the look costs, and no more is lost to looks than a share of the time. Texts and machines change, and what was measured may have been
- * an accident: so plain decoding is looked at now and then also while trees are far better, and the best trees while plain decoding is.
+ * an accident: so plain decoding and the largest trees are looked at now and then also while other trees are far better, and the best
+ * trees while plain decoding is.
  */
 export class Looks {
   /** By load. */
@@ -53,7 +52,7 @@ export class Looks {
   /** Time at a load. */
   add(load: number, ms: number): void {
     const before = this.#at(load);
-    const kept = Math.min(1, MOST_MS / (before.ms + ms));
+    const kept = Math.min(1, HORIZON_MS / (before.ms + ms));
     const spent = { ms: kept * (before.ms + ms), lostMs: kept * before.lostMs, sinceMs: before.sinceMs + ms };
     this.#spent.set(load, { ...before, ...spent });
   }
@@ -66,11 +65,12 @@ export class Looks {
     size: LookSize,
     doubt: (other: Way) => Doubt,
   ): Way | undefined {
-    const way = this.#mostTelling(load, inUse, others, size, doubt) ?? this.#due(load, inUse, others, size);
+    const due = this.#due(load, inUse, others, size);
+    const way = due ?? this.#mostTelling(load, inUse, others, size, doubt);
     if (way === undefined) return undefined;
     const before = this.#at(load);
     const lostMs = before.lostMs + costOf(way, inUse, size);
-    this.#spent.set(load, { ...before, lostMs, count: before.count + 1, sinceMs: 0 });
+    this.#spent.set(load, { ...before, lostMs, ...(due ? { numDue: before.numDue + 1, sinceMs: 0 } : {}) });
     return way;
   }
 
@@ -82,25 +82,30 @@ export class Looks {
     doubt: (other: Way) => Doubt,
   ): Way | undefined {
     const { ms, lostMs } = this.#at(load);
-    const horizonMs = Math.min(MOST_MS, ms + FIRST_STEPS * inUse.stepMs);
     const mostMs = LOSS_SHARE * ms + FIRST_LOSS_STEPS * inUse.stepMs - lostMs;
     let best: { readonly way: Way; readonly netMs: number } | undefined;
     for (const way of others) {
       const costMs = costOf(way, inUse, size);
       if (costMs > mostMs) continue;
       const { variance, noise } = doubt(way);
-      const netMs = horizonMs * gainOfLooking(Math.log(inUse.tokenMs / way.tokenMs), variance, noise) - costMs;
+      const netMs = HORIZON_MS * gainOfLooking(Math.log(inUse.tokenMs / way.tokenMs), variance, noise) - costMs;
       if (netMs > (best?.netMs ?? 0)) best = { way, netMs };
     }
     return best?.way;
   }
 
-  /** Where trees are in use, plain decoding; else the best trees. */
+  /** The best trees while plain decoding is in use; else plain decoding and the largest trees in turn. */
   #due(load: number, inUse: Way, others: readonly Way[], size: LookSize): Way | undefined {
-    const { count, sinceMs } = this.#at(load);
-    const best = others.filter((way) => drafts(way) !== drafts(inUse)).sort((a, b) => a.tokenMs - b.tokenMs)[0];
-    const share = Math.max(LEAST_DUE_SHARE, FIRST_DUE_SHARE / (1 + count));
-    return best && costOf(best, inUse, size) < share * sinceMs ? best : undefined;
+    const { numDue, sinceMs } = this.#at(load);
+    const isTurnOfLargest = numNodes(inUse) > 0 && numDue % 2 === 1;
+    const found = isTurnOfLargest
+      ? first(others, (a, b) => numNodes(b) - numNodes(a) || b.limits.maxDraftDepth - a.limits.maxDraftDepth)
+      : first(
+          others.filter((way) => numNodes(way) > 0 !== numNodes(inUse) > 0),
+          (a, b) => a.tokenMs - b.tokenMs,
+        );
+    const share = Math.max(LEAST_DUE_SHARE, FIRST_DUE_SHARE / (1 + numDue));
+    return found && costOf(found, inUse, size) < share * sinceMs ? found : undefined;
   }
 
   #at(load: number): Spent {
@@ -108,8 +113,12 @@ export class Looks {
   }
 }
 
-function drafts({ limits }: Way): boolean {
-  return limits.numLookaheadNodes > 0;
+function numNodes({ limits }: Way): number {
+  return limits.numLookaheadNodes;
+}
+
+function first<T>(items: readonly T[], compare: (a: T, b: T) => number): T | undefined {
+  return [...items].sort(compare)[0];
 }
 
 /** Time that a look is expected to lose. */

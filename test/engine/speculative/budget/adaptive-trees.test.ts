@@ -2,7 +2,7 @@ import { describe, expect, test } from "vitest";
 import { AdaptiveTrees } from "../../../../engine/speculative/budget/adaptive-trees.ts";
 import { NO_TREES } from "../../../../scheduler/output.ts";
 import { fixedRates, MAX_DEPTH, MAX_NODES, meanLengths, simulate, type World } from "./simulation.ts";
-import { WORLDS } from "./worlds.ts";
+import { MISMEASURED, WORLDS } from "./worlds.ts";
 
 const LOADS = [1, 2, 4, 8, 16, 32];
 
@@ -24,6 +24,14 @@ describe("adaptive trees", () => {
       expect(mean(ratios)).toBeGreaterThanOrEqual(0.96);
     },
   );
+
+  test("what start-up measured wrongly is found out: large trees are looked at even where they seem far too dear", () => {
+    for (const numStreams of [4, 16]) {
+      const run = { load: () => numStreams, numSteps: 3500, warmUp: 2500 };
+      const rates = [1, 2].map((seed) => simulate(MISMEASURED, measuredBy, { ...run, seed }).rate);
+      expect(mean(rates) / bestFixed(MISMEASURED, numStreams)).toBeGreaterThan(0.9);
+    }
+  });
 
   test("where trees never pay, the first probes of a new engine are given up before they lose much", () => {
     const [world] = WORLDS;

@@ -53,3 +53,12 @@ export const WORLDS: readonly World[] = [
     measuredMs: (numRows) => 28 + 4 * numRows,
   },
 ];
+
+/** Start-up measured rows as ten times as dear as they are, as where the host's own work for them counted. */
+export const MISMEASURED: World = {
+  ...{ ...BASE, name: "a small model on a GPU that was measured wrongly", plainShare: 0.8 },
+  ...{ draftsOnDevice: true, swing: 0.3 },
+  passMs: (numRows) => 1.2 + 0.001 * numRows,
+  levelMs: (numSequences) => 0.15 + 0.001 * numSequences,
+  measuredMs: (numRows) => 1.2 + 0.016 * numRows,
+};
