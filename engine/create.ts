@@ -142,7 +142,7 @@ export async function assembleEngine(
   const proposer = await createProposer(drafters, { ...target, runner }, draftParts, settings);
   const treeNodes = proposer instanceof NoProposer ? 1 : settings.treeNodes;
   const residents = await createResidents({ ...settings, treeNodes }, target.gpu, runner, proposer);
-  const policy = await createPolicy({ ...settings, treeNodes }, runner, residents);
+  const policy = await createPolicy({ ...settings, treeNodes }, target.gpu, runner, residents);
   checkMemory(capacityBytes, gpu.pool.totalBytes);
   const info = {
     modelName: model.name,

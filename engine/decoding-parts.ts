@@ -35,6 +35,7 @@ export async function createResidents(
 /** Measures what passes cost, where what is speculated depends on it. */
 export async function createPolicy(
   { treeNodes, treeDepth, treeTopK, tree, treeBudget, tokenBudget }: Settings,
+  gpu: GpuContext,
   runner: ModelRunner,
   { residentDrafting, residentPlain }: Residents,
 ): Promise<TreePolicy> {
@@ -42,7 +43,7 @@ export async function createPolicy(
   if (treeNodes === 1 || (treeBudget === "fixed" && tree === undefined)) {
     return new FixedTrees({ numLookaheadNodes: treeNodes - 1, maxDraftDepth: treeNodes === 1 ? 0 : treeDepth });
   }
-  const sizes = { maxNodes: treeNodes, maxDepth: treeDepth, passes: await measurePasses(runner) };
+  const sizes = { maxNodes: treeNodes, maxDepth: treeDepth, passes: await measurePasses(gpu, runner) };
   if (tree === "sequoia") return new SequoiaTrees({ ...sizes, topK: treeTopK });
   return new AdaptiveTrees({
     ...{ ...sizes, tokenBudget },

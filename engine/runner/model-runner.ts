@@ -201,30 +201,6 @@ export class ModelRunner {
     return this.#gpu.guard.run(() => this.#submit(wants));
   }
 
-  /**
-   * Runs the kernels of the last pass again, so many times in one submit: they write what they wrote.
-   * @returns ms of one, without what the host does to put a pass together
-   */
-  async timeAgain(numTimes: number): Promise<number> {
-    const { numRows, numLogits, maxPosition } = this.#batch;
-    const size = this.sizeOf(numRows, numLogits, maxPosition);
-    return this.#gpu.guard.run(async () => {
-      const encoder = this.#gpu.device.createCommandEncoder();
-      const pass = encoder.beginComputePass();
-      for (let i = 0; i < numTimes; i++) {
-        this.encodeForward(pass, size);
-        this.encodeSample(pass, size);
-      }
-      pass.end();
-      encoder.copyBufferToBuffer(this.#results, 0, this.#resultsRead, 0, this.#results.size);
-      const submitted = encoder.finish();
-      const startMs = performance.now();
-      this.#gpu.device.queue.submit([submitted]);
-      await readMapped(this.#resultsRead);
-      return (performance.now() - startMs) / numTimes;
-    });
-  }
-
   /** Of the last pass, where the runner was made to measure and the device can. */
   get profile(): PassTimes | undefined {
     return this.#profile;
