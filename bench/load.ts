@@ -84,9 +84,10 @@ export async function measureLoad(
   return { info: first.info, figures };
 }
 
-/** Places 0…n - 1, beginning with another one each time. */
+/** Places 0…n - 1, beginning with another one each time, and backwards every other time: nobody always comes after the same one. */
 function inTurn(numPlaces: number, round: number): number[] {
-  return Array.from({ length: numPlaces }, (_, i) => (i + round) % numPlaces);
+  const places = Array.from({ length: numPlaces }, (_, i) => (i + round) % numPlaces);
+  return round % 2 === 0 ? places : places.reverse();
 }
 
 let numRequests = 0;
