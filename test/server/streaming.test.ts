@@ -136,11 +136,11 @@ describe("a stream", () => {
 
 describe("clients that leave", () => {
   it("200 of them, mid-stream: every sequence is aborted, a steady stream keeps its text", async () => {
-    // Five seconds an answer: none has ended before its client leaves, also where others keep the machine busy.
     const steps = stepsOf(LONG, 1);
-    const app = await start({ answer: () => steps, stepMs: 20 }, { maxQueue: 500 });
+    const app = await start({ answer: () => steps, stepMs: 80 }, { maxQueue: 500 });
+    const steady = post(app, "/v1/completions", { prompt: "x", stream: true, max_tokens: 60 });
+    // Twenty seconds an answer: none has ended before its client leaves, also where others keep the machine busy.
     const body = { prompt: "x", stream: true, max_tokens: 250 };
-    const steady = post(app, "/v1/completions", body);
     const leave = async (i: number) => {
       const controller = new AbortController();
       const response = await fetch(`${app.url}/v1/completions`, {
@@ -160,7 +160,7 @@ describe("clients that leave", () => {
     const events = eventsOf((await steady).text)
       .slice(0, -1)
       .map((event) => JSON.parse(event).choices[0].text);
-    const want = steps.flatMap(({ tokenIds }) => tokenIds).slice(0, 250);
+    const want = steps.flatMap(({ tokenIds }) => tokenIds).slice(0, 60);
     const output = TEXT.createOutput([], { continuation: true });
     expect(events.join("")).toBe(output.push(want, 0).text + output.flush().text);
     expect(app.admission.numRequests).toBe(0);
