@@ -204,9 +204,8 @@ export class AdaptiveTrees implements TreePolicy {
     this.#inUseLeft = DECIDE_EVERY;
     const size = LOOKS[this.#options.draftsOnDevice ? "device" : "host"];
     const others = ways.filter((way) => way !== inUse);
-    const other = this.#looks.next(this.#loadClass, inUse, others, size, (way) =>
-      this.#sizes.doubt(numSequences, way.limits, inUse.limits, size.numSteps),
-    );
+    const doubt = (way: Way) => this.#sizes.doubt(numSequences, way.limits, inUse.limits, size.numSteps);
+    const other = this.#looks.next(this.#loadClass, { inUse, others, size, doubt });
     if (other === undefined) return inUse.limits;
     this.#trial = { limits: other.limits, load: this.#loadClass, left: size.numSteps };
     return other.limits;

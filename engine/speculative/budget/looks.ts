@@ -18,6 +18,15 @@ export interface LookSize {
   readonly switchSteps: number;
 }
 
+/** What there is to look at, beside what is in use. */
+export interface LookChoice {
+  readonly inUse: Way;
+  readonly others: readonly Way[];
+  readonly size: LookSize;
+  /** How well another way's rate is known beside that of the one in use. */
+  readonly doubt: (other: Way) => Doubt;
+}
+
 /** Time that what is learned is thought to be good for, and of which it counts what was lost to looks, in ms. */
 const HORIZON_MS = 60_000;
 /** Share of the time at a load that may be lost to looks, and steps that may be at first. */
@@ -58,29 +67,17 @@ export class Looks {
   }
 
   /** @returns the way to look at, whose cost is taken for spent; undefined where none is worth it */
-  next(
-    load: number,
-    inUse: Way,
-    others: readonly Way[],
-    size: LookSize,
-    doubt: (other: Way) => Doubt,
-  ): Way | undefined {
-    const due = this.#due(load, inUse, others, size);
-    const way = due ?? this.#mostTelling(load, inUse, others, size, doubt);
+  next(load: number, choice: LookChoice): Way | undefined {
+    const due = this.#due(load, choice);
+    const way = due ?? this.#mostTelling(load, choice);
     if (way === undefined) return undefined;
     const before = this.#at(load);
-    const lostMs = before.lostMs + costOf(way, inUse, size);
+    const lostMs = before.lostMs + costOf(way, choice.inUse, choice.size);
     this.#spent.set(load, { ...before, lostMs, ...(due ? { numDue: before.numDue + 1, sinceMs: 0 } : {}) });
     return way;
   }
 
-  #mostTelling(
-    load: number,
-    inUse: Way,
-    others: readonly Way[],
-    size: LookSize,
-    doubt: (other: Way) => Doubt,
-  ): Way | undefined {
+  #mostTelling(load: number, { inUse, others, size, doubt }: LookChoice): Way | undefined {
     const { ms, lostMs } = this.#at(load);
     const mostMs = LOSS_SHARE * ms + FIRST_LOSS_STEPS * inUse.stepMs - lostMs;
     let best: { readonly way: Way; readonly netMs: number } | undefined;
@@ -95,7 +92,7 @@ export class Looks {
   }
 
   /** The best trees while plain decoding is in use; else plain decoding and the largest trees in turn. */
-  #due(load: number, inUse: Way, others: readonly Way[], size: LookSize): Way | undefined {
+  #due(load: number, { inUse, others, size }: LookChoice): Way | undefined {
     const { numDue, sinceMs } = this.#at(load);
     const isTurnOfLargest = numNodes(inUse) > 0 && numDue % 2 === 1;
     const found = isTurnOfLargest

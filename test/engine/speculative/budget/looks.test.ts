@@ -49,10 +49,14 @@ describe("Looks", () => {
   const doubtOf = (variance: number) => () => ({ variance, noise: 0.005 });
 
   test("what may be better is looked at, what is known is not, nor what is far worse", () => {
-    expect(new Looks().next(0, plain, [tree(2, 10.5)], size, doubtOf(0.04))?.tokenMs).toBe(10.5);
-    expect(new Looks().next(0, plain, [tree(2, 10.5)], size, doubtOf(1e-6))).toBeUndefined();
-    expect(new Looks().next(0, plain, [tree(2, 40)], size, doubtOf(0.04))).toBeUndefined();
-    expect(new Looks().next(0, plain, [tree(8, 14), tree(2, 10.5)], size, doubtOf(0.04))?.tokenMs).toBe(10.5);
+    expect(new Looks().next(0, { inUse: plain, others: [tree(2, 10.5)], size, doubt: doubtOf(0.04) })?.tokenMs).toBe(
+      10.5,
+    );
+    expect(new Looks().next(0, { inUse: plain, others: [tree(2, 10.5)], size, doubt: doubtOf(1e-6) })).toBeUndefined();
+    expect(new Looks().next(0, { inUse: plain, others: [tree(2, 40)], size, doubt: doubtOf(0.04) })).toBeUndefined();
+    expect(
+      new Looks().next(0, { inUse: plain, others: [tree(8, 14), tree(2, 10.5)], size, doubt: doubtOf(0.04) })?.tokenMs,
+    ).toBe(10.5);
   });
 
   test("the other kind and the largest trees are looked at now and then whatever is known, for a share of the time", () => {
@@ -67,7 +71,7 @@ describe("Looks", () => {
       const numSteps = 40_000;
       for (let step = 0; step < numSteps; step++) {
         looks.add(3, inUse.stepMs);
-        const way = looks.next(3, inUse, others, size, doubtOf(0));
+        const way = looks.next(3, { inUse, others, size, doubt: doubtOf(0) });
         if (way === undefined) continue;
         seen.push(way.tokenMs);
         lostMs += size.numSteps * way.stepMs * (1 - inUse.tokenMs / way.tokenMs) + way.stepMs + inUse.stepMs;
@@ -81,8 +85,8 @@ describe("Looks", () => {
   test("loads have looks of their own", () => {
     const looks = new Looks();
     let first = 0;
-    while (looks.next(0, plain, [tree(2, 10.5)], size, doubtOf(0.04))) first++;
+    while (looks.next(0, { inUse: plain, others: [tree(2, 10.5)], size, doubt: doubtOf(0.04) })) first++;
     expect(first).toBeGreaterThan(0);
-    expect(looks.next(1, plain, [tree(2, 10.5)], size, doubtOf(0.04))).toBeDefined();
+    expect(looks.next(1, { inUse: plain, others: [tree(2, 10.5)], size, doubt: doubtOf(0.04) })).toBeDefined();
   });
 });
