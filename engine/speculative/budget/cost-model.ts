@@ -48,10 +48,11 @@ const DRAFT_PRIOR = 0.1;
 const MIN_MS = 1e-3;
 /** Another row of a pass takes this share of a pass of one row at least, whatever was measured: a factor of nothing would learn nothing. */
 const MIN_ROW_SHARE = 1e-3;
-/** What steps of a size take beyond what their parts say, as a standard deviation in log ratio; and the weight of a new observation at least. */
+/** What steps of a size take beyond what their parts say, as a standard deviation in log ratio. */
 const OFFSET_SPREAD = 0.1;
 /** And of a step from what others of its size take: steps of a few seconds err together, with the machine. */
 const SIZE_NOISE = 0.3;
+/** Weight of a new observation of that at least. */
 const OFFSET_RATE = 0.015;
 /** By how much plain steps take another time after a step with trees, as a standard deviation in log ratio. */
 const PLAIN_WALK = 0.002;
@@ -121,8 +122,9 @@ export class CostModel {
    */
   variance(size: StepShape, other?: StepShape): number {
     if (!this.#options.draftsOnDevice) return this.#ownVariance(size);
-    const fit = this.#whole.get(loadClass(size.numSequences)) ?? this.#expected(size.numSequences);
-    return this.#ownVariance(size) + fit.variance(this.#parts(size), other && this.#parts(other));
+    return (
+      this.#ownVariance(size) + this.#fitOf(size.numSequences).variance(this.#parts(size), other && this.#parts(other))
+    );
   }
 
   /** The same of plain steps. */
@@ -143,7 +145,7 @@ export class CostModel {
       return this.verifyMs(numSequences * numNodes) + this.draftMs(numSequences, depth);
     const load = loadClass(numSequences);
     const parts = this.#parts(size);
-    const steadyMs = (this.#whole.get(load) ?? this.#expected(numSequences)).at(parts);
+    const steadyMs = this.#fitOf(numSequences).at(parts);
     const startMs = this.#starts.get(load)?.at(parts) ?? steadyMs;
     const meanMs = steadyMs + (this.#startShares.get(load) ?? 0) * (startMs - steadyMs);
     return this.#drift * Math.exp(this.#offset(size)) * meanMs;
@@ -169,7 +171,7 @@ export class CostModel {
     this.#endStart();
     const { numSequences } = size;
     const load = loadClass(numSequences);
-    const fit = this.#whole.get(load) ?? this.#expected(numSequences);
+    const fit = this.#fitOf(numSequences);
     this.#whole.set(load, fit);
     const parts = this.#parts(size);
     const logRatio = Math.log(ms / (this.#drift * fit.at(parts))) - this.#offset(size);
@@ -247,6 +249,10 @@ export class CostModel {
     const addedMs = this.#passMs(numSequences * numNodes) - rootsMs;
     const leastMs = MIN_ROW_SHARE * numAdded * this.#passMs(1);
     return [rootsMs, depth * this.#levelMs(numSequences), Math.max(addedMs, leastMs)];
+  }
+
+  #fitOf(numSequences: number): PartsFit {
+    return this.#whole.get(loadClass(numSequences)) ?? this.#expected(numSequences);
   }
 
   /** Factors as they are at the nearest load at which steps were observed; else those of plain steps, and of what is hoped. */
