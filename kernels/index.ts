@@ -72,6 +72,14 @@ export { type MatmulArgs, matmul } from "./ops/matmul.ts";
 export { type MedusaBlockArgs, medusaBlock } from "./ops/medusa-block.ts";
 export { type MedusaLanes, medusaRows, medusaTree } from "./ops/medusa-lanes.ts";
 export {
+  MEDUSA_CHILD_BYTES,
+  type MedusaChild,
+  medusaPaths,
+  numMedusaParents,
+  readMedusaChildren,
+  type SuccessorEntries,
+} from "./ops/medusa-paths.ts";
+export {
   type Activation,
   activationBytes,
   numRanges,

@@ -15,6 +15,7 @@ export function mainHelp(): string {
 Usage
   canopy serve [MODEL] [options]    serve a model through an OpenAI-compatible API
   canopy serve --help               every option of serve
+  canopy successors [MODEL]         make a table that Medusa's heads draft better with
   canopy --version
 
 Examples

@@ -7,6 +7,7 @@ import type { Config } from "./config.ts";
 import { loadConfig, UsageError } from "./config-load.ts";
 import { closest } from "./config-suggest.ts";
 import { onStopSignals } from "./shutdown.ts";
+import { runSuccessors, successorsHelp } from "./successors-command.ts";
 
 /** Ends the process through `fail` or a signal; returns once the server is ready. */
 async function main(args: readonly string[]): Promise<void> {
@@ -14,17 +15,23 @@ async function main(args: readonly string[]): Promise<void> {
   const options = args.includes("--") ? args.slice(0, args.indexOf("--")) : args;
   const wantsHelp =
     command === undefined || command === "help" || options.some((arg) => arg === "--help" || arg === "-h");
-  if (wantsHelp) process.stdout.write(args.includes("serve") ? serveHelp() : mainHelp());
+  if (wantsHelp) process.stdout.write(helpOf(args));
   else if (options.some((arg) => arg === "--version" || arg === "-v")) process.stdout.write(`${versionText()}\n`);
   else if (command === "serve") await runServe(rest);
+  else if (command === "successors") await runSuccessors(rest, process.stdout);
   else throw unknownCommand(command);
+}
+
+function helpOf(args: readonly string[]): string {
+  if (args.includes("serve")) return serveHelp();
+  return args.includes("successors") ? successorsHelp() : mainHelp();
 }
 
 function unknownCommand(command: string): UsageError {
   if (command.startsWith("-")) {
     return new UsageError(`options follow the command: canopy serve ${command} ...`);
   }
-  const meant = closest(command, ["serve", "help"]);
+  const meant = closest(command, ["serve", "successors", "help"]);
   const advice = meant === undefined ? `to serve a model: canopy serve ${command}` : `did you mean canopy ${meant}?`;
   return new UsageError(`unknown command ${command}; ${advice}`);
 }

@@ -8,6 +8,7 @@ import { checkSchema, isJsonObject, readJson } from "./json.ts";
 import { asModelFileError } from "./model-file.ts";
 import { openModel } from "./open.ts";
 import { SafetensorsWeights } from "./safetensors-weights.ts";
+import { readSuccessors, type Successors } from "./successor-file.ts";
 import type { LlamaConfig, OpenedModel, WeightSource } from "./types.ts";
 
 /** Drafters that are parts of a model: they work with one target's embedding, LM head and hidden states or K/V. */
@@ -31,7 +32,13 @@ export type DrafterFiles = AttachedFiles & {
 type AttachedFiles =
   | DecoderFiles
   | Eagle3Files
-  | { readonly kind: "medusa"; readonly path: string; readonly weights: WeightSource };
+  | {
+      readonly kind: "medusa";
+      readonly path: string;
+      readonly weights: WeightSource;
+      /** Where the folder has them. */
+      readonly successors?: Successors;
+    };
 
 const ARCHITECTURES: Readonly<Record<AttachedKind, string>> = {
   eagle: "EagleLlamaForCausalLM",
@@ -56,10 +63,11 @@ export function openDrafter(path: string): DrafterFiles | OpenedModel {
   const json = readJson(configPath);
   const weights = SafetensorsWeights.open(folder, existsSync(join(folder, MEDUSA_FILE)) ? MEDUSA_FILE : undefined);
   try {
-    const digest = weightsDigest(weights.files, JSON.stringify(json));
+    const successors = readSuccessors(folder);
+    const digest = weightsDigest(weights.files, JSON.stringify([json, successors?.digest]));
     if (isEagle3(weights)) return { ...eagle3Files(json, weights, folder, configPath), digest };
     const kind = kindOf(json, weights, configPath);
-    if (kind === "medusa") return { kind, path: folder, weights, digest };
+    if (kind === "medusa") return { kind, path: folder, weights, digest, ...(successors && { successors }) };
     if (kind !== undefined) {
       const config = llamaConfigFromHf(json, configPath, [ARCHITECTURES[kind], ...LLAMA_ARCHITECTURES]);
       return { kind, path: folder, config, weights, digest };

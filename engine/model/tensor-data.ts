@@ -18,7 +18,7 @@ interface Extent {
 export interface TensorExtent extends TensorInfo, Extent {}
 
 /** Bytes of an element of what files hold beside weights: vocabulary maps. */
-export const INTEGER_BYTES = { I64: 8, BOOL: 1 } as const;
+export const INTEGER_BYTES = { I64: 8, I32: 4, BOOL: 1 } as const;
 export type IntegerType = keyof typeof INTEGER_BYTES;
 
 export interface IntegerExtent extends Extent {
@@ -30,7 +30,11 @@ export interface IntegerExtent extends Extent {
 export function readIntegers(file: ModelFile, { name, type, offset, numElements, numBytes }: IntegerExtent): number[] {
   const bytes = file.read(offset, numBytes, `tensor ${name}`);
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  const read = { I64: (i: number) => Number(view.getBigInt64(8 * i, true)), BOOL: (i: number) => view.getUint8(i) };
+  const read = {
+    I64: (i: number) => Number(view.getBigInt64(8 * i, true)),
+    I32: (i: number) => view.getInt32(4 * i, true),
+    BOOL: (i: number) => view.getUint8(i),
+  };
   return Array.from({ length: numElements }, (_, i) => read[type](i));
 }
 

@@ -1,9 +1,11 @@
+import { join } from "node:path";
 import type { GpuContext } from "../../kernels/index.ts";
 import { BlockManager } from "../../kvcache/block-manager.ts";
 import { numBlocksFor } from "../../kvcache/ids.ts";
 import { ModelFileError } from "../errors.ts";
 import type { DecoderFiles, DrafterFiles } from "../model/drafter-files.ts";
 import type { Eagle3Files } from "../model/eagle3-files.ts";
+import { SUCCESSOR_FILE } from "../model/successor-file.ts";
 import type { LlamaConfig } from "../model/types.ts";
 import { blockBytes } from "../runner/kv-storage.ts";
 import { ModelRunner } from "../runner/model-runner.ts";
@@ -23,6 +25,7 @@ import { glideView } from "./glide/view.ts";
 import { uploadGlide } from "./glide/weights.ts";
 import { MedusaProposer } from "./medusa/proposer.ts";
 import { MedusaRunner } from "./medusa/runner.ts";
+import { noSuccessors, uploadSuccessors } from "./medusa/successors.ts";
 import { uploadMedusa } from "./medusa/weights.ts";
 import { ModelProposer } from "./model-proposer.ts";
 import type { Proposer } from "./proposer.ts";
@@ -63,7 +66,13 @@ async function attachMedusa(
   const topK = Math.max(sizes.treeTopK, sizes.medusaCandidates);
   const features = featuresOf(runner, featuresFor(files, config), config);
   const seen = { config, lmHead: weights.lmHead, features, requestSampling: runner.requestSampling };
-  return new MedusaProposer(await MedusaRunner.create(gpu, heads, seen, { maxNumSeqs, topK }));
+  const { successors } = files;
+  if (successors && successors.others.length !== config.vocabSize) {
+    const problem = `has ${successors.others.length} tokens, the target ${config.vocabSize}: make it for this target`;
+    throw new ModelFileError("unsupported", join(files.path, SUCCESSOR_FILE), problem);
+  }
+  const table = successors ? uploadSuccessors(gpu.pool, successors) : noSuccessors(gpu.pool);
+  return new MedusaProposer(await MedusaRunner.create(gpu, heads, seen, { maxNumSeqs, topK }, table));
 }
 
 /** What an EAGLE drafter keeps of its own rows: what its layer gives. */

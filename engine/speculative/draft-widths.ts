@@ -9,4 +9,4 @@ export interface DraftWidths {
 }
 
 /** Medusa's trees grow wide where those of other drafters grow deep. */
-export const DRAFT_WIDTHS: DraftWidths = { cape: CAPE_STEPS, medusaCandidates: 8 };
+export const DRAFT_WIDTHS: DraftWidths = { cape: CAPE_STEPS, medusaCandidates: 32 };

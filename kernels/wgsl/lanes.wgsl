@@ -27,5 +27,3 @@ struct LaneParams {
   // Of a draft: depth of the nodes that were drawn last.
   level: u32,
 }
-
-const NO_TOKEN = 0xffffffffu;

@@ -1,30 +1,21 @@
-// Each lane's tree from the candidates of Medusa's heads: best-first, the num_nodes − 1 likeliest nodes of their Cartesian product
-// down to depth `level` (Medusa, arXiv 2401.10774, section 2.1.2). A node's next child is the candidate of the next rank of the head
-// of its depth; scores never rise with depth or rank, and equal ones go to the child that could come first.
-//   lanes Lane [num_lanes]
-//   drawn u32: per group of heads RESULT_STRIDE token ids, then as many log shares; head h of lane l has TOP_K of each, best first
-//   and NO_TOKEN where there are fewer, from ((h % HEADS_PER_GROUP) · num_lanes + l) · TOP_K on
-// One thread a lane. Reference: engine/speculative/medusa/cartesian-tree.ts
+// Each lane's tree from what Medusa's heads propose below every node: best-first, the num_nodes − 1 likeliest paths down to depth
+// `level` (Medusa, arXiv 2401.10774, section 2.1.2). Scores never rise along a path or from one child to the next, and equal ones go
+// to the child that could come first.
+//   lanes Lane [num_lanes];  children Child [num_lanes, 1 + (NUM_HEADS − 1) · TOP_K, TOP_K] as of medusa_paths
+// One thread a lane. Needs sampling_params, lanes and medusa_child. Reference: engine/speculative/medusa/likeliest-tree.ts
 @group(0) @binding(0) var<storage, read_write> lanes: array<Lane>;
-@group(0) @binding(1) var<storage, read> drawn: array<u32>;
+@group(0) @binding(1) var<storage, read> children: array<Child>;
 var<immediate> params: LaneParams;
 
-struct Choice {
-  token: u32,
-  // LOWEST where there is no such candidate.
-  log_survival: f32,
-}
+const NONE = Child(NO_TOKEN, LOWEST, 0u);
 
-// Candidate `rank` of the head that guesses nodes of this depth.
-fn choice_of(lane: u32, depth: u32, rank: u32) -> Choice {
-  if (depth > min(params.level, NUM_HEADS) || rank >= TOP_K) { return Choice(NO_TOKEN, LOWEST); }
-  let head = depth - 1u;
-  let row = head % HEADS_PER_GROUP * params.num_lanes + lane;
-  let at = 2u * (head / HEADS_PER_GROUP) * RESULT_STRIDE + row * TOP_K + rank;
-  let share = drawn[at + RESULT_STRIDE];
-  let is_number = (share & 0x7fffffffu) < 0x7f800000u;
-  if (drawn[at] == NO_TOKEN || !is_number) { return Choice(NO_TOKEN, LOWEST); }
-  return Choice(drawn[at], min(bitcast<f32>(share), 0.0));
+// Of the children of a node of this depth, the one at this place; `rank` is the node's own, as in Child.
+fn child_of(lane: u32, depth: u32, rank: u32, place: u32) -> Child {
+  if (depth >= min(params.level, NUM_HEADS) || place >= TOP_K) { return NONE; }
+  let parent = select(1u + (depth - 1u) * TOP_K + rank, 0u, depth == 0u);
+  let child = children[(lane * NUM_PARENTS + parent) * TOP_K + place];
+  if (child.token == NO_TOKEN) { return NONE; }
+  return child;
 }
 
 @compute @workgroup_size(WORKGROUP_SIZE)
@@ -35,13 +26,14 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
   lanes[lane].parents[0] = 0u;
   lanes[lane].depths[0] = 0u;
   lanes[lane].log_survivals[0] = 0.0;
-  // Of each node: its score; its next child, that child's score, and since when it can come.
+  // Of each node: its score and rank; its next child, that child's place and score, and since when it can come.
   var scores: array<f32, MAX_NODES>;
-  var next: array<Choice, MAX_NODES>;
   var ranks: array<u32, MAX_NODES>;
+  var next: array<Child, MAX_NODES>;
+  var places: array<u32, MAX_NODES>;
   var next_scores: array<f32, MAX_NODES>;
   var since: array<u32, MAX_NODES>;
-  next[0] = choice_of(lane, 1u, 0u);
+  next[0] = child_of(lane, 0u, 0u, 0u);
   next_scores[0] = next[0].log_survival;
   var count = 1u;
   for (; count < min(params.num_nodes, MAX_NODES); count++) {
@@ -58,17 +50,18 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
     lanes[lane].depths[count] = depth;
     lanes[lane].log_survivals[count] = chosen.log_survival;
     scores[count] = next_scores[parent];
-    ranks[parent]++;
-    next[parent] = choice_of(lane, depth, ranks[parent]);
+    ranks[count] = chosen.rank;
+    places[parent]++;
+    next[parent] = child_of(lane, depth - 1u, ranks[parent], places[parent]);
     next_scores[parent] = score_of(next[parent], scores[parent]);
     since[parent] = 2u * count;
-    next[count] = choice_of(lane, depth + 1u, 0u);
+    next[count] = child_of(lane, depth, chosen.rank, 0u);
     next_scores[count] = score_of(next[count], scores[count]);
     since[count] = 2u * count + 1u;
   }
   lanes[lane].num_nodes = count;
 }
 
-fn score_of(choice: Choice, parent_score: f32) -> f32 {
-  return select(parent_score + choice.log_survival, LOWEST, choice.log_survival == LOWEST);
+fn score_of(child: Child, parent_score: f32) -> f32 {
+  return select(parent_score + child.log_survival, LOWEST, child.log_survival == LOWEST);
 }

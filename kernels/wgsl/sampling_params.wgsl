@@ -15,6 +15,8 @@ struct SamplingRow {
 const HIGHEST = 3.0e38;
 const LOWEST = -3.0e38;
 const NEVER_DRAWN = -3.4028234e38;
+// In place of a token: none.
+const NO_TOKEN = 0xffffffffu;
 
 // z = logit / T, finite: NaN and −∞ become NEVER_DRAWN, which no cut lets pass, and +∞ becomes HIGHEST. NaN is told by its
 // bits, since a compiler may take x != x for false.

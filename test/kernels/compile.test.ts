@@ -34,6 +34,7 @@ import {
   logProbs,
   matmul,
   medusaBlock,
+  medusaPaths,
   medusaRows,
   medusaTree,
   processDraftLogits,
@@ -103,7 +104,11 @@ async function everyOp(context: GpuContext, sizes: { headDim: number; size: numb
   };
   const medusa = {
     ...{ lanes, numHeads: 4, headsPerGroup: 4, tables: buffer(), tableWords: 8, blockSize: 16, slots: buffer() },
-    ...{ samplingRows: buffer(), samplingStride: 64, results: buffer(), resultStride: 64, topK },
+    ...{ roots: buffer(), samplingRows: buffer(), samplingStride: 64, children: buffer(), topK },
+  };
+  const paths = {
+    ...{ ...medusa, results: buffer(), resultStride: 64 },
+    successors: { buffer: buffer(), numRows: 8, numSuccessors: 4 },
   };
   const walk = { lanes, drawn: buffer(), tables: buffer(), moves: buffer(), tableWords: 8, blockSize: 16 };
   await Promise.all([
@@ -138,6 +143,7 @@ async function everyOp(context: GpuContext, sizes: { headDim: number; size: numb
     ]),
     medusaRows(context, shape, medusa),
     medusaTree(context, shape, medusa),
+    medusaPaths(context, paths),
     laneRows(context, shape, lanes, batch),
     laneWalk(context, shape, walk),
     laneHistory(context, shape, { vocabSize: size, maxHistory: 64 }, { lanes, processors: buffer() }),

@@ -1,11 +1,15 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
+import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, describe, expect, it } from "vitest";
 import manifest from "../../package.json" with { type: "json" };
 import { SETTINGS } from "../../server/config-settings.ts";
+import { temporaryFolders } from "../engine/model/temporary.ts";
+import { tinyGguf } from "../engine/model/tiny-model.ts";
 
 const ROOT = join(import.meta.dirname, "..", "..");
+const folderOf = temporaryFolders();
 const children: ChildProcess[] = [];
 afterEach(() => {
   for (const child of children.splice(0)) child.kill("SIGKILL");
@@ -65,6 +69,20 @@ describe("canopy", () => {
     [["--api-key", "hush"], {}, "options follow the command: canopy serve --api-key ..."],
   ])("%j %j is a usage error with exit code 2", async (args, env, message) => {
     expect(await canopy(args, env).ended).toEqual({ code: 2, out: "", err: `canopy: ${message}\n` });
+  });
+
+  it("makes a table of successors, and says how", async () => {
+    const folder = folderOf({ "tiny.gguf": tinyGguf() });
+    const out = join(folder, "table.safetensors");
+    const [help, made, two] = await Promise.all([
+      canopy(["successors", "--help"]).ended,
+      canopy(["successors", folder, "--out", out, "--adapter", "software"]).ended,
+      canopy(["successors", "one", "two"]).ended,
+    ]);
+    expect(help).toMatchObject({ code: 0, out: expect.stringContaining("canopy successors [MODEL] [options]") });
+    expect(made).toMatchObject({ code: 0, out: expect.stringContaining(`${out}: 7 successors of each of 8 tokens`) });
+    expect(existsSync(out)).toBe(true);
+    expect(two).toMatchObject({ code: 2, err: expect.stringContaining("of one model, but more are given: two") });
   });
 
   it("tells which models there are when the one asked for is not", async () => {

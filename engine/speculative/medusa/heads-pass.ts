@@ -4,13 +4,17 @@ import {
   type FeatureStore,
   type GpuContext,
   gatherFeatures,
+  MEDUSA_CHILD_BYTES,
   matmul,
   medusaBlock,
+  medusaPaths,
+  numMedusaParents,
   type PackedMatrix,
   type PassSize,
   paddedRows,
   SAMPLING_ROW_BYTES,
   type SamplerBuffers,
+  type SuccessorEntries,
   sample,
   samplerScratch,
 } from "../../../kernels/index.ts";
@@ -43,14 +47,14 @@ export interface HeadsPass {
   readonly numHeads: number;
   /** Of every group: either all heads are one, or each is by itself. */
   readonly headsPerGroup: number;
-  /** u32 [maxNumSeqs]: slots of the target's last features. To be written before the pass. */
+  /** u32 [maxNumSeqs]: slots of the target's last features, and the last known tokens. To be written before the pass. */
   readonly slots: GPUBuffer;
+  readonly roots: GPUBuffer;
   /** SamplingRow [headsPerGroup · maxNumSeqs] of each group, `samplingStride` rows apart. To be written before the pass. */
   readonly samplingRows: GPUBuffer;
   readonly samplingStride: number;
-  /** Of each group token ids, then log shares: u32 and f32 [headsPerGroup · numRows, topK], `resultStride` values apart. */
-  readonly results: GPUBuffer;
-  readonly resultStride: number;
+  /** `Child` [numRows, numMedusaParents, topK]: what the heads propose below every node, best first. */
+  readonly children: GPUBuffer;
   /** What each group's logits go through first; none where a target's requests want no more than filters. */
   readonly processing: readonly DraftProcessing[];
   /** @param wants whose tokens are counted, and for which all of `processing` is ready */
@@ -79,6 +83,7 @@ export async function createHeadsPass(
   heads: readonly MedusaHead[],
   target: MedusaTarget,
   sizes: MedusaSizes,
+  successors: SuccessorEntries,
 ): Promise<HeadsPass> {
   const { pool } = gpu;
   const { maxNumSeqs, topK } = sizes;
@@ -88,6 +93,9 @@ export async function createHeadsPass(
   const samplingBytes = Math.ceil((maxRows * SAMPLING_ROW_BYTES) / SAMPLING_BYTES) * SAMPLING_BYTES;
   const resultBytes = Math.ceil((4 * maxRows * topK) / BINDING_BYTES) * BINDING_BYTES;
   const slots = pool.storage(4 * maxNumSeqs, "medusaSlots");
+  const roots = pool.storage(4 * maxNumSeqs, "medusaRoots");
+  const childBytes = MEDUSA_CHILD_BYTES * topK * numMedusaParents(heads.length, topK);
+  const children = pool.storage(childBytes * maxNumSeqs, "medusaChildren");
   const samplingRows = pool.storage(groups.length * samplingBytes, "medusaSampling");
   const results = pool.storage(2 * groups.length * resultBytes, "medusaResults");
   const identity = pool.upload(
@@ -96,8 +104,12 @@ export async function createHeadsPass(
   );
   const x = createActivation(gpu, paddedRows(gpu.family, maxNumSeqs), target.config.hiddenSize, "medusaFeatures");
   const result = (section: number) => ({ buffer: results, offset: section * resultBytes, size: resultBytes });
-  const [gather, ...groupPasses] = await Promise.all([
+  const [gather, paths, ...groupPasses] = await Promise.all([
     gatherFeatures(gpu, { features: target.features, slots, rows: identity, out: x }, ({ numRows }) => numRows),
+    medusaPaths(gpu, {
+      ...{ numHeads: heads.length, headsPerGroup, roots, results, resultStride: resultBytes / 4 },
+      ...{ successors, children, topK },
+    }),
     ...groups.map((group, i) =>
       groupPass(gpu, group, target, sizes, {
         ...{ x, slots, tokens: result(2 * i), logShares: result(2 * i + 1) },
@@ -106,13 +118,14 @@ export async function createHeadsPass(
     ),
   ]);
   return {
-    ...{ numHeads: heads.length, headsPerGroup, slots, samplingRows, results },
-    ...{ samplingStride: samplingBytes / SAMPLING_ROW_BYTES, resultStride: resultBytes / 4 },
+    ...{ numHeads: heads.length, headsPerGroup, slots, roots, samplingRows, children },
+    samplingStride: samplingBytes / SAMPLING_ROW_BYTES,
     processing: groupPasses.flatMap(({ processing }) => processing ?? []),
     encode(pass, numRows, wants) {
       const size = { numRows, numSplits: 1, numLogits: numRows * headsPerGroup };
       gather(pass, size);
       for (const { encode } of groupPasses) encode(pass, size, wants);
+      paths(pass, size);
     },
   };
 }

@@ -4,12 +4,13 @@ import { slotAt } from "../../runner/batch.ts";
 import { type DraftTree, rootOnly } from "../draft-tree.ts";
 import { hasComputedAllButRoot } from "../draft-view.ts";
 import type { ProposeRequest, Proposer } from "../proposer.ts";
-import { cartesianTree, shapedTree } from "./cartesian-tree.ts";
+import { likeliestTree, shapedTree } from "./likeliest-tree.ts";
 import type { MedusaRunner } from "./runner.ts";
 
 /**
  * Drafts with Medusa's heads (arXiv 2401.10774): head i guesses, from the target's last feature alone, the token i + 2 positions
- * further on, which is depth i + 1 of the tree. It keeps nothing of a sequence, so there is nothing to roll back.
+ * further on, which is depth i + 1 of the tree; where there is a table of successors, it tells which guesses go together. It keeps
+ * nothing of a sequence, so there is nothing to roll back.
  */
 export class MedusaProposer implements Proposer {
   readonly name = "medusa";
@@ -53,18 +54,19 @@ export class MedusaProposer implements Proposer {
     );
     const roots = requests.map(({ tokenIds }) => tokenIds.at(-1) ?? 0);
     if (drafting.length === 0) return roots.map(rootOnly);
-    const candidates = await this.runner.run(
-      drafting.map(({ tokenIds: { length }, params, choice, processor, target }) => ({
-        ...{ params, choice, processor, position: length, slot: slotAt(target.blockTable, length - 2) },
+    const children = await this.runner.run(
+      drafting.map(({ tokenIds, params, choice, processor, target }) => ({
+        ...{ params, choice, processor, position: tokenIds.length, rootTokenId: tokenIds.at(-1) ?? 0 },
+        slot: slotAt(target.blockTable, tokenIds.length - 2),
       })),
     );
-    const heads = new Map(drafting.map((request, i) => [request, candidates[i] ?? []]));
+    const below = new Map(drafting.map((request, i) => [request, children[i]]));
     return requests.map((request, i) => {
       const root = roots[i] ?? 0;
-      const mine = heads.get(request);
+      const mine = below.get(request);
       if (mine === undefined) return rootOnly(root);
       const { shape } = request;
-      return shape ? shapedTree(root, mine, shape, request) : cartesianTree(root, mine, request);
+      return shape ? shapedTree(root, mine, shape, request) : likeliestTree(root, mine, request);
     });
   }
 }

@@ -1,22 +1,27 @@
 import {
   type GpuContext,
   type LogitsProcessor,
+  numMedusaParents,
   readMapped,
+  readMedusaChildren,
   SAMPLING_ROW_BYTES,
+  type SuccessorEntries,
   submitPass,
   writeSamplingRow,
 } from "../../../kernels/index.ts";
 import { samplingRowOf } from "../../runner/batch.ts";
 import type { SamplingWants } from "../../runner/request-sampling.ts";
 import type { SamplingParams } from "../../sampling-params.ts";
-import { type Candidate, drawnCandidates } from "../tree-builder.ts";
 import { createHeadsPass, type HeadsPass, type MedusaSizes, type MedusaTarget } from "./heads-pass.ts";
+import type { ChildrenOf } from "./likeliest-tree.ts";
 import type { MedusaHead } from "./weights.ts";
 
 /** A sequence that heads are asked about. */
 export interface MedusaRow {
   /** Slot of the target's last feature. */
   readonly slot: number;
+  /** The last known token, which is after it. */
+  readonly rootTokenId: number;
   /** Absolute position of the token that head 0 guesses. */
   readonly position: number;
   readonly params: SamplingParams;
@@ -25,19 +30,19 @@ export interface MedusaRow {
   readonly processor?: LogitsProcessor | undefined;
 }
 
-/** Medusa's heads on the device: from the target's last features to each head's best tokens, in one pass. */
+/** Medusa's heads on the device: from the target's last features to what they propose below every node, in one pass. */
 export class MedusaRunner {
   readonly sizes: MedusaSizes;
   /** Kernels may write its inputs instead of `run`. */
   readonly pass: HeadsPass;
   readonly #gpu: GpuContext;
-  readonly #resultsRead: GPUBuffer;
+  readonly #childrenRead: GPUBuffer;
 
   private constructor(gpu: GpuContext, sizes: MedusaSizes, pass: HeadsPass) {
     this.sizes = sizes;
     this.pass = pass;
     this.#gpu = gpu;
-    this.#resultsRead = gpu.pool.readback(pass.results.size, "medusaRead");
+    this.#childrenRead = gpu.pool.readback(pass.children.size, "medusaRead");
   }
 
   /** @throws GpuError */
@@ -46,16 +51,17 @@ export class MedusaRunner {
     heads: readonly MedusaHead[],
     target: MedusaTarget,
     sizes: MedusaSizes,
+    successors: SuccessorEntries,
   ): Promise<MedusaRunner> {
-    return new MedusaRunner(gpu, sizes, await createHeadsPass(gpu, heads, target, sizes));
+    return new MedusaRunner(gpu, sizes, await createHeadsPass(gpu, heads, target, sizes, successors));
   }
 
   /**
-   * Candidates of every row's heads, best first: `[row][head]`. They are the likeliest, however the target draws: a head does not know the
-   * tokens before its own, and its guesses are too broad for the target's noise to pick the right one among them.
+   * What every row's heads propose. It is the likeliest, however the target draws: a head does not know the tokens before its own, and
+   * its guesses are too broad for the target's noise to pick the right one among them.
    * @throws RangeError for more rows than there is room for, GpuError
    */
-  async run(rows: readonly MedusaRow[]): Promise<readonly (readonly (readonly Candidate[])[])[]> {
+  async run(rows: readonly MedusaRow[]): Promise<readonly ChildrenOf[]> {
     if (rows.length > this.sizes.maxNumSeqs) throw new RangeError(`at most ${this.sizes.maxNumSeqs} rows`);
     const { processing } = this.pass;
     const processors = processing.length === 0 ? [] : rows.flatMap(({ processor }) => processor ?? []);
@@ -63,10 +69,8 @@ export class MedusaRunner {
     await Promise.all(processing.map((one) => one.prepare(wants)));
     return this.#gpu.guard.run(async () => {
       this.#submit(rows, wants);
-      const bytes = await readMapped(this.#resultsRead);
-      return rows.map((_, row) =>
-        Array.from({ length: this.pass.numHeads }, (__, head) => this.#candidates(bytes, head, row, rows.length)),
-      );
+      const bytes = await readMapped(this.#childrenRead);
+      return rows.map((_, row) => this.#childrenOf(bytes, row));
     });
   }
 
@@ -77,15 +81,15 @@ export class MedusaRunner {
 
   #submit(rows: readonly MedusaRow[], wants: SamplingWants): void {
     const { device } = this.#gpu;
-    const { slots, samplingRows, samplingStride, headsPerGroup, numHeads, results, encode, processing } = this.pass;
+    const { slots, roots, samplingRows, samplingStride, headsPerGroup, numHeads, children, encode, processing } =
+      this.pass;
     // What all groups share, by any of them.
     const [shared] = processing;
     shared?.load(wants.processors);
-    device.queue.writeBuffer(
-      slots,
-      0,
-      Uint32Array.from(rows, ({ slot }) => slot),
-    );
+    const write = (buffer: GPUBuffer, wordOf: (row: MedusaRow) => number) =>
+      device.queue.writeBuffer(buffer, 0, Uint32Array.from(rows, wordOf));
+    write(slots, ({ slot }) => slot);
+    write(roots, ({ rootTokenId }) => rootTokenId);
     const view = new DataView(new ArrayBuffer((numHeads / headsPerGroup) * samplingStride * SAMPLING_ROW_BYTES));
     for (let head = 0; head < numHeads; head++) {
       const first = Math.floor(head / headsPerGroup) * samplingStride + (head % headsPerGroup) * rows.length;
@@ -101,15 +105,17 @@ export class MedusaRunner {
       encode(pass, rows.length, wants);
     });
     const encoder = device.createCommandEncoder();
-    encoder.copyBufferToBuffer(results, 0, this.#resultsRead, 0, results.size);
+    encoder.copyBufferToBuffer(children, 0, this.#childrenRead, 0, children.size);
     device.queue.submit([encoder.finish()]);
   }
 
-  #candidates(bytes: ArrayBuffer, head: number, row: number, numRows: number): Candidate[] {
-    const { headsPerGroup, resultStride } = this.pass;
-    const at = 4 * 2 * Math.floor(head / headsPerGroup) * resultStride;
-    const tokenIds = new Uint32Array(bytes, at);
-    const logShares = new Float32Array(bytes, at + 4 * resultStride);
-    return drawnCandidates({ tokenIds, logShares }, (head % headsPerGroup) * numRows + row, this.sizes.topK);
+  #childrenOf(bytes: ArrayBuffer, row: number): ChildrenOf {
+    const { numHeads } = this.pass;
+    const { topK } = this.sizes;
+    const first = row * numMedusaParents(numHeads, topK);
+    return (depth, rank) => {
+      if (depth >= numHeads) return [];
+      return readMedusaChildren(bytes, first + (depth === 0 ? 0 : 1 + (depth - 1) * topK + rank), topK);
+    };
   }
 }

@@ -1,11 +1,13 @@
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, test } from "vitest";
 import { slotAt } from "../../../engine/runner/batch.ts";
-import { cartesianTree } from "../../../engine/speculative/medusa/cartesian-tree.ts";
-import type { Candidate } from "../../../engine/speculative/tree-builder.ts";
+import { type ChildrenOf, likeliestTree } from "../../../engine/speculative/medusa/likeliest-tree.ts";
 import {
+  MEDUSA_CHILD_BYTES,
+  type MedusaChild,
   medusaRows,
   medusaTree,
   NO_TOKEN,
+  numMedusaParents,
   readLane,
   SAMPLING_ROW_BYTES,
   writeSamplingRow,
@@ -15,15 +17,15 @@ import { FAMILIES, readU32, submit, useGpu } from "../../support/gpu.ts";
 import { Random } from "../../support/random.ts";
 import { BLOCK_SIZE, randomLanes, TABLE_WORDS, uploadLanes } from "./lane-case.ts";
 
-const test = useGpu();
+const device = useGpu();
 const POISON = 0xdeadbeef;
 
-/** A head's candidates, best first: equal ones among them, often fewer than there could be. */
-function candidatesOf(random: Random, topK: number): Candidate[] {
-  const tokens = random.shuffle([1, 2, 3, 4, 5, 6, 7, 8]).slice(0, random.next() < 0.4 ? random.int(0, topK) : topK);
-  const logs = tokens.map(() => Math.fround(random.next() < 0.6 ? -random.int(0, 4) / 2 : 0.1 - 3 * random.next()));
+/** What a head proposes below a node, best first: equal ones among them, often fewer than there could be. */
+function childrenBelow(random: Random, tokens: readonly number[]): MedusaChild[] {
+  const ranks = random.shuffle(tokens.map((_, rank) => rank));
+  const logs = ranks.map(() => Math.fround(random.next() < 0.6 ? -random.int(0, 4) / 2 : -3 * random.next()));
   logs.sort((a, b) => b - a);
-  return tokens.map((tokenId, i) => ({ tokenId, logSurvival: logs[i] ?? 0 }));
+  return ranks.map((rank, i) => ({ tokenId: tokens[rank] ?? 0, logSurvival: logs[i] ?? 0, rank }));
 }
 
 describe.each([
@@ -33,7 +35,7 @@ describe.each([
   const numGroups = numHeads / headsPerGroup;
 
   it("the heads look at the token before the root, and each takes its best at its own position", async () => {
-    const gpu = test.context(FAMILIES[0]);
+    const gpu = device.context(FAMILIES[0]);
     const random = new Random(1);
     const shape = { maxNodes: 8, maxRecent: 5 };
     for (let round = 0; round < 6; round++) {
@@ -44,7 +46,8 @@ describe.each([
       const rowWords = SAMPLING_ROW_BYTES / 4;
       const words = new Uint32Array(numGroups * samplingStride * rowWords).fill(POISON);
       const samplingRows = gpu.pool.upload(words, "rows");
-      const slots = gpu.pool.storage(4 * numLanes, "slots");
+      const [slots, roots] = ["slots", "roots"].map((name) => gpu.pool.storage(4 * numLanes, name));
+      if (!slots || !roots) throw new Error("two buffers were asked for");
       const tables = gpu.pool.upload(Uint32Array.from(lanes.flatMap(({ blockTable }) => blockTable)), "tables");
       const op = await medusaRows(gpu, shape, {
         ...{
@@ -54,9 +57,10 @@ describe.each([
           samplingRows,
           samplingStride,
           slots,
+          roots,
         },
         ...{ tables, tableWords: TABLE_WORDS, blockSize: BLOCK_SIZE },
-        ...{ results: slots, resultStride: 0, topK: 1 },
+        ...{ children: slots, topK: 1 },
       });
       await submit(gpu, [(pass) => op(pass, { numLanes, numNodes: 8, level: 4 })]);
       const expected = new DataView(words.buffer);
@@ -71,48 +75,61 @@ describe.each([
         i === dead ? 0 : slotAt(blockTable, tokenIds.length - 2),
       );
       expect([...(await readU32(gpu, slots, numLanes))]).toEqual(wanted);
+      expect([...(await readU32(gpu, roots, numLanes))]).toEqual(lanes.map(({ tokenIds }) => tokenIds.at(-1)));
     }
   });
+});
 
-  it("the trees are the host's, node by node, also where scores are equal", async () => {
-    const gpu = test.context(FAMILIES[0]);
-    const random = new Random(2);
-    const [topK, shape] = [5, { maxNodes: 24, maxRecent: 6 }];
-    let numEnded = 0;
-    for (let round = 0; round < 25; round++) {
-      const numLanes = random.int(1, 4);
-      const numNodes = random.int(1, shape.maxNodes);
-      const maxDepth = random.int(1, shape.maxRecent - 1);
-      const lanes = randomLanes(random, numLanes, [], shape.maxRecent, 1);
-      const heads = lanes.map(() => Array.from({ length: numHeads }, () => candidatesOf(random, topK)));
-      const resultStride = headsPerGroup * 4 * topK + 3;
-      const words = new Uint32Array(2 * numGroups * resultStride).fill(POISON);
-      const floats = new Float32Array(words.buffer);
-      for (const [i, ofLane] of heads.entries()) {
-        for (const [head, candidates] of ofLane.entries()) {
-          const row = (head % headsPerGroup) * numLanes + i;
-          const at = 2 * Math.floor(head / headsPerGroup) * resultStride + row * topK;
-          for (let rank = 0; rank < topK; rank++) {
-            words[at + rank] = candidates[rank]?.tokenId ?? NO_TOKEN;
-            floats[at + resultStride + rank] = candidates[rank]?.logSurvival ?? NaN;
-          }
+test("the trees are the host's, node by node, also where scores are equal", async () => {
+  const gpu = device.context(FAMILIES[0]);
+  const random = new Random(2);
+  const [numHeads, topK, shape] = [4, 5, { maxNodes: 24, maxRecent: 6 }];
+  const numParents = numMedusaParents(numHeads, topK);
+  let numEnded = 0;
+  for (let round = 0; round < 25; round++) {
+    const numLanes = random.int(1, 4);
+    const numNodes = random.int(1, shape.maxNodes);
+    const maxDepth = random.int(1, shape.maxRecent - 1);
+    const lanes = randomLanes(random, numLanes, [], shape.maxRecent, 1);
+    const words = new Uint32Array((numLanes * numParents * topK * MEDUSA_CHILD_BYTES) / 4).fill(POISON);
+    const floats = new Float32Array(words.buffer);
+    const children = lanes.map((_, lane): ChildrenOf => {
+      // A head has candidates of its own, and each parent an order of them.
+      const heads = Array.from({ length: numHeads }, () => {
+        const tokens = random.shuffle([1, 2, 3, 4, 5, 6, 7, 8]).slice(0, topK);
+        return random.next() < 0.4 ? tokens.slice(0, random.int(0, topK)) : tokens;
+      });
+      const lists = Array.from({ length: numParents }, (__, parent) =>
+        childrenBelow(random, heads[parent === 0 ? 0 : 1 + Math.floor((parent - 1) / topK)] ?? []),
+      );
+      for (const [parent, list] of lists.entries()) {
+        for (let place = 0; place < topK; place++) {
+          const at = (((lane * numParents + parent) * topK + place) * MEDUSA_CHILD_BYTES) / 4;
+          const child = list[place];
+          words[at] = child?.tokenId ?? NO_TOKEN;
+          floats[at + 1] = child?.logSurvival ?? Number.NaN;
+          words[at + 2] = child?.rank ?? POISON;
         }
       }
-      const buffer = uploadLanes(gpu, shape, lanes);
-      const results = gpu.pool.upload(words, "results");
-      const op = await medusaTree(gpu, shape, { lanes: buffer, numHeads, headsPerGroup, results, resultStride, topK });
-      await submit(gpu, [(pass) => op(pass, { numLanes, numNodes, level: maxDepth })]);
-      const bytes = await gpu.pool.read(buffer, 0, numLanes * laneBytes(shape));
-      for (const [i, { tokenIds }] of lanes.entries()) {
-        const { tree } = readLane(shape, bytes, i);
-        const wanted = cartesianTree(tokenIds.at(-1) ?? 0, heads[i] ?? [], { maxNodes: numNodes, maxDepth });
-        expect(tree.tokenIds).toEqual(wanted.tokenIds);
-        expect([-1, ...tree.parents.slice(1)]).toEqual(wanted.parents);
-        expect(tree.depths).toEqual(wanted.depths);
-        expect(tree.logSurvivals.map(Math.exp)).toEqual(wanted.probs);
-        if (wanted.tokenIds.length < numNodes) numEnded++;
-      }
+      return (depth, rank) => (depth >= numHeads ? [] : (lists[depth === 0 ? 0 : 1 + (depth - 1) * topK + rank] ?? []));
+    });
+    const buffer = uploadLanes(gpu, shape, lanes);
+    const op = await medusaTree(gpu, shape, {
+      ...{ lanes: buffer, numHeads, topK },
+      children: gpu.pool.upload(words, "children"),
+    });
+    await submit(gpu, [(pass) => op(pass, { numLanes, numNodes, level: maxDepth })]);
+    const bytes = await gpu.pool.read(buffer, 0, numLanes * laneBytes(shape));
+    for (const [i, { tokenIds }] of lanes.entries()) {
+      const { tree } = readLane(shape, bytes, i);
+      const below = children[i] ?? (() => []);
+      const wanted = likeliestTree(tokenIds.at(-1) ?? 0, below, { maxNodes: numNodes, maxDepth });
+      expect(tree.tokenIds).toEqual(wanted.tokenIds);
+      expect([-1, ...tree.parents.slice(1)]).toEqual(wanted.parents);
+      expect(tree.depths).toEqual(wanted.depths);
+      expect(tree.logSurvivals.map(Math.exp)).toEqual(wanted.probs);
+      if (wanted.tokenIds.length < numNodes) numEnded++;
     }
-    expect(numEnded).toBeGreaterThan(3);
-  });
+  }
+  expect(numEnded).toBeGreaterThan(3);
 });
