@@ -7,15 +7,16 @@ import { defineSuite, positiveInteger, positiveIntegers } from "../suite.ts";
 import { table } from "../table.ts";
 import { ENGINE_OPTIONS, engineSettings } from "./engine-settings.ts";
 
-/** Nodes and depth of the fixed trees. */
-const FIXED_TREES = [
-  [2, 1],
-  [4, 3],
-  [8, 4],
-  [16, 6],
-] as const;
 /** Bounds of the adaptive budget. */
 const ADAPTIVE = { treeNodes: 16, treeDepth: 6, treeBudget: "adaptive" } as const;
+const fixed = (treeNodes: number, treeDepth: number) =>
+  ({ name: `${treeNodes}x${treeDepth}`, options: { treeNodes, treeDepth, treeBudget: "fixed" } }) as const;
+/** Plain decoding, trees of fixed nodes and depths, and the adaptive budget. */
+const CONTENDERS: readonly Contender[] = [
+  { name: "plain", options: { drafter: "none" } },
+  ...[fixed(2, 1), fixed(4, 3), fixed(8, 4), fixed(16, 6)],
+  { name: "adaptive", options: ADAPTIVE },
+];
 /** Streams of one engine at most, and rows of a step for all their trees. */
 const MAX_STREAMS = 32;
 const TOKEN_BUDGET = 512;
@@ -51,6 +52,10 @@ export const load = defineSuite(
       help: `turns of each at every load before those; ${byDefault("numWarmUps")}`,
     },
     "turn-ms": { type: "string", value: "N", help: `of a turn; ${byDefault("turnMs")}` },
+    contenders: {
+      ...{ type: "string", value: "A,B", default: CONTENDERS.map(({ name }) => name).join() },
+      help: "who is compared; the last one with all others",
+    },
     drafter: { type: "string", value: "NAME", help: "who drafts; what `auto` chooses where it is not given" },
   },
   async (values, print) => {
@@ -61,14 +66,12 @@ export const load = defineSuite(
     const options = { ...engine, maxNumSeqs: MAX_STREAMS, tokenBudget: TOKEN_BUDGET, maxModelLen: MAX_MODEL_LEN };
     const drafter =
       values.drafter === undefined ? await autoChoice({ ...options, ...ADAPTIVE }) : (drafters[0] ?? "auto");
-    const contenders: readonly Contender[] = [
-      { name: "plain", options: { drafter: "none" } },
-      ...FIXED_TREES.map(([treeNodes, treeDepth]) => ({
-        name: `${treeNodes} nodes, ${treeDepth} deep`,
-        options: { drafter, treeNodes, treeDepth, treeBudget: "fixed" as const },
-      })),
-      { name: "adaptive", options: { drafter, ...ADAPTIVE } },
-    ];
+    const contenders = values.contenders.split(",").map((name): Contender => {
+      const found = CONTENDERS.find((contender) => contender.name === name);
+      if (found === undefined)
+        throw new Error(`no contender ${name}; there are ${CONTENDERS.map((one) => one.name).join()}`);
+      return { name, options: { drafter, ...found.options } };
+    });
     const given = (value: string | undefined, otherwise: number) =>
       value === undefined ? otherwise : positiveInteger(value);
     const { info, figures } = await measureLoad(options, contenders, {

@@ -33,7 +33,7 @@ const DRIFT_RATE = 0.02;
  * The same where whole steps run on the device, whose parts are not known: machines with other work are faster and slower from one
  * second to the next, and sizes are compared by what they take beside each other.
  */
-const WHOLE_DRIFT_RATE = 0.1;
+const WHOLE_DRIFT_RATE = 0.2;
 const NUM_SETTLED = 16;
 /** Observations of a curve after which outliers are cut, in log ratio. */
 const NUM_KNOWN = 8;
@@ -174,7 +174,8 @@ export class CostModel {
     const fit = this.#fitOf(numSequences);
     this.#whole.set(load, fit);
     const parts = this.#parts(size);
-    const logRatio = Math.log(ms / (this.#drift * fit.at(parts))) - this.#offset(size);
+    const ofParts = Math.log(ms / (this.#drift * fit.at(parts)));
+    const logRatio = ofParts - this.#offset(size);
     const before = this.#recentOf(size);
     const isKnown = fit.numObserved >= NUM_KNOWN || before.count >= NUM_KNOWN_SIZE;
     const bounded = isKnown ? ms * Math.exp(clamp(logRatio) - logRatio) : ms;
@@ -183,7 +184,10 @@ export class CostModel {
     const rest = Math.log(bounded / (this.#drift * fit.at(parts)));
     const offset = before.offset + (rest - before.offset) * Math.max(1 / count, OFFSET_RATE);
     this.#recent.set(loadKey(size), { count, at: this.#numWhole, offset });
-    if (fit.numObserved >= NUM_SETTLED) this.#drift *= Math.exp(WHOLE_DRIFT_RATE * clamp(logRatio));
+    // By the same surprise that the parts learn from: by another one, each would undo the other's work, in one direction without end, since
+    // what is in use is what seems to take less than its parts. A look's few steps say more of their size than of the machine.
+    if (fit.numObserved >= NUM_SETTLED)
+      this.#drift *= Math.exp(WHOLE_DRIFT_RATE * known(before.count) * clamp(ofParts));
     this.#countStart(load, false);
     this.#numWhole++;
   }
@@ -197,12 +201,13 @@ export class CostModel {
 
   /** What steps of this size take beyond their parts, as a log ratio: less sure, and so less of it, the fewer there were lately. */
   #offset(size: StepShape): number {
-    return this.#recentOf(size).offset * (1 - this.#ownVariance(size) / OFFSET_SPREAD ** 2);
+    const { offset, count } = this.#recentOf(size);
+    return offset * known(count);
   }
 
   /** Where steps run on the device, of the offset alone. */
   #ownVariance(size: StepShape): number {
-    if (this.#options.draftsOnDevice) return 1 / (OFFSET_SPREAD ** -2 + this.#recentOf(size).count / SIZE_NOISE ** 2);
+    if (this.#options.draftsOnDevice) return OFFSET_SPREAD ** 2 * (1 - known(this.#recentOf(size).count));
     const { numSequences, numNodes } = size;
     const [numVerified, numDrafted] = [
       this.#verify.numObserved(numSequences * numNodes),
@@ -278,6 +283,11 @@ export class CostModel {
     if (low === high) return high.numRows < numRows ? high.ms * (numRows / high.numRows) : high.ms;
     return low.ms + ((numRows - low.numRows) / (high.numRows - low.numRows)) * (high.ms - low.ms);
   }
+}
+
+/** Share of a size's offset that so many steps have told. */
+function known(numSteps: number): number {
+  return numSteps / (numSteps + SIZE_NOISE ** 2 / OFFSET_SPREAD ** 2);
 }
 
 function clamp(logRatio: number): number {

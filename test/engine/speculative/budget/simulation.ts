@@ -13,6 +13,9 @@ const TOKEN_BUDGET = 512;
 /** Steps in which a machine with other work gets faster and slower again. */
 const SWING_STEPS = 170;
 
+/** Of a gust, what is left of it in the next step. */
+const GUST_KEPT = 0.96;
+
 /** A machine and a drafter, as they truly are. */
 export interface World {
   readonly name: string;
@@ -28,6 +31,8 @@ export interface World {
   readonly startFactor: number;
   /** By how much it gets faster and slower again and again, in log ratio. */
   readonly swing: number;
+  /** By how much it does by the moment, as a standard deviation in log ratio: half of what a step has of it, the 17th after it has too. */
+  readonly gusts?: number;
   readonly draftsOnDevice: boolean;
   /** How often a first choice is right, by step; the drafter's own estimate is `overconfidence` times nearer to 1. */
   readonly quality: (step: number) => number;
@@ -123,6 +128,10 @@ export function fixedRates(world: World, lengths: ReadonlyMap<string, number>, n
   return { plain: numSequences / (world.plainShare * world.passMs(numSequences)), best: Math.max(...rates) };
 }
 
+function normal(random: Random): number {
+  return Math.sqrt(-2 * Math.log(1 - random.next())) * Math.cos(2 * Math.PI * random.next());
+}
+
 export interface Outcome {
   /** Tokens a ms, without the steps of `warmUp`. */
   readonly rate: number;
@@ -169,6 +178,7 @@ export function simulate(
   let [numBehind, numBefore, untilPrompt] = [0, 0, run.tokensPerPrompt ?? Number.POSITIVE_INFINITY];
   let limits = NO_TREES;
   let numSequences = 0;
+  let gust = 0;
   for (let step = 0; step < numSteps; step++) {
     const hasPrompt = untilPrompt <= 0;
     const isSame = load(step) === numSequences && !hasPrompt && numBefore > 0 && policy.goesOn(limits);
@@ -208,7 +218,8 @@ export function simulate(
     // The first of two steps in flight is read late, the second early.
     const factor = onDevice ? ([startFactor, 0.5][numBefore] ?? 1) : 1;
     const [trueMs, trueDraftMs] = [stepMs * factor, draftMs * factor];
-    const swing = Math.exp(world.swing * Math.sin((2 * Math.PI * step) / SWING_STEPS));
+    gust = GUST_KEPT * gust + (world.gusts ?? 0) * Math.sqrt(1 - GUST_KEPT ** 2) * normal(random);
+    const swing = Math.exp(gust + world.swing * Math.sin((2 * Math.PI * step) / SWING_STEPS));
     const seenDraftMs = trueDraftMs * noise() * swing;
     policy.observe({
       ...{ numSequences, numRows, numEmitted, drafts, onDevice, hasPrompt },

@@ -52,6 +52,17 @@ export const WORLDS: readonly World[] = [
     ...{ passMs: (numRows) => 20 + 12 * numRows, levelMs: (numSequences) => 6 + 3 * numSequences },
     measuredMs: (numRows) => 28 + 4 * numRows,
   },
+  {
+    ...{
+      ...BASE,
+      name: "a small model on a GPU whose host has gusts",
+      plainShare: 0.9,
+      draftsOnDevice: true,
+      gusts: 0.3,
+    },
+    passMs: (numRows) => 0.7 + 0.0015 * numRows,
+    levelMs: (numSequences) => 0.09 + 0.001 * numSequences,
+  },
 ];
 
 /** Start-up measured rows as ten times as dear as they are, as where the host's own work for them counted. */
