@@ -46,7 +46,8 @@ interface Trial {
   readonly limits: TreeLimits;
   /** log₂ of the load that it is for. */
   readonly load: number;
-  /** Steps to come. */
+  /** In all, and to come. */
+  readonly numSteps: number;
   left: number;
 }
 
@@ -164,7 +165,8 @@ export class AdaptiveTrees implements TreePolicy {
     const trial = this.#trial;
     if (trial === undefined) return;
     if (limits.numLookaheadNodes === trial.limits.numLookaheadNodes) trial.left--;
-    const isTelling = this.#runSteps >= TELLING_STEPS;
+    // Steps of what was in use before may still be under way when it begins.
+    const isTelling = trial.numSteps - trial.left >= TELLING_STEPS;
     if (trial.left > 0 && !(isTelling && this.#isMuchFaster(this.#inUse.limits, trial.limits))) return;
     this.#trial = undefined;
     this.#trialIsOver = true;
@@ -207,7 +209,8 @@ export class AdaptiveTrees implements TreePolicy {
     const doubt = (way: Way) => this.#sizes.doubt(numSequences, way.limits, inUse.limits, size.numSteps);
     const other = this.#looks.next(this.#loadClass, { inUse, others, size, doubt });
     if (other === undefined) return inUse.limits;
-    this.#trial = { limits: other.limits, load: this.#loadClass, left: size.numSteps };
+    const { numSteps } = size;
+    this.#trial = { limits: other.limits, load: this.#loadClass, numSteps, left: numSteps };
     return other.limits;
   }
 

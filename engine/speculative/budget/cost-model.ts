@@ -1,6 +1,7 @@
 import { loadClass, nearestLoad } from "./load-class.ts";
 import { NOISE, PartsFit } from "./parts-fit.ts";
 import { RatioCurve } from "./ratio-curve.ts";
+import { isSameSize, known, SizeOffsets, type StepShape, sizeNoise } from "./size-offsets.ts";
 
 /** A pass of so many rows, as measured at start-up: one point of T(M). */
 export interface PassCost {
@@ -19,14 +20,6 @@ export interface CostOptions {
   readonly draftsOnDevice: boolean;
 }
 
-/** A step in which all trees have one size. */
-export interface StepShape {
-  readonly numSequences: number;
-  /** Of a tree, root included. */
-  readonly numNodes: number;
-  readonly depth: number;
-}
-
 /** How much of a deviation from what was often observed is taken for the machine's. */
 const DRIFT_RATE = 0.02;
 /**
@@ -40,20 +33,12 @@ const NUM_KNOWN = 8;
 const MAX_STEP = 0.4;
 /** The same of steps of one size on the device. */
 const NUM_KNOWN_SIZE = 2;
-/** Whole steps after which one that was observed counts half. */
-const HALF_LIFE = 2048;
 /** A level of a draft on the device is hoped to take this share of a pass, before one was seen: what is hoped for is tried. */
 const DRAFT_PRIOR = 0.1;
 /** Least time that is told from none. */
 const MIN_MS = 1e-3;
 /** Another row of a pass takes this share of a pass of one row at least, whatever was measured: a factor of nothing would learn nothing. */
 const MIN_ROW_SHARE = 1e-3;
-/** What steps of a size take beyond what their parts say, as a standard deviation in log ratio. */
-const OFFSET_SPREAD = 0.1;
-/** And of a step from what others of its size take: steps of a few seconds err together, with the machine. */
-const SIZE_NOISE = 0.3;
-/** Weight of a new observation of that at least. */
-const OFFSET_RATE = 0.015;
 /** By how much plain steps take another time after a step with trees, as a standard deviation in log ratio. */
 const PLAIN_WALK = 0.002;
 /** By how much one step moves the share of steps that begin a run. */
@@ -81,14 +66,10 @@ export class CostModel {
   readonly #startShares = new Map<number, number>();
   /** The start under way. */
   #start: { readonly size: StepShape; readonly ms: number; readonly numSteps: number } | undefined;
-  /**
-   * By size and load: whole steps that were observed, the latest at which of them, and the mean log ratio of what they took to what
-   * their parts say.
-   */
-  readonly #recent = new Map<string, { readonly count: number; readonly at: number; readonly offset: number }>();
-  #numWhole = 0;
-  /** Of them, those before the latest plain step. */
-  #numBeforePlain = 0;
+  readonly #offsets = new SizeOffsets();
+  /** By how much plain steps may take another time since trees came, as a variance, and their number since the latest with trees. */
+  #plainWalk = 0;
+  #numPlainInRow = 0;
   #hasDraft = false;
   #drift = 1;
 
@@ -129,13 +110,12 @@ export class CostModel {
 
   /** The same of plain steps. */
   plainVariance(numSequences: number): number {
-    const walk = (this.#numWhole - this.#numBeforePlain) * PLAIN_WALK ** 2;
-    return NOISE ** 2 / (1 + this.numPlainObserved(numSequences)) + walk;
+    return NOISE ** 2 / (1 + this.numPlainObserved(numSequences)) + this.#plainWalk;
   }
 
   /** Of what so many steps show of that. */
   noise(numSteps: number): number {
-    return SIZE_NOISE ** 2 / numSteps;
+    return sizeNoise(numSteps);
   }
 
   /** A step that drafts trees of one size for all sequences and verifies them. */
@@ -148,13 +128,19 @@ export class CostModel {
     const steadyMs = this.#fitOf(numSequences).at(parts);
     const startMs = this.#starts.get(load)?.at(parts) ?? steadyMs;
     const meanMs = steadyMs + (this.#startShares.get(load) ?? 0) * (startMs - steadyMs);
-    return this.#drift * Math.exp(this.#offset(size)) * meanMs;
+    return this.#drift * Math.exp(this.#offsets.of(size)) * meanMs;
   }
 
   observePlain(numSequences: number, ms: number): void {
-    this.#numBeforePlain = this.#numWhole;
     if (!this.#options.plainOnDevice) this.observeVerify(numSequences, ms);
-    else this.#learn(this.#plain, numSequences, ms / this.plainMs(numSequences));
+    else {
+      const variance = this.plainVariance(numSequences);
+      const rate = variance / (variance + NOISE ** 2);
+      // A look's few steps say more of plain steps than of the machine, as with sizes of trees.
+      this.#learn(this.#plain, numSequences, ms / this.plainMs(numSequences), rate, known(this.#numPlainInRow));
+    }
+    this.#numPlainInRow++;
+    this.#plainWalk *= NOISE ** 2 / (this.#plainWalk + NOISE ** 2);
   }
 
   observeVerify(numRows: number, ms: number): void {
@@ -171,55 +157,41 @@ export class CostModel {
     this.#endStart();
     const { numSequences } = size;
     const load = loadClass(numSequences);
+    this.#countStart(load, false);
+    if (this.#offsets.isFirst(size)) return;
     const fit = this.#fitOf(numSequences);
     this.#whole.set(load, fit);
     const parts = this.#parts(size);
     const ofParts = Math.log(ms / (this.#drift * fit.at(parts)));
-    const logRatio = ofParts - this.#offset(size);
-    const before = this.#recentOf(size);
-    const isKnown = fit.numObserved >= NUM_KNOWN || before.count >= NUM_KNOWN_SIZE;
-    const bounded = isKnown ? ms * Math.exp(clamp(logRatio) - logRatio) : ms;
-    fit.observe(parts, bounded / this.#drift);
-    const count = before.count + 1;
-    const rest = Math.log(bounded / (this.#drift * fit.at(parts)));
-    const offset = before.offset + (rest - before.offset) * Math.max(1 / count, OFFSET_RATE);
-    this.#recent.set(loadKey(size), { count, at: this.#numWhole, offset });
+    const logRatio = ofParts - this.#offsets.of(size);
+    const count = this.#offsets.countOf(size);
+    const isKnown = fit.numObserved >= NUM_KNOWN || count >= NUM_KNOWN_SIZE;
+    const bounded = (isKnown ? ms * Math.exp(clamp(logRatio) - logRatio) : ms) / this.#drift;
+    fit.observe(parts, bounded);
+    this.#offsets.observe(size, Math.log(bounded / fit.at(parts)));
     // By the same surprise that the parts learn from: by another one, each would undo the other's work, in one direction without end, since
     // what is in use is what seems to take less than its parts. A look's few steps say more of their size than of the machine.
-    if (fit.numObserved >= NUM_SETTLED)
-      this.#drift *= Math.exp(WHOLE_DRIFT_RATE * known(before.count) * clamp(ofParts));
-    this.#countStart(load, false);
-    this.#numWhole++;
+    if (fit.numObserved >= NUM_SETTLED) this.#drift *= Math.exp(WHOLE_DRIFT_RATE * known(count) * clamp(ofParts));
+    this.#numPlainInRow = 0;
+    this.#plainWalk += PLAIN_WALK ** 2;
   }
 
   /** One of the first steps of a run: they were submitted together, so that only their mean says what they take. */
   observeStart(size: StepShape, ms: number): void {
-    if (this.#start && loadKey(this.#start.size) !== loadKey(size)) this.#endStart();
+    if (this.#start && !isSameSize(this.#start.size, size)) this.#endStart();
     this.#start = { size, ms: (this.#start?.ms ?? 0) + ms, numSteps: (this.#start?.numSteps ?? 0) + 1 };
     this.#countStart(loadClass(size.numSequences), true);
   }
 
-  /** What steps of this size take beyond their parts, as a log ratio: less sure, and so less of it, the fewer there were lately. */
-  #offset(size: StepShape): number {
-    const { offset, count } = this.#recentOf(size);
-    return offset * known(count);
-  }
-
   /** Where steps run on the device, of the offset alone. */
   #ownVariance(size: StepShape): number {
-    if (this.#options.draftsOnDevice) return OFFSET_SPREAD ** 2 * (1 - known(this.#recentOf(size).count));
+    if (this.#options.draftsOnDevice) return this.#offsets.varianceOf(size);
     const { numSequences, numNodes } = size;
     const [numVerified, numDrafted] = [
       this.#verify.numObserved(numSequences * numNodes),
       this.#draft.numObserved(numSequences),
     ];
     return NOISE ** 2 * (1 / (1 + numVerified) + 1 / (1 + numDrafted));
-  }
-
-  /** As observed of this size with about as many sequences, older steps counting less. */
-  #recentOf(size: StepShape): { readonly count: number; readonly offset: number } {
-    const { count, at, offset } = this.#recent.get(loadKey(size)) ?? { count: 0, at: 0, offset: 0 };
-    return { count: count * 0.5 ** ((this.#numWhole - at) / HALF_LIFE), offset };
   }
 
   #endStart(): void {
@@ -237,14 +209,15 @@ export class CostModel {
     this.#startShares.set(load, share + START_RATE * (Number(isStart) - share));
   }
 
-  #learn(curve: RatioCurve, count: number, ratio: number): void {
+  /** @param rate of the curve at least @param driftShare of a step's usual word on the drift */
+  #learn(curve: RatioCurve, count: number, ratio: number, rate = 0, driftShare = 1): void {
     const numObserved = curve.numObserved(count);
     const logRatio = Math.log(ratio);
     // Other work on the machine is no news, once the curve is known: both learn the same, or they would part.
     const step = numObserved < NUM_KNOWN ? logRatio : clamp(logRatio);
-    const driftRate = this.#numWhole > 0 ? WHOLE_DRIFT_RATE : DRIFT_RATE;
-    if (numObserved >= NUM_SETTLED) this.#drift *= Math.exp(driftRate * step);
-    curve.observe(count, step);
+    const driftRate = this.#offsets.numSteps > 0 ? WHOLE_DRIFT_RATE : DRIFT_RATE;
+    if (numObserved >= NUM_SETTLED) this.#drift *= Math.exp(driftShare * driftRate * step);
+    curve.observe(count, step, rate);
   }
 
   /** Of a step on the device, in ms as far as start-up knows: a pass of the roots, the levels of the draft, and what the nodes add. */
@@ -285,15 +258,6 @@ export class CostModel {
   }
 }
 
-/** Share of a size's offset that so many steps have told. */
-function known(numSteps: number): number {
-  return numSteps / (numSteps + SIZE_NOISE ** 2 / OFFSET_SPREAD ** 2);
-}
-
 function clamp(logRatio: number): number {
   return Math.max(-MAX_STEP, Math.min(MAX_STEP, logRatio));
-}
-
-function loadKey({ numSequences, numNodes, depth }: StepShape): string {
-  return `${loadClass(numSequences)} ${numNodes} ${depth}`;
 }

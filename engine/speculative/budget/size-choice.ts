@@ -1,6 +1,7 @@
 import type { TreeLimits } from "../../../scheduler/output.ts";
 import type { AcceptanceTable } from "./acceptance-table.ts";
-import type { CostModel, StepShape } from "./cost-model.ts";
+import type { CostModel } from "./cost-model.ts";
+import type { StepShape } from "./size-offsets.ts";
 import { sizesUpTo } from "./sizes.ts";
 import type { ObservedStep } from "./tree-policy.ts";
 
