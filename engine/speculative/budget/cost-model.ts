@@ -158,7 +158,7 @@ export class CostModel {
     const { numSequences } = size;
     const load = loadClass(numSequences);
     this.#countStart(load, false);
-    if (this.#offsets.isFirst(size)) return;
+    if (this.#offsets.meet(size)) return;
     const fit = this.#fitOf(numSequences);
     this.#whole.set(load, fit);
     const parts = this.#parts(size);

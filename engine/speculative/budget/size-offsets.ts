@@ -51,8 +51,8 @@ export class SizeOffsets {
     return SPREAD ** 2 * (1 - known(this.countOf(size)));
   }
 
-  /** A size's first step pays for what it is the first to need: it tells nothing. @returns whether it is that */
-  isFirst(size: StepShape): boolean {
+  /** Notes that a step of this size came. @returns whether it is the first: it pays for what it is the first to need, and tells nothing */
+  meet(size: StepShape): boolean {
     const key = keyOf(size);
     if (this.#seen.has(key)) return false;
     this.#seen.set(key, { count: 0, at: this.#numSteps, offset: 0 });
