@@ -37,7 +37,7 @@ export const DEFAULTS = {
   treeDepth: 4,
   treeTopk: 3,
   cape: [...ENGINE_DEFAULTS.cape],
-  medusaTopk: 8,
+  medusaTopk: 32,
   checkInvariants: "off",
   logLevel: "info",
 };
