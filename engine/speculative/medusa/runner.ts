@@ -1,6 +1,7 @@
 import {
   type GpuContext,
   type LogitsProcessor,
+  type MedusaChild,
   numMedusaParents,
   readMapped,
   readMedusaChildren,
@@ -69,7 +70,7 @@ export class MedusaRunner {
     await Promise.all(processing.map((one) => one.prepare(wants)));
     return this.#gpu.guard.run(async () => {
       this.#submit(rows, wants);
-      const bytes = await readMapped(this.#childrenRead);
+      const bytes = await readMapped(this.#childrenRead, this.#childBytes(rows.length));
       return rows.map((_, row) => this.#childrenOf(bytes, row));
     });
   }
@@ -105,17 +106,27 @@ export class MedusaRunner {
       encode(pass, rows.length, wants);
     });
     const encoder = device.createCommandEncoder();
-    encoder.copyBufferToBuffer(children, 0, this.#childrenRead, 0, children.size);
+    encoder.copyBufferToBuffer(children, 0, this.#childrenRead, 0, this.#childBytes(rows.length));
     device.queue.submit([encoder.finish()]);
   }
 
+  /** Of so many rows. */
+  #childBytes(numRows: number): number {
+    return numRows * (this.pass.children.size / this.sizes.maxNumSeqs);
+  }
+
+  /** Each list is read when it is first asked for: a tree asks for few of them, and for those again and again. */
   #childrenOf(bytes: ArrayBuffer, row: number): ChildrenOf {
     const { numHeads } = this.pass;
     const { topK } = this.sizes;
     const first = row * numMedusaParents(numHeads, topK);
+    const lists = new Map<number, readonly MedusaChild[]>();
     return (depth, rank) => {
       if (depth >= numHeads) return [];
-      return readMedusaChildren(bytes, first + (depth === 0 ? 0 : 1 + (depth - 1) * topK + rank), topK);
+      const parent = depth === 0 ? 0 : 1 + (depth - 1) * topK + rank;
+      const children = lists.get(parent) ?? readMedusaChildren(bytes, first + parent, topK);
+      lists.set(parent, children);
+      return children;
     };
   }
 }
