@@ -2,9 +2,8 @@ import { writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { SUCCESSOR_FILE, successorFile } from "../engine/model/successor-file.ts";
 import type { AdapterChoice } from "../kernels/index.ts";
+import { configSchema } from "./config.ts";
 import { UsageError } from "./config-load.ts";
-
-const ADAPTERS: readonly string[] = ["auto", "gpu", "software"] satisfies readonly AdapterChoice[];
 
 export interface SuccessorsOptions {
   readonly model: string;
@@ -36,9 +35,11 @@ export function successorsOptions(args: readonly string[]): SuccessorsOptions {
   const [model = "sapling-14m", ...more] = positionals;
   if (more.length > 0)
     throw new UsageError(`successors are those of one model, but more are given: ${more.join(", ")}`);
-  const { out = SUCCESSOR_FILE, adapter = "auto" } = values;
-  if (!isAdapter(adapter)) throw new UsageError(`--adapter must be one of ${ADAPTERS.join(", ")}, not "${adapter}"`);
-  return { model, out, adapter };
+  const adapter = configSchema.shape.adapter.safeParse(values.adapter);
+  if (!adapter.success) {
+    throw new UsageError(`--adapter ${adapter.error.issues[0]?.message ?? "is not known"}, not "${values.adapter}"`);
+  }
+  return { model, out: values.out ?? SUCCESSOR_FILE, adapter: adapter.data };
 }
 
 function parse(args: readonly string[]) {
@@ -48,10 +49,6 @@ function parse(args: readonly string[]) {
   } catch (error) {
     throw new UsageError(`${error instanceof Error ? error.message : String(error)}; see canopy successors --help`);
   }
-}
-
-function isAdapter(name: string): name is AdapterChoice {
-  return ADAPTERS.includes(name);
 }
 
 /** @throws ModelFileError, GpuError, or what keeps the file from being written */
