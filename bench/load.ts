@@ -3,7 +3,7 @@ import { createEngine } from "../engine/create.ts";
 import type { EngineOptions } from "../engine/engine-options.ts";
 import type { SamplingParams } from "../engine/sampling-params.ts";
 import { generate, sum, warmUpEngine } from "./generate.ts";
-import { median } from "./median.ts";
+import { type Interval, median, medianInterval } from "./median.ts";
 
 /** One way to run an engine, under load beside others. */
 export interface Contender {
@@ -31,8 +31,9 @@ export interface LoadFigures {
   readonly numStreams: number;
   /** Of all streams together, prompts included; the median of the rounds. */
   readonly tokensPerSecond: number;
-  /** The last contender's rate over this one's in the same round; the median of the rounds. */
+  /** The last contender's rate over this one's in the same round; the median of the rounds, and where it lies by 95 %. */
   readonly lastOverThis: number;
+  readonly lastOverThisInterval: Interval;
   /** Tokens that a sequence emits in a step. */
   readonly acceptanceLength: number;
   /** Share of a sequence's steps that verified a draft. */
@@ -136,6 +137,7 @@ function toFigures(contender: string, numStreams: number, rounds: readonly Turn[
     ...{ contender, numStreams },
     tokensPerSecond: median(turns.map(({ tokensPerSecond }) => tokensPerSecond)),
     lastOverThis: median(ratios),
+    lastOverThisInterval: medianInterval(ratios),
     acceptanceLength: sum(turns, ({ numTokens }) => numTokens) / numSteps,
     draftedShare: sum(turns, ({ numDrafted }) => numDrafted) / numSteps,
   };

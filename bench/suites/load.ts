@@ -28,7 +28,7 @@ const MAX_MODEL_LEN = 512;
  */
 const TURNS = {
   gpu: { numRounds: 40, numWarmUps: 10, turnMs: 200 },
-  software: { numRounds: 3, numWarmUps: 2, turnMs: 15_000 },
+  software: { numRounds: 10, numWarmUps: 3, turnMs: 5_000 },
 } as const;
 
 function byDefault(number: keyof Turns): string {
@@ -99,7 +99,10 @@ async function autoChoice(options: EngineOptions): Promise<DrafterChoice> {
   return drafterFigures?.[0]?.drafter ?? "auto";
 }
 
-/** A row for each load. `adaptive / best` is against the better of plain decoding and the best fixed trees, round by round. */
+/**
+ * A row for each load. `adaptive / best` is against the better of plain decoding and the best fixed trees, round by round, and where it
+ * lies by 95 %.
+ */
 function loadTable(contenders: readonly Contender[], figures: readonly LoadFigures[]): string {
   const loads = [...new Set(figures.map(({ numStreams }) => numStreams))];
   return table(
@@ -107,10 +110,12 @@ function loadTable(contenders: readonly Contender[], figures: readonly LoadFigur
     loads.map((numStreams) => {
       const row = figures.filter((figure) => figure.numStreams === numStreams);
       const adaptive = row.at(-1);
+      const best = row.slice(0, -1).toSorted((a, b) => a.lastOverThis - b.lastOverThis)[0];
+      const [low, high] = best?.lastOverThisInterval ?? [];
       return [
         String(numStreams),
         ...row.map(({ tokensPerSecond }) => tokensPerSecond.toFixed(1)),
-        Math.min(...row.slice(0, -1).map(({ lastOverThis }) => lastOverThis)).toFixed(3),
+        `${best?.lastOverThis.toFixed(3)} (${low?.toFixed(2)} to ${high?.toFixed(2)})`,
         `${(100 * (adaptive?.draftedShare ?? 0)).toFixed(0)} %`,
         (adaptive?.acceptanceLength ?? 0).toFixed(2),
       ];
