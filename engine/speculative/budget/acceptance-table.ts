@@ -23,6 +23,9 @@ export class AcceptanceTable {
   /** f64 [maxDepth + 1, maxNodes], by depth limit and rank; the root's rank is 0. */
   readonly #means: Float64Array;
   readonly #counts: Float64Array;
+  /** f64 [maxDepth + 1, maxNodes]: sums of the means up to each rank; a row is made anew when it is asked for after something was observed. */
+  readonly #sums: Float64Array;
+  readonly #isStale: boolean[];
   /** Trees that what was seen counts as now. */
   #numKnown = 0;
 
@@ -31,6 +34,8 @@ export class AcceptanceTable {
     this.#maxDepth = maxDepth;
     this.#means = new Float64Array((maxDepth + 1) * maxNodes);
     this.#counts = new Float64Array((maxDepth + 1) * maxNodes);
+    this.#sums = new Float64Array((maxDepth + 1) * maxNodes);
+    this.#isStale = Array.from({ length: maxDepth + 1 }, () => true);
   }
 
   /** How sure the mean number of accepted tokens is: variance of its log. */
@@ -46,16 +51,22 @@ export class AcceptanceTable {
   /**
    * Mean number of draft tokens accepted in trees of so many nodes, root included, down to this depth. A rank that was hardly seen at
    * this depth counts as it does in deeper trees, which is the most that it can be: so that the size is tried.
+   * @param numNodes 1…maxNodes @param depth 1…maxDepth
    */
   expected(numNodes: number, depth: number): number {
-    let sum = 0;
-    for (let rank = 1; rank < numNodes; rank++) sum += this.#mean(depth, rank);
-    return sum;
+    const row = depth * this.#maxNodes;
+    if (this.#isStale[depth] ?? true) {
+      for (let rank = 1; rank < this.#maxNodes; rank++)
+        this.#sums[row + rank] = (this.#sums[row + rank - 1] ?? 0) + this.#mean(depth, rank);
+      this.#isStale[depth] = false;
+    }
+    return this.#sums[row + numNodes - 1] ?? 0;
   }
 
   /** @param tree its `probs` calibrated */
   observe({ tree, outcomes, maxNodes, maxDepth }: JudgedDraft): void {
     this.#numKnown = Math.min(this.#numKnown + 1, WINDOW);
+    this.#isStale.fill(true);
     const survival = survivals(tree);
     const order = [...tree.tokenIds.keys()].slice(1);
     order.sort((a, b) => (survival[b] ?? 0) - (survival[a] ?? 0) || a - b);

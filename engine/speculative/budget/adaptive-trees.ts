@@ -36,8 +36,8 @@ const CLEARLY = 1.25;
 /** Steps on the device, or ms, before what runs there is given up for something better: prompts stop it anyway, now and then. */
 const RUN_STEPS = 64;
 const RUN_MS = 2000;
-/** Decisions for which the latest one stands, while neither the load changes nor a look ends: each takes the host some 50 µs. */
-const DECIDE_EVERY = 6;
+/** Time for which a decision stands, while neither the load changes nor a look ends: each takes the host some 20 to 200 µs. */
+const DECIDE_EVERY_MS = 50;
 /** Drafting that takes less than this share of a plain step is taken for free. */
 const FREE_SHARE = 0.02;
 
@@ -75,9 +75,9 @@ export class AdaptiveTrees implements TreePolicy {
   #limits: TreeLimits = NO_TREES;
   readonly #looks = new Looks();
   #trial: Trial | undefined;
-  /** The way in use, which looks are compared with, and how many more decisions it stands for. */
-  #inUse: { readonly limits: TreeLimits; readonly numSequences: number } = { limits: NO_TREES, numSequences: 0 };
-  #inUseLeft = 0;
+  /** The way in use, which looks are compared with, the log₂ of the load that it is for, and how much longer it stands. */
+  #inUse: { readonly limits: TreeLimits; readonly load?: number } = { limits: NO_TREES };
+  #inUseLeftMs = 0;
   /** A trial ended since it was decided. */
   #trialIsOver = false;
   /** Steps on the device since it was decided, and their time. */
@@ -157,6 +157,7 @@ export class AdaptiveTrees implements TreePolicy {
   #account({ limits, onDevice, stepMs }: ObservedStep): void {
     this.#runSteps += onDevice ? 1 : 0;
     this.#runMs += onDevice ? stepMs : 0;
+    this.#inUseLeftMs -= stepMs;
     this.#looks.add(this.#loadClass, stepMs);
     if (limits.numLookaheadNodes === 0) {
       this.#acceptance.age();
@@ -170,7 +171,7 @@ export class AdaptiveTrees implements TreePolicy {
     if (trial.left > 0 && !(isTelling && this.#isMuchFaster(this.#inUse.limits, trial.limits))) return;
     this.#trial = undefined;
     this.#trialIsOver = true;
-    this.#inUseLeft = 0;
+    this.#inUseLeftMs = 0;
   }
 
   #decide(): TreeLimits {
@@ -196,14 +197,11 @@ export class AdaptiveTrees implements TreePolicy {
     if (this.#trial) return this.#trial.limits;
     const numSequences = this.#numSequences;
     if (this.#costs.numPlainObserved(numSequences) < NUM_SEEN) return NO_TREES;
-    if (this.#inUseLeft > 0 && this.#inUse.numSequences === numSequences) {
-      this.#inUseLeft--;
-      return this.#inUse.limits;
-    }
+    if (this.#inUseLeftMs > 0 && this.#inUse.load === this.#loadClass) return this.#inUse.limits;
     const ways = [NO_TREES, ...this.#sizes.all(numSequences)].map((limits) => this.#way(limits));
     const inUse = this.#fastest(ways);
-    this.#inUse = { limits: inUse.limits, numSequences };
-    this.#inUseLeft = DECIDE_EVERY;
+    this.#inUse = { limits: inUse.limits, load: this.#loadClass };
+    this.#inUseLeftMs = DECIDE_EVERY_MS;
     const size = LOOKS[this.#options.draftsOnDevice ? "device" : "host"];
     const others = ways.filter((way) => way !== inUse);
     const doubt = (way: Way) => this.#sizes.doubt(numSequences, way.limits, inUse.limits, size.numSteps);
@@ -215,9 +213,9 @@ export class AdaptiveTrees implements TreePolicy {
   }
 
   #way(limits: TreeLimits): Way {
-    const rate = this.#sizes.rateOf(this.#numSequences, limits);
+    const { rate, stepMs } = this.#sizes.forecast(this.#numSequences, limits);
     const restartMs = this.#restarts.msPerToken(this.#numSequences, limits.numLookaheadNodes > 0);
-    return { limits, tokenMs: 1 / rate + restartMs, stepMs: this.#sizes.stepMs(this.#numSequences, limits) };
+    return { limits, tokenMs: 1 / rate + restartMs, stepMs };
   }
 
   /** The one before, where it is about as good. */

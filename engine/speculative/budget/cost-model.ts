@@ -72,6 +72,8 @@ export class CostModel {
   #numPlainInRow = 0;
   #hasDraft = false;
   #drift = 1;
+  /** T(M) at start-up by rows, of those that were asked for. */
+  readonly #passMsByRows = new Map<number, number>();
 
   constructor(options: CostOptions) {
     this.#options = options;
@@ -245,8 +247,14 @@ export class CostModel {
     return this.#passMs(numSequences * this.#options.draftRows);
   }
 
-  /** T(M) at start-up, linear between its points; beyond the last as it rises over all of them, since kernels take rows by tiles. */
   #passMs(numRows: number): number {
+    const ms = this.#passMsByRows.get(numRows) ?? this.#interpolated(numRows);
+    this.#passMsByRows.set(numRows, ms);
+    return ms;
+  }
+
+  /** T(M) at start-up, linear between its points; beyond the last as it rises over all of them, since kernels take rows by tiles. */
+  #interpolated(numRows: number): number {
     const { passes } = this.#options;
     const [first, last] = [passes[0], passes.at(-1)];
     if (first === undefined || last === undefined) throw new RangeError("no pass was measured");

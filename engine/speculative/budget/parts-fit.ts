@@ -12,6 +12,7 @@ const SETTLED = 1e-3;
  */
 export class PartsFit {
   readonly #logs: number[];
+  readonly #factors: number[];
   /** Covariance of the logs. */
   readonly #covariance: number[][];
   #numObserved = 0;
@@ -22,6 +23,7 @@ export class PartsFit {
    */
   constructor(factors: readonly number[], spreads: readonly number[]) {
     this.#logs = factors.map(Math.log);
+    this.#factors = [...factors];
     this.#covariance = spreads.map((spread, i) => spreads.map((_, j) => (i === j ? spread ** 2 : 0)));
   }
 
@@ -30,12 +32,12 @@ export class PartsFit {
   }
 
   get factors(): readonly number[] {
-    return this.#logs.map(Math.exp);
+    return this.#factors;
   }
 
   /** The sum of these parts, each at least 0 and one of them more. */
   at(parts: readonly number[]): number {
-    return sumOf(parts, this.#logs);
+    return dot(parts, this.#factors);
   }
 
   /**
@@ -43,60 +45,51 @@ export class PartsFit {
    * @param others absent where the sum is compared with something else, which is known
    */
   variance(parts: readonly number[], others?: readonly number[]): number {
-    const [shares, otherShares] = [sharesOf(parts, this.#logs), others ? sharesOf(others, this.#logs) : []];
+    const [shares, otherShares] = [this.#sharesOf(parts), others ? this.#sharesOf(others) : []];
     const difference = shares.map((share, i) => share - (otherShares[i] ?? 0));
-    return Math.max(
-      0,
-      dot(
-        this.#covariance.map((row) => dot(row, difference)),
-        difference,
-      ),
-    );
+    return Math.max(0, dot(this.#spreadOf(difference), difference));
   }
 
   /** @param total what these parts were seen to take together; positive */
   observe(parts: readonly number[], total: number): void {
     const before = [...this.#logs];
-    let gains: number[] = [];
-    let shares: number[] = [];
+    let [spread, variance]: [number[], number] = [[], 1];
     for (let turn = 0; turn < NUM_TURNS; turn++) {
-      const sum = sumOf(parts, this.#logs);
-      shares = sharesOf(parts, this.#logs);
-      const carried = this.#covariance.map((row) => dot(row, shares));
-      gains = carried.map((value) => value / (dot(carried, shares) + NOISE ** 2));
-      const moved = before.map((value, i) => value - (this.#logs[i] ?? 0));
-      const error = Math.log(total / sum) - dot(shares, moved);
+      const shares = this.#sharesOf(parts);
+      spread = this.#spreadOf(shares);
+      variance = dot(spread, shares) + NOISE ** 2;
+      // Of the sum as it was before this observation, as far as it is linear in the logs where they are now.
+      const error = Math.log(total / this.at(parts)) + dot(shares, this.#logs) - dot(shares, before);
       let mostMoved = 0;
-      for (const [i, gain] of gains.entries()) {
-        const next = (before[i] ?? 0) + gain * error;
+      for (const [i, log] of before.entries()) {
+        const next = log + ((spread[i] ?? 0) / variance) * error;
         mostMoved = Math.max(mostMoved, Math.abs(next - (this.#logs[i] ?? 0)));
         this.#logs[i] = next;
+        this.#factors[i] = Math.exp(next);
       }
       if (mostMoved < SETTLED) break;
     }
-    const carried = this.#covariance.map((row) => dot(row, shares));
     for (const [i, row] of this.#covariance.entries()) {
-      for (const j of row.keys()) row[j] = (row[j] ?? 0) - (gains[i] ?? 0) * (carried[j] ?? 0);
+      for (const j of row.keys()) row[j] = (row[j] ?? 0) - ((spread[i] ?? 0) * (spread[j] ?? 0)) / variance;
       row[i] = (row[i] ?? 0) + WALK ** 2;
     }
     this.#numObserved++;
   }
-}
 
-function sumOf(parts: readonly number[], logs: readonly number[]): number {
-  let sum = 0;
-  for (const [i, part] of parts.entries()) sum += part * Math.exp(logs[i] ?? 0);
-  return sum;
-}
+  /** Of the sum, what each part makes of it. */
+  #sharesOf(parts: readonly number[]): number[] {
+    const sum = this.at(parts);
+    return parts.map((part, i) => (part * (this.#factors[i] ?? 0)) / sum);
+  }
 
-/** Of the sum, what each part makes of it. */
-function sharesOf(parts: readonly number[], logs: readonly number[]): number[] {
-  const sum = sumOf(parts, logs);
-  return parts.map((part, i) => (part * Math.exp(logs[i] ?? 0)) / sum);
+  /** The covariance times a direction. */
+  #spreadOf(direction: readonly number[]): number[] {
+    return this.#covariance.map((row) => dot(row, direction));
+  }
 }
 
 function dot(a: readonly number[], b: readonly number[]): number {
   let sum = 0;
-  for (const [i, value] of a.entries()) sum += value * (b[i] ?? 0);
+  for (let i = 0; i < a.length; i++) sum += (a[i] ?? 0) * (b[i] ?? 0);
   return sum;
 }

@@ -15,6 +15,13 @@ export interface SizeOptions {
   readonly draftsOnDevice: boolean;
 }
 
+/** What is expected of a step. */
+export interface Forecast {
+  /** Tokens of the batch a ms. */
+  readonly rate: number;
+  readonly stepMs: number;
+}
+
 /** How well a rate is known beside another. */
 export interface Doubt {
   /** Of the log of their ratio, as far as a look at the one can tell. */
@@ -60,17 +67,21 @@ export class SizeChoice {
   }
 
   /** Of trees with these bounds, or of plain decoding: where trees are cut before they are verified, of the best part of them. */
-  rateOf(numSequences: number, { numLookaheadNodes, maxDraftDepth: depth }: TreeLimits): number {
-    if (numLookaheadNodes === 0) return numSequences / this.#costs.plainMs(numSequences);
-    const most = Math.min(numLookaheadNodes + 1, this.#mostNodes(numSequences));
-    if (this.#options.draftsOnDevice) return this.#rate(numSequences, most, depth);
-    const best = Math.max(...sizesUpTo(most).map((numNodes) => this.#rate(numSequences, numNodes, depth)));
-    return best * this.#cutGain;
+  rateOf(numSequences: number, limits: TreeLimits): number {
+    return this.forecast(numSequences, limits).rate;
   }
 
-  stepMs(numSequences: number, limits: TreeLimits): number {
+  /** Where trees are cut before they are verified, the time is that of whole ones. */
+  forecast(numSequences: number, limits: TreeLimits): Forecast {
     const shape = this.#shapeOf(numSequences, limits);
-    return shape ? this.#costs.wholeMs(shape) : this.#costs.plainMs(numSequences);
+    if (shape === undefined) {
+      const stepMs = this.#costs.plainMs(numSequences);
+      return { rate: numSequences / stepMs, stepMs };
+    }
+    const whole = this.#whole(shape);
+    if (this.#options.draftsOnDevice) return whole;
+    const parts = sizesUpTo(shape.numNodes).map((numNodes) => this.#whole({ ...shape, numNodes }).rate);
+    return { rate: Math.max(...parts) * this.#cutGain, stepMs: whole.stepMs };
   }
 
   /** Of the best trees. */
@@ -111,11 +122,10 @@ export class SizeChoice {
     return Math.max(1, Math.min(this.#options.maxNodes, Math.floor(this.#options.tokenBudget / numSequences)));
   }
 
-  #rate(numSequences: number, numNodes: number, depth: number): number {
-    return (
-      (numSequences * (1 + this.#acceptance.expected(numNodes, depth))) /
-      this.#costs.wholeMs({ numSequences, numNodes, depth })
-    );
+  #whole(shape: StepShape): Forecast {
+    const stepMs = this.#costs.wholeMs(shape);
+    const numTokens = shape.numSequences * (1 + this.#acceptance.expected(shape.numNodes, shape.depth));
+    return { rate: numTokens / stepMs, stepMs };
   }
 
   /** Undefined for plain decoding. */

@@ -25,9 +25,11 @@ interface Seen {
   readonly offset: number;
 }
 
+const NEVER_SEEN: Seen = { count: 0, at: 0, offset: 0 };
+
 /** By size and load: what steps take beyond what their parts say. */
 export class SizeOffsets {
-  readonly #seen = new Map<string, Seen>();
+  readonly #seen = new Map<number, Seen>();
   #numSteps = 0;
 
   /** Steps of all sizes. */
@@ -37,13 +39,13 @@ export class SizeOffsets {
 
   /** Steps of a size that were seen lately. */
   countOf(size: StepShape): number {
-    const { count, at } = this.#of(size);
-    return count * 0.5 ** ((this.#numSteps - at) / HALF_LIFE);
+    return this.#countOf(this.#of(size));
   }
 
   /** A log ratio: less sure, and so less of it, the fewer steps there were lately. */
   of(size: StepShape): number {
-    return this.#of(size).offset * known(this.countOf(size));
+    const seen = this.#of(size);
+    return seen.offset * known(this.#countOf(seen));
   }
 
   /** How sure that is. */
@@ -61,15 +63,19 @@ export class SizeOffsets {
 
   /** @param logRatio of what a step took to what its parts say */
   observe(size: StepShape, logRatio: number): void {
-    const count = this.countOf(size) + 1;
-    const { offset } = this.#of(size);
-    const mean = offset + (logRatio - offset) * Math.max(1 / count, LEAST_RATE);
+    const seen = this.#of(size);
+    const count = this.#countOf(seen) + 1;
+    const mean = seen.offset + (logRatio - seen.offset) * Math.max(1 / count, LEAST_RATE);
     this.#seen.set(keyOf(size), { count, at: this.#numSteps, offset: mean });
     this.#numSteps++;
   }
 
   #of(size: StepShape): Seen {
-    return this.#seen.get(keyOf(size)) ?? { count: 0, at: 0, offset: 0 };
+    return this.#seen.get(keyOf(size)) ?? NEVER_SEEN;
+  }
+
+  #countOf({ count, at }: Seen): number {
+    return count * 0.5 ** ((this.#numSteps - at) / HALF_LIFE);
   }
 }
 
@@ -87,6 +93,7 @@ export function isSameSize(one: StepShape, other: StepShape): boolean {
   return keyOf(one) === keyOf(other);
 }
 
-function keyOf({ numSequences, numNodes, depth }: StepShape): string {
-  return `${loadClass(numSequences)} ${numNodes} ${depth}`;
+/** A number, since every step asks for some: as digits of nodes, depth and load, the latter two below 1024. */
+function keyOf({ numSequences, numNodes, depth }: StepShape): number {
+  return (numNodes * 1024 + depth) * 1024 + loadClass(numSequences);
 }
