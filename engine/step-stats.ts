@@ -2,6 +2,7 @@ import type { CommittedSequence, ScheduledSequence, SchedulerOutput } from "../s
 import type { StepStats } from "./client.ts";
 import type { PassTimes } from "./runner/model-runner.ts";
 import type { ObservedStep } from "./speculative/budget/tree-policy.ts";
+import type { VerifiedDraft } from "./speculative/budget/verified-draft.ts";
 import { describe, type VerifiedSequence } from "./step.ts";
 
 /** Moments of a step, in ms, and the times of its parts as far as they are known. */
@@ -50,12 +51,7 @@ export function observedStep(
   },
 ): ObservedStep {
   const { onDevice, tells, draftMs, stepMs } = step;
-  const bounds = new Map(sequences.map((scheduled) => [scheduled.sequence.id, scheduled]));
-  const drafts = verified.flatMap(({ drafted, kept, result: { id, tokenIds } }) => {
-    const { numLookaheadNodes = 0, maxDraftDepth: maxDepth = 0 } = bounds.get(id) ?? {};
-    if (numLookaheadNodes === 0) return [];
-    return [{ tree: drafted, tokenIds, maxNodes: 1 + numLookaheadNodes, maxDepth, ...(kept ? { kept } : {}) }];
-  });
+  const drafts = limits.numLookaheadNodes === 0 ? [] : draftsOf(sequences, verified);
   // On the device every tree has the rows of the largest one.
   const numDraft = onDevice
     ? sequences.reduce((sum, { numLookaheadNodes }) => sum + numLookaheadNodes, 0)
@@ -69,6 +65,19 @@ export function observedStep(
     isSteady: tells && preemptedIds.length === 0 && !hasPrompt,
     hasPrompt,
   };
+}
+
+function draftsOf(sequences: readonly ScheduledSequence[], verified: readonly VerifiedSequence[]): VerifiedDraft[] {
+  const bounds = new Map<string, ScheduledSequence>();
+  for (const scheduled of sequences) bounds.set(scheduled.sequence.id, scheduled);
+  const drafts: VerifiedDraft[] = [];
+  for (const { drafted: tree, kept, result } of verified) {
+    const { numLookaheadNodes = 0, maxDraftDepth: maxDepth = 0 } = bounds.get(result.id) ?? {};
+    if (numLookaheadNodes === 0) continue;
+    const draft = { tree, tokenIds: result.tokenIds, maxNodes: 1 + numLookaheadNodes, maxDepth };
+    drafts.push(kept ? { ...draft, kept } : draft);
+  }
+  return drafts;
 }
 
 function withOverhead({ forwardMs, sampleMs }: PassTimes, verifyMs: number) {

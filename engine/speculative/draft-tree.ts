@@ -37,8 +37,8 @@ export function childOf({ tokenIds, parents }: Pick<DraftTree, "tokenIds" | "par
 
 /** Of each node, the estimated probability that the walk gets to it: the product of `probs` along its path. */
 export function survivals({ parents, probs }: DraftTree): number[] {
-  const result: number[] = [];
-  for (const [node, prob] of probs.entries()) result.push(prob * (result[parents[node] ?? -1] ?? 1));
+  const result = [1];
+  for (let node = 1; node < probs.length; node++) result.push((probs[node] ?? 0) * (result[parents[node] ?? 0] ?? 1));
   return result;
 }
 

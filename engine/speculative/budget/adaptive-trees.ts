@@ -133,7 +133,7 @@ export class AdaptiveTrees implements TreePolicy {
     }
     const isSteady = this.#stepCosts.observe(step);
     if (step.numSequences > 0)
-      this.#restarts.observe({ ...step, isSteady }, this.#sizes.rateOf(step.numSequences, step.limits));
+      this.#restarts.observe({ ...step, isSteady }, () => this.#sizes.rateOf(step.numSequences, step.limits));
     this.#account(step);
   }
 

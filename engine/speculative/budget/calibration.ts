@@ -35,7 +35,10 @@ export class Calibration {
 
   /** The tree with calibrated `probs`. */
   calibrate(tree: DraftTree, ranks = siblingRanks(tree)): DraftTree {
-    return { ...tree, probs: tree.probs.map((prob, node) => (node === 0 ? 1 : this.#prob(tree, node, ranks, prob))) };
+    const probs = [1];
+    for (let node = 1; node < tree.probs.length; node++)
+      probs.push(this.#prob(tree, node, ranks, tree.probs[node] ?? 0));
+    return { ...tree, probs };
   }
 
   /**
@@ -110,10 +113,11 @@ function classOf({ proposers }: DraftTree, node: number, ranks: readonly number[
 
 /** For each node, how many of its siblings come before it. */
 function siblingRanks({ parents }: DraftTree): number[] {
-  const numChildren = new Map<number, number>();
+  const numChildren = parents.map(() => 0);
   return parents.map((parent) => {
-    const rank = numChildren.get(parent) ?? 0;
-    numChildren.set(parent, rank + 1);
+    if (parent < 0) return 0;
+    const rank = numChildren[parent] ?? 0;
+    numChildren[parent] = rank + 1;
     return Math.min(rank, MAX_RANK);
   });
 }

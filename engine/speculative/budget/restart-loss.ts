@@ -31,14 +31,17 @@ export class RestartLoss {
   }
 
   /** @param tokensPerMs what such steps emit when they are steady */
-  observe({ numSequences, limits, isSteady, hasPrompt, stepMs, numEmitted }: ObservedStep, tokensPerMs: number): void {
+  observe(
+    { numSequences, limits, isSteady, hasPrompt, stepMs, numEmitted }: ObservedStep,
+    tokensPerMs: () => number,
+  ): void {
     const kept = 1 - 1 / WINDOW;
     this.#numRestarts *= kept;
     this.#numTokens = kept * this.#numTokens + numEmitted;
     if (!isSteady) {
       if (hasPrompt && !this.#hasPrompt) this.#numRestarts++;
       this.#hasPrompt ||= hasPrompt;
-      this.#openMs = (this.#openMs ?? 0) + stepMs - numEmitted / tokensPerMs;
+      this.#openMs = (this.#openMs ?? 0) + stepMs - numEmitted / tokensPerMs();
     } else if (this.#openMs !== undefined) {
       const isDrafting = limits.numLookaheadNodes > 0;
       if (this.#hasPrompt) this.#learn(numSequences, isDrafting, Math.max(0, this.#openMs));

@@ -30,21 +30,17 @@ export function judged(draft: VerifiedDraft): JudgedDraft {
   const walked = walkedNodes(tree, tokenIds);
   const last = walked.at(-1) ?? 0;
   const unknownBelow = kept === undefined || kept.has(last) ? undefined : last;
-  const accepted = new Set(walked);
-  const tested = [];
-  for (let node = 1; node < tree.parents.length; node++) {
+  const outcomes = tree.parents.map(() => 0);
+  for (const node of walked) outcomes[node] = 1;
+  const isUnknown = tree.parents.map(() => false);
+  const tested: { node: number; accepted: boolean }[] = [];
+  for (let node = 1; node < outcomes.length; node++) {
     const parent = tree.parents[node] ?? 0;
-    if (accepted.has(parent) && parent !== unknownBelow) tested.push({ node, accepted: accepted.has(node) });
+    const outcome = outcomes[parent] ?? 0;
+    if (parent === unknownBelow || isUnknown[parent]) {
+      isUnknown[node] = true;
+      outcomes[node] = outcome * (tree.probs[node] ?? 0);
+    } else if (outcome > 0) tested.push({ node, accepted: outcomes[node] === 1 });
   }
-  return { ...draft, outcomes: outcomes(tree, accepted, unknownBelow), tested };
-}
-
-function outcomes(tree: DraftTree, accepted: ReadonlySet<number>, unknownBelow: number | undefined): number[] {
-  const result: number[] = [];
-  for (const [node, parent] of tree.parents.entries()) {
-    const isUnknown = parent === unknownBelow || ((result[parent] ?? 1) < 1 && (result[parent] ?? 0) > 0);
-    if (isUnknown) result.push((result[parent] ?? 0) * (tree.probs[node] ?? 0));
-    else result.push(accepted.has(node) ? 1 : 0);
-  }
-  return result;
+  return { ...draft, outcomes, tested };
 }

@@ -76,7 +76,7 @@ describe("RestartLoss", () => {
 
   test("is nothing where nothing was computed but decodes, also where trees change", () => {
     const loss = new RestartLoss();
-    for (const step of [steady(), start(trees), steady(trees), start(), steady()]) loss.observe(step, 4);
+    for (const step of [steady(), start(trees), steady(trees), start(), steady()]) loss.observe(step, () => 4);
     expect(loss.msPerToken(4, false)).toBe(0);
     expect(loss.msPerToken(4, true)).toBe(0);
   });
@@ -85,7 +85,8 @@ describe("RestartLoss", () => {
     const loss = new RestartLoss();
     for (let i = 0; i < 500; i++) {
       // 5 + 3 ms for 8 tokens that take 2 ms when all is steady, every 40 tokens.
-      for (const step of [prompt(5), start(), ...Array.from({ length: 8 }, () => steady())]) loss.observe(step, 4);
+      for (const step of [prompt(5), start(), ...Array.from({ length: 8 }, () => steady())])
+        loss.observe(step, () => 4);
     }
     expect(loss.msPerToken(4, false)).toBeCloseTo(6 / 40, 2);
     expect(loss.msPerToken(4, true)).toBeGreaterThan(loss.msPerToken(4, false));
@@ -94,9 +95,9 @@ describe("RestartLoss", () => {
 
   test("one that took a hundred times as long is not taken for the rule", () => {
     const loss = new RestartLoss();
-    for (let i = 0; i < 50; i++) for (const step of [prompt(5), start(), steady()]) loss.observe(step, 4);
+    for (let i = 0; i < 50; i++) for (const step of [prompt(5), start(), steady()]) loss.observe(step, () => 4);
     const before = loss.msPerToken(4, false);
-    for (const step of [prompt(500), start(), steady()]) loss.observe(step, 4);
+    for (const step of [prompt(500), start(), steady()]) loss.observe(step, () => 4);
     expect(loss.msPerToken(4, false) / before).toBeLessThan(1.3);
   });
 });
