@@ -178,7 +178,8 @@ export class Engine implements EngineClient {
     if (this.#parts.checkInvariants) {
       this.#checkIntegrity(sequences.filter(({ finishReason }) => finishReason !== undefined).length);
     }
-    for (const sequence of sequences) this.#emit(sequence, verified);
+    const byId = new Map(verified.map((one) => [one.result.id, one]));
+    for (const sequence of sequences) this.#emit(sequence, byId.get(sequence.id) ?? {});
     if (this.#inFlight.length === 0) step.loop?.end();
     const { output, startMs, numBefore, loop, catchesUp } = step;
     this.#reports.tell(
@@ -249,12 +250,12 @@ export class Engine implements EngineClient {
     });
   }
 
-  #emit(committed: CommittedSequence, verified: readonly VerifiedSequence[]): void {
+  #emit(committed: CommittedSequence, verified: Partial<VerifiedSequence>): void {
     const { id, emittedTokenIds, finishReason } = committed;
     const { proposer } = this.#parts;
     proposer.observe(id, emittedTokenIds);
     if (finishReason !== undefined) proposer.end(id);
-    this.#readers.emit(committed, verified.find(({ result }) => result.id === id) ?? {});
+    this.#readers.emit(committed, verified);
   }
 
   #abort(id: string): void {

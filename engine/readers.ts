@@ -63,7 +63,9 @@ export class Readers {
       () => `${id}: ${reader.numEmitted} tokens are emitted, ${sequence.numOutputTokens} generated`,
     );
     const output = {
-      ...{ tokenIds, numAccepted, numDraft: (tree?.tokenIds.length ?? 1) - 1 },
+      tokenIds,
+      numAccepted,
+      numDraft: (tree?.tokenIds.length ?? 1) - 1,
       ...(logprobs ? { logprobs: logprobs.slice(0, tokenIds.length) } : {}),
       ...(queueMs === undefined ? {} : { queueMs }),
       ...(sequence.numCachedTokens === undefined ? {} : { numCachedTokens: sequence.numCachedTokens }),

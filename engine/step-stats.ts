@@ -26,7 +26,10 @@ export function stepStats(
   const verifyMs = Math.max(0, verifiedMs - begunMs - draftMs);
   const numDraft = verified.reduce((sum, { tree }) => sum + tree.tokenIds.length - 1, 0);
   return {
-    ...{ draftMs, verifyMs, commitMs: endMs - verifiedMs, stepMs: endMs - begunMs },
+    draftMs,
+    verifyMs,
+    commitMs: endMs - verifiedMs,
+    stepMs: endMs - begunMs,
     ...(pass ? { pass: withOverhead(pass, verifyMs) } : {}),
     numPrefillTokens: output.sequences.reduce((sum, scheduled) => sum + numPromptRows(scheduled), 0),
     numPrefixQueryTokens: output.admitted.reduce((sum, { numPromptTokens }) => sum + numPromptTokens, 0),
@@ -58,12 +61,16 @@ export function observedStep(
     : verified.reduce((sum, { tree }) => sum + tree.tokenIds.length - 1, 0);
   const hasPrompt = numTokens !== verified.length || sequences.some((scheduled) => numPromptRows(scheduled) > 0);
   return {
-    ...{ onDevice, limits, draftMs, stepMs, drafts },
+    onDevice,
+    limits,
+    draftMs,
+    stepMs,
+    drafts,
+    hasPrompt,
     numSequences: verified.length,
     numRows: numTokens + numDraft,
     numEmitted: verified.reduce((sum, { result }) => sum + result.tokenIds.length, 0),
     isSteady: tells && preemptedIds.length === 0 && !hasPrompt,
-    hasPrompt,
   };
 }
 

@@ -93,15 +93,12 @@ function movesOf({ scheduled, blockTable }: PlannedSequence, path: readonly numb
 }
 
 /** What a lane's step found, its tree as the host has trees. */
-export function verifiedLane(id: string, { alive, emitted, tree, logprobs }: LaneStep): VerifiedSequence {
-  const { tokenIds, parents, depths, logSurvivals } = tree;
-  const verified = { tokenIds, parents: [-1, ...parents.slice(1)], depths, probs: logSurvivals.map(Math.exp) };
-  return {
-    ...{ tree: verified, drafted: verified },
-    result: { id, tokenIds: emitted, numAccepted: emitted.length - 1 },
-    failed: !alive,
-    ...(logprobs ? { logprobs } : {}),
-  };
+export function verifiedLane(id: string, { alive, emitted, tree: lane, logprobs }: LaneStep): VerifiedSequence {
+  const { tokenIds, parents, depths, logSurvivals } = lane;
+  const tree = { tokenIds, parents: parents.with(0, -1), depths, probs: logSurvivals.map(Math.exp) };
+  const result = { id, tokenIds: emitted, numAccepted: emitted.length - 1 };
+  const verified = { tree, drafted: tree, result, failed: !alive };
+  return logprobs ? { ...verified, logprobs } : verified;
 }
 
 /** What the dashboard and the metrics are told about a verified sequence. */
@@ -109,14 +106,10 @@ export function describe({ tree, result }: VerifiedSequence): StepSequence {
   const numDraft = tree.tokenIds.length - 1;
   const { id, numAccepted, tokenIds } = result;
   if (numDraft === 0) return { id, numDraft, numAccepted };
-  const accepted = new Set(walkedNodes(tree, tokenIds));
-  return {
-    ...{ id, numDraft, numAccepted },
-    tree: {
-      ...{ tokenIds: tree.tokenIds, parents: tree.parents, probs: tree.probs },
-      ...(tree.proposers ? { proposers: tree.proposers } : {}),
-      accepted: tree.tokenIds.map((_, node) => accepted.has(node)),
-      bonusTokenId: tokenIds.at(-1) ?? 0,
-    },
-  };
+  const accepted = tree.tokenIds.map(() => false);
+  for (const node of walkedNodes(tree, tokenIds)) accepted[node] = true;
+  const bonusTokenId = tokenIds.at(-1) ?? 0;
+  const described = { tokenIds: tree.tokenIds, parents: tree.parents, probs: tree.probs, accepted, bonusTokenId };
+  const { proposers } = tree;
+  return { id, numDraft, numAccepted, tree: proposers ? { ...described, proposers } : described };
 }

@@ -42,7 +42,11 @@ export function laneLayout({ maxNodes, maxRecent }: LaneShape) {
   const numNodes = alive + 3 + maxRecent;
   const end = numNodes + 1 + 4 * maxNodes;
   return {
-    ...{ alive, numTokens: alive + 1, numRecent: alive + 2, recent: alive + 3, numNodes },
+    alive,
+    numTokens: alive + 1,
+    numRecent: alive + 2,
+    recent: alive + 3,
+    numNodes,
     tree: numNodes + 1,
     // The struct's alignment is that of its vec2u.
     numWords: 2 * Math.ceil(end / 2),
@@ -73,26 +77,29 @@ export function packLanes(shape: LaneShape, lanes: readonly LaneStart[]): Uint32
   return words;
 }
 
-/** Lane `index` of what a step left behind. */
+/** Lane `index` of what a step left behind. Every step reads all lanes: plain loops, of which a spread would take ten times the time. */
 export function readLane(shape: LaneShape, bytes: ArrayBuffer, index: number): LaneResult {
   const at = laneLayout(shape);
   const start = index * at.numWords;
   const words = new Uint32Array(bytes, 4 * start, at.numWords);
   const floats = new Float32Array(bytes, 4 * start, at.numWords);
-  const word = (offset: number) => words[offset] ?? 0;
-  const numNodes = word(at.numNodes);
-  const nodes = (array: number) => {
-    const from = at.tree + array * shape.maxNodes;
-    return [...words.subarray(from, from + numNodes)];
-  };
-  const survivals = at.tree + 3 * shape.maxNodes;
+  const numNodes = words[at.numNodes] ?? 0;
+  const array = (place: number) => at.tree + place * shape.maxNodes;
   return {
-    alive: word(at.alive) !== 0,
-    numTokens: word(at.numTokens),
-    emitted: [...words.subarray(at.recent, at.recent + word(at.numRecent))],
+    alive: words[at.alive] !== 0,
+    numTokens: words[at.numTokens] ?? 0,
+    emitted: toArray(words, at.recent, words[at.numRecent] ?? 0),
     tree: {
-      ...{ tokenIds: nodes(0), parents: nodes(1), depths: nodes(2) },
-      logSurvivals: [...floats.subarray(survivals, survivals + numNodes)],
+      tokenIds: toArray(words, array(0), numNodes),
+      parents: toArray(words, array(1), numNodes),
+      depths: toArray(words, array(2), numNodes),
+      logSurvivals: toArray(floats, array(3), numNodes),
     },
   };
+}
+
+function toArray(values: Uint32Array | Float32Array, first: number, count: number): number[] {
+  const result: number[] = [];
+  for (let i = first; i < first + count; i++) result.push(values[i] ?? 0);
+  return result;
 }

@@ -8,6 +8,9 @@ const BRANCH_PRIOR = 0.05;
 const WINDOW = 512;
 /** Trees that what is thought before anything was seen counts as. */
 const NUM_PRIOR = 4;
+/** Trees that the ratio of what is accepted to what is estimated looks back on, and tokens by which it is thought to be 1. */
+const RATIO_WINDOW = 128;
+const RATIO_PRIOR = 4;
 /** Standard deviation of what one tree gets accepted, over its mean; and by how much the mean is another one after a plain step, likewise. */
 const SPREAD = 0.8;
 const WALK = 0.012;
@@ -28,6 +31,9 @@ export class AcceptanceTable {
   readonly #isStale: boolean[];
   /** Trees that what was seen counts as now. */
   #numKnown = 0;
+  /** Of the latest trees, draft tokens that were accepted, and that their estimates add up to. */
+  #numAccepted = 0;
+  #numEstimated = 0;
 
   constructor(maxNodes: number, maxDepth: number) {
     this.#maxNodes = maxNodes;
@@ -60,7 +66,8 @@ export class AcceptanceTable {
         this.#sums[row + rank] = (this.#sums[row + rank - 1] ?? 0) + this.#mean(depth, rank);
       this.#isStale[depth] = false;
     }
-    return this.#sums[row + numNodes - 1] ?? 0;
+    const ratio = (this.#numAccepted + RATIO_PRIOR) / (this.#numEstimated + RATIO_PRIOR);
+    return ratio * (this.#sums[row + numNodes - 1] ?? 0);
   }
 
   /** @param tree its `probs` calibrated */
@@ -70,11 +77,12 @@ export class AcceptanceTable {
     const survival = survivals(tree);
     const order = [...tree.tokenIds.keys()].slice(1);
     order.sort((a, b) => (survival[b] ?? 0) - (survival[a] ?? 0) || a - b);
+    this.#compare(survival, outcomes);
     const isWhole = tree.tokenIds.length < maxNodes;
     for (let depth = 1; depth <= Math.min(maxDepth, this.#maxDepth); depth++) {
       let rank = 0;
       for (const node of order) {
-        if ((tree.depths[node] ?? 0) <= depth && ++rank < this.#maxNodes) this.#add(depth, rank, outcomes[node] ?? 0);
+        if ((tree.depths[node] ?? 0) <= depth && ++rank < this.#maxNodes) this.#add(depth, rank, survival[node] ?? 0);
       }
       // Of a tree that is not full there is no further candidate, also for a larger one.
       while (isWhole && ++rank < this.#maxNodes) this.#add(depth, rank, 0);
@@ -95,6 +103,15 @@ export class AcceptanceTable {
       mean += (count / (count + NUM_PRIOR)) * ((this.#means[at] ?? 0) - mean);
     }
     return mean;
+  }
+
+  #compare(survival: readonly number[], outcomes: readonly number[]): void {
+    const kept = 1 - 1 / Math.max(1, Math.min(RATIO_WINDOW, this.#numKnown));
+    [this.#numAccepted, this.#numEstimated] = [kept * this.#numAccepted, kept * this.#numEstimated];
+    for (let node = 1; node < survival.length; node++) {
+      this.#numAccepted += outcomes[node] ?? 0;
+      this.#numEstimated += survival[node] ?? 0;
+    }
   }
 
   #add(depth: number, rank: number, outcome: number): void {

@@ -1,7 +1,7 @@
 import type { GpuContext } from "../../../kernels/index.ts";
 import type { ModelRunner } from "../../runner/model-runner.ts";
 import { GREEDY } from "../../sampling-params.ts";
-import type { PassCost } from "./cost-model.ts";
+import type { PassCost } from "./pass-times.ts";
 import { sizesUpTo } from "./sizes.ts";
 
 /** Time after which no larger pass is measured, in ms: what lies beyond is extrapolated, and learned from steps. */

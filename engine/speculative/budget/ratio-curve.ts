@@ -23,16 +23,13 @@ export class RatioCurve {
     return Math.max(...neighbours(count).map(({ at }) => this.#knots.get(at)?.numObserved ?? 0));
   }
 
-  /**
-   * @param logRatio ln(observed / expected), where expected was made with `at(count)`
-   * @param rate weight of it at least
-   */
-  observe(count: number, logRatio: number, rate = 0): void {
+  /** @param logRatio ln(observed / expected), where expected was made with `at(count)` */
+  observe(count: number, logRatio: number): void {
     const near = neighbours(count).map(({ at, weight }) => {
       return { at, weight, knot: this.#knots.get(at) ?? { value: this.#logAt(at), numObserved: 0 } };
     });
     for (const { at, weight, knot } of near) {
-      knot.value += weight * Math.max(1 / (knot.numObserved + 2), MIN_RATE, rate) * logRatio;
+      knot.value += weight * Math.max(1 / (knot.numObserved + 2), MIN_RATE) * logRatio;
       knot.numObserved += weight;
       this.#knots.set(at, knot);
     }

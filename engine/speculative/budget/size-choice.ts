@@ -1,7 +1,7 @@
 import type { TreeLimits } from "../../../scheduler/output.ts";
 import type { AcceptanceTable } from "./acceptance-table.ts";
 import type { CostModel } from "./cost-model.ts";
-import type { StepShape } from "./size-offsets.ts";
+import type { StepShape } from "./device-times.ts";
 import { sizesUpTo } from "./sizes.ts";
 import type { ObservedStep } from "./tree-policy.ts";
 
@@ -92,11 +92,12 @@ export class SizeChoice {
   /** Of the ratio of one's rate to the other's. @param numSteps of a look at the one */
   doubt(numSequences: number, one: TreeLimits, other: TreeLimits, numSteps: number): Doubt {
     const [shape, otherShape] = [this.#shapeOf(numSequences, one), this.#shapeOf(numSequences, other)];
-    const noise = this.#costs.noise(numSteps);
-    if (shape === undefined) return { variance: this.#costs.plainVariance(numSequences), noise };
+    const noise = this.#costs.noise(numSequences, numSteps);
+    const variance = this.#costs.variance(numSequences, shape, otherShape);
+    if (shape === undefined) return { variance, noise };
     const accepted = this.#acceptedShare(shape) - (otherShape ? this.#acceptedShare(otherShape) : 0);
     return {
-      variance: this.#costs.variance(shape, otherShape) + accepted ** 2 * this.#acceptance.variance + this.#cutVariance,
+      variance: variance + accepted ** 2 * this.#acceptance.variance + this.#cutVariance,
       noise: noise + accepted ** 2 * this.#acceptance.noise(numSteps * numSequences),
     };
   }

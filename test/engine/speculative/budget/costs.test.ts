@@ -1,67 +1,9 @@
-import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { CostModel } from "../../../../engine/speculative/budget/cost-model.ts";
-import { PartsFit } from "../../../../engine/speculative/budget/parts-fit.ts";
 import { RestartLoss } from "../../../../engine/speculative/budget/restart-loss.ts";
 import type { ObservedStep } from "../../../../engine/speculative/budget/tree-policy.ts";
 import { NO_TREES } from "../../../../scheduler/output.ts";
 import { Random } from "../../../support/random.ts";
-
-describe("PartsFit", () => {
-  const positive = (max: number) => fc.double({ min: 1 / max, max, noNaN: true });
-  const spreads = [0.3, 1, 1];
-
-  test("is the sum that was thought to be before anything was seen", () => {
-    expect(new PartsFit([1, 0.5, 2], spreads).at([10, 4, 3])).toBeCloseTo(18);
-  });
-
-  test("finds the factors behind noise, whatever they were thought to be", () => {
-    fc.assert(
-      fc.property(fc.tuple(positive(2), positive(4), positive(8)), fc.nat(), (factors, seed) => {
-        const fit = new PartsFit([1, 1, 1], spreads);
-        const random = new Random(seed);
-        const truth = (parts: readonly number[]) => parts.reduce((sum, part, i) => sum + part * (factors[i] ?? 0), 0);
-        for (let i = 0; i < 600; i++) {
-          const parts = [10, random.int(1, 6), 3 * random.int(0, 15)];
-          fit.observe(parts, truth(parts) * (0.9 + 0.2 * random.next()));
-        }
-        for (const parts of [
-          [10, 1, 3],
-          [10, 6, 3],
-          [10, 1, 45],
-        ])
-          expect(Math.abs(fit.at(parts) / truth(parts) - 1)).toBeLessThan(0.15);
-      }),
-      { numRuns: 60 },
-    );
-  });
-
-  test("one look tells what is ten times off, and what was not looked at stays as it was thought to be", () => {
-    const fit = new PartsFit([1, 0.1, 1], spreads);
-    fit.observe([60, 100, 80], 1200);
-    expect(Math.abs(fit.at([60, 100, 80]) / 1200 - 1)).toBeLessThan(0.2);
-    // A step without nodes has less of it than one with them.
-    expect(fit.at([60, 0, 0])).toBeGreaterThan(50);
-    expect(fit.at([60, 0, 0])).toBeLessThan(100);
-  });
-
-  test("stays positive and rises with each part, whatever was seen", () => {
-    const parts = fc.tuple(positive(100), fc.double({ min: 0, max: 100, noNaN: true }), fc.constant(0));
-    fc.assert(
-      fc.property(fc.array(fc.tuple(parts, positive(1000)), { maxLength: 40 }), (seen) => {
-        const fit = new PartsFit([1, 1, 1], spreads);
-        for (const [own, total] of seen) fit.observe(own, total);
-        expect(fit.at([1, 1, 1])).toBeGreaterThan(0);
-        for (const more of [
-          [2, 1, 1],
-          [1, 2, 1],
-          [1, 1, 2],
-        ])
-          expect(fit.at(more)).toBeGreaterThan(fit.at([1, 1, 1]));
-      }),
-    );
-  });
-});
 
 describe("RestartLoss", () => {
   const base = { numSequences: 4, numRows: 4, draftMs: 0, drafts: [], onDevice: true };

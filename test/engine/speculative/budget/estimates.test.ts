@@ -3,7 +3,6 @@ import { describe, expect, test } from "vitest";
 import { AcceptanceTable } from "../../../../engine/speculative/budget/acceptance-table.ts";
 import { Calibration } from "../../../../engine/speculative/budget/calibration.ts";
 import { CostModel } from "../../../../engine/speculative/budget/cost-model.ts";
-import { keepNodes } from "../../../../engine/speculative/budget/cut-trees.ts";
 import { SequoiaTrees, ShapedTrees } from "../../../../engine/speculative/budget/static-trees.ts";
 import { FixedTrees } from "../../../../engine/speculative/budget/tree-policy.ts";
 import { judged } from "../../../../engine/speculative/budget/verified-draft.ts";
@@ -49,12 +48,13 @@ test("trees of fixed size and shape tell how far estimates are off", () => {
 });
 
 describe("AcceptanceTable", () => {
-  test("from one kind of tree knows what every smaller one would have got", () => {
+  test("from one kind of tree knows what every smaller one would get", () => {
     fc.assert(
-      fc.property(walked, ({ tree, sampled }) => {
+      fc.property(walked, ({ tree }) => {
         const table = new AcceptanceTable(12, 11);
-        const draft = judged({ tree, tokenIds: walkTree(tree, sampled).tokenIds, maxNodes: 13, maxDepth: 11 });
-        // As often as it takes for what is thought beforehand not to count.
+        // As many are accepted as is estimated; as often as it takes for what is thought beforehand not to count.
+        const outcomes = survivals(tree);
+        const draft = { tree, outcomes, tested: [], tokenIds: [], maxNodes: 13, maxDepth: 11 };
         for (let i = 0; i < 400; i++) table.observe(draft);
         const survival = survivals(tree);
         for (const depth of [1, 2, 5]) {
@@ -62,19 +62,27 @@ describe("AcceptanceTable", () => {
             .filter((node) => (tree.depths[node] ?? 0) <= depth)
             .sort((a, b) => (survival[b] ?? 0) - (survival[a] ?? 0) || a - b);
           for (const numNodes of [2, 3, 6, 12]) {
-            const nodes = new Set(order.slice(0, numNodes));
-            const smaller = keepNodes(tree, nodes);
-            const at = [...tree.tokenIds.keys()].filter((node) => nodes.has(node));
-            const { path } = walkTree(
-              smaller,
-              at.map((node) => sampled[node] ?? 0),
-            );
-            expect(Math.abs(table.expected(numNodes, depth) - path.length)).toBeLessThan(0.15);
+            const mean = order.slice(1, numNodes).reduce((sum, node) => sum + (survival[node] ?? 0), 0);
+            expect(Math.abs(table.expected(numNodes, depth) - mean)).toBeLessThan(0.15);
           }
         }
       }),
       { numRuns: 60 },
     );
+  });
+
+  test("where all trees get less accepted than is estimated, it is less of every size", () => {
+    const tree: DraftTree = {
+      tokenIds: [0, 1, 2],
+      parents: [-1, 0, 1],
+      probs: [1, 0.8, 0.8],
+      depths: [0, 1, 2],
+    };
+    const table = new AcceptanceTable(3, 2);
+    const draft = { tree, outcomes: [1, 0.4, 0.32], tested: [], tokenIds: [], maxNodes: 3, maxDepth: 2 };
+    for (let i = 0; i < 500; i++) table.observe(draft);
+    expect(table.expected(2, 1)).toBeCloseTo(0.4, 1);
+    expect(table.expected(3, 2)).toBeCloseTo(0.72, 1);
   });
 
   test("what was seen long ago gives way sooner", () => {
@@ -90,7 +98,7 @@ describe("AcceptanceTable", () => {
     for (let i = 0; i < 3000; i++) aged.age();
     expect(aged.variance).toBeGreaterThan(0.1);
     for (const table of [young, aged]) observe(table, false, 40);
-    expect(young.expected(2, 1)).toBeGreaterThan(0.85);
+    expect(young.expected(2, 1)).toBeGreaterThan(0.6);
     expect(aged.expected(2, 1)).toBeLessThan(0.2);
   });
 });
@@ -221,10 +229,11 @@ describe("CostModel", () => {
 
   test("a machine that becomes slower is slower for all", () => {
     const costs = make(true);
+    const size = { numSequences: 4, numNodes: 4, depth: 2 };
     for (let i = 0; i < 400; i++) costs.observePlain(4, 10);
-    const before = costs.verifyMs(8);
+    const before = costs.wholeMs(size);
     for (let i = 0; i < 400; i++) costs.observePlain(4, 20);
     expect(costs.plainMs(4)).toBeCloseTo(20, 0);
-    expect(costs.verifyMs(8) / before).toBeGreaterThan(1.3);
+    expect(costs.wholeMs(size) / before).toBeGreaterThan(1.3);
   });
 });

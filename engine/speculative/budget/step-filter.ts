@@ -1,0 +1,181 @@
+import { Gusts } from "./gusts.ts";
+
+/** What is left of how fast the machine is in the next step. */
+const GUST_KEPT = 0.998;
+/** Most standard deviations that one step is believed to be off: what takes longer was something else. */
+const MOST = 3;
+/** What everything else moves by from one step to the next, as a standard deviation in log ratio: texts grow, and old knowledge fades. */
+const WALK = 0.001;
+/** What steps of a size take beyond what their parts say. */
+const SIZE_SPREAD = 0.035;
+/** The machine when a load is met, beside what was thought before. */
+const FIRST_LEVEL = 0.3;
+/** How sure parts are whose factors nobody has seen (all of them, each), and those that were seen at another load. */
+const FIRST_SPREADS = { plain: 0.5, parts: [0.2, 1, 0.7] } as const;
+const NEAR_SPREADS = { plain: 0.3, parts: [0.2, 0.3, 0.5] } as const;
+/** Turns of an update at most: the sum of parts is not linear in the logs of its factors. */
+const NUM_TURNS = 6;
+const SETTLED = 1e-3;
+
+/** Logs of factors: of plain steps, and of the parts of steps with trees. */
+export interface Factors {
+  readonly plain: number;
+  readonly parts: readonly number[];
+}
+
+/** What a step was, and what its time consists of, in ms as far as start-up knows. */
+export interface StepKind {
+  /** Absent for a plain step: the one part is a pass then. */
+  readonly size?: number;
+  readonly parts: readonly number[];
+}
+
+const [LEVEL, PLAIN, FIRST_PART] = [0, 1, 2];
+const NUM_PARTS = FIRST_SPREADS.parts.length;
+const FIRST_SIZE = FIRST_PART + NUM_PARTS;
+
+/**
+ * What steps of one load take, by an extended Kalman filter over logs: the machine's level, which is another one in every step, the
+ * factor of plain steps, those of the parts of steps with trees, `Σ factor · part`, and by what each size differs from its parts.
+ *
+ * The level is what makes this a filter and no average: what a few steps of another size take is compared with the steps right before
+ * and right after them, since they say where the level was, and what is always in use tells of the machine and not of itself.
+ */
+export class StepFilter {
+  readonly #gusts = new Gusts();
+  /** Where a size's deviation is in the state: level, plain, parts, sizes. */
+  readonly #places = new Map<number, number>();
+  readonly #mean: number[];
+  /** By place and place. */
+  readonly #covariance: number[][];
+
+  /** @param isSeen the factors are those of another load; else nobody has seen any */
+  constructor(factors: Factors, isSeen: boolean) {
+    const { plain, parts } = isSeen ? NEAR_SPREADS : FIRST_SPREADS;
+    this.#mean = [0, factors.plain, ...factors.parts];
+    // All factors err together, as far as start-up measured wrongly, and each by itself.
+    const own = [0, 0, ...parts];
+    this.#covariance = this.#mean.map((_, i) =>
+      this.#mean.map((_, j) => {
+        if (i === LEVEL || j === LEVEL) return i === j ? FIRST_LEVEL ** 2 : 0;
+        return plain ** 2 + (i === j ? (own[i] ?? 0) ** 2 : 0);
+      }),
+    );
+  }
+
+  get factors(): Factors {
+    return { plain: this.#mean[PLAIN] ?? 0, parts: this.#mean.slice(FIRST_PART, FIRST_SIZE) };
+  }
+
+  /** In ms. */
+  at(kind: StepKind): number {
+    const { size, parts } = kind;
+    const level = this.#mean[LEVEL] ?? 0;
+    if (size === undefined) return (parts[0] ?? 0) * Math.exp(level + (this.#mean[PLAIN] ?? 0));
+    const place = this.#places.get(size);
+    return this.#sum(parts) * Math.exp(level + (place === undefined ? 0 : (this.#mean[place] ?? 0)));
+  }
+
+  /** How sure the ratio of two kinds' times is: variance of its log. */
+  variance(one: StepKind, other: StepKind): number {
+    if (one.size === other.size) return 0;
+    const shares = new Map(this.#shares(one));
+    for (const [place, share] of this.#shares(other)) shares.set(place, (shares.get(place) ?? 0) - share);
+    let variance = 0;
+    for (const [i, share] of shares) {
+      for (const [j, otherShare] of shares) variance += share * otherShare * (this.#covariance[i]?.[j] ?? 0);
+    }
+    const unseen = [one, other].filter(({ size }) => size !== undefined && !this.#places.has(size));
+    return Math.max(0, variance) + unseen.length * SIZE_SPREAD ** 2;
+  }
+
+  /** Of what a look of so many steps shows of that, which steps of what is in use come before and after. */
+  lookNoise(numSteps: number): number {
+    const { gust, step } = this.#gusts.noise;
+    return step / numSteps + (gust * numSteps) / 4;
+  }
+
+  /** Takes in the time of a step. */
+  observe(kind: StepKind, ms: number): void {
+    this.#gusts.observe(kind.size, ms);
+    const noise = this.#gusts.noise;
+    this.#age(noise.gust);
+    if (kind.size !== undefined && !this.#places.has(kind.size)) this.#add(kind.size);
+    const before = [...this.#mean];
+    let [spread, variance]: [number[], number] = [[], 1];
+    for (let turn = 0; turn < NUM_TURNS; turn++) {
+      const shares = this.#shares(kind);
+      let off = Math.log(ms / this.at(kind));
+      spread = this.#covariance.map((row) => sumOver(shares, row));
+      variance = sumOver(shares, spread) + noise.step;
+      off += sumOver(shares, this.#mean) - sumOver(shares, before);
+      const most = MOST * Math.sqrt(variance);
+      const error = Math.max(-most, Math.min(most, off)) / variance;
+      let moved = 0;
+      for (let i = 0; i < before.length; i++) {
+        const next = (before[i] ?? 0) + (spread[i] ?? 0) * error;
+        // All else is linear in the logs.
+        if (i >= FIRST_PART && i < FIRST_SIZE) moved = Math.max(moved, Math.abs(next - (this.#mean[i] ?? 0)));
+        this.#mean[i] = next;
+      }
+      if (moved < SETTLED) break;
+    }
+    for (let i = 0; i < spread.length; i++) {
+      const row = this.#covariance[i] ?? [];
+      const share = (spread[i] ?? 0) / variance;
+      for (let j = 0; j < spread.length; j++) row[j] = (row[j] ?? 0) - share * (spread[j] ?? 0);
+    }
+  }
+
+  /** From one step to the next. @param gust variance of the level's change */
+  #age(gust: number): void {
+    this.#mean[LEVEL] = GUST_KEPT * (this.#mean[LEVEL] ?? 0);
+    const level = this.#covariance[LEVEL] ?? [];
+    for (let i = 0; i < level.length; i++) {
+      const row = this.#covariance[i] ?? [];
+      level[i] = GUST_KEPT * (level[i] ?? 0);
+      row[LEVEL] = GUST_KEPT * (row[LEVEL] ?? 0);
+      row[i] = (row[i] ?? 0) + (i === LEVEL ? gust : WALK ** 2);
+    }
+  }
+
+  #add(size: number): void {
+    const place = this.#mean.push(0) - 1;
+    this.#places.set(size, place);
+    for (const row of this.#covariance) row.push(0);
+    this.#covariance.push(this.#mean.map((_, i) => (i === place ? SIZE_SPREAD ** 2 : 0)));
+  }
+
+  /** By how much the log of a step's time moves with each place of the state, where it does. */
+  #shares({ size, parts }: StepKind): Share[] {
+    if (size === undefined) return [LEVEL_SHARE, PLAIN_SHARE];
+    const sum = this.#sum(parts);
+    const shares: Share[] = [LEVEL_SHARE];
+    for (let i = 0; i < NUM_PARTS; i++)
+      shares.push([FIRST_PART + i, ((parts[i] ?? 0) * Math.exp(this.#mean[FIRST_PART + i] ?? 0)) / sum]);
+    const place = this.#places.get(size);
+    if (place !== undefined) shares.push([place, 1]);
+    return shares;
+  }
+
+  #sum(parts: readonly number[]): number {
+    let sum = 0;
+    for (let i = 0; i < NUM_PARTS; i++) sum += (parts[i] ?? 0) * Math.exp(this.#mean[FIRST_PART + i] ?? 0);
+    return sum;
+  }
+}
+
+/** A place of the state, and a weight. */
+type Share = readonly [number, number];
+
+const LEVEL_SHARE: Share = [LEVEL, 1];
+const PLAIN_SHARE: Share = [PLAIN, 1];
+
+function sumOver(shares: readonly Share[], values: readonly number[]): number {
+  let sum = 0;
+  for (let i = 0; i < shares.length; i++) {
+    const [place, share] = shares[i] ?? LEVEL_SHARE;
+    sum += share * (values[place] ?? 0);
+  }
+  return sum;
+}

@@ -1,0 +1,132 @@
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { Gusts } from "../../../../engine/speculative/budget/gusts.ts";
+import { StepFilter, type StepKind } from "../../../../engine/speculative/budget/step-filter.ts";
+import { Random } from "../../../support/random.ts";
+
+const positive = (max: number) => fc.double({ min: 1 / max, max, noNaN: true });
+
+function normal(random: Random): number {
+  return Math.sqrt(-2 * Math.log(1 - random.next())) * Math.cos(2 * Math.PI * random.next());
+}
+
+/** A machine that gets faster and slower from step to step, in log ratio. */
+function machine(random: Random, gust: number, step: number) {
+  let level = 0;
+  return () => {
+    level = 0.96 * level + gust * normal(random);
+    return Math.exp(level + step * normal(random));
+  };
+}
+
+function meanSquare(values: readonly number[]): number {
+  return values.reduce((sum, value) => sum + value ** 2, 0) / values.length;
+}
+
+describe("StepFilter", () => {
+  const factors = { plain: 0, parts: [0, Math.log(0.1), 0] };
+
+  test("is the sum that was thought to be before anything was seen", () => {
+    const filter = new StepFilter({ plain: Math.log(2), parts: [0, Math.log(0.5), Math.log(2)] }, false);
+    expect(filter.at({ parts: [10] })).toBeCloseTo(20);
+    expect(filter.at({ size: 1, parts: [10, 4, 3] })).toBeCloseTo(18);
+  });
+
+  test("finds the factors behind noise, whatever they were thought to be", () => {
+    fc.assert(
+      fc.property(fc.tuple(positive(2), positive(4), positive(8)), fc.nat(), (truth, seed) => {
+        const filter = new StepFilter({ plain: 0, parts: [0, 0, 0] }, false);
+        const random = new Random(seed);
+        const trueMs = (parts: readonly number[]) => parts.reduce((sum, part, i) => sum + part * (truth[i] ?? 0), 0);
+        for (let i = 0; i < 600; i++) {
+          const [depth, numNodes] = [random.int(1, 6), random.int(0, 15)];
+          const parts = [10, depth, 3 * numNodes];
+          filter.observe({ size: numNodes * 10 + depth, parts }, trueMs(parts) * (0.9 + 0.2 * random.next()));
+        }
+        for (const [size, parts] of [
+          [11, [10, 1, 3]],
+          [16, [10, 6, 3]],
+          [151, [10, 1, 45]],
+        ] as const)
+          expect(Math.abs(filter.at({ size, parts }) / trueMs(parts) - 1)).toBeLessThan(0.15);
+      }),
+      { numRuns: 40 },
+    );
+  });
+
+  test("one look tells what is ten times off, and what was not looked at stays about as it was thought to be", () => {
+    const filter = new StepFilter(factors, false);
+    for (let i = 0; i < 20; i++) filter.observe({ parts: [60] }, 60);
+    const look = { size: 1, parts: [60, 100, 80] };
+    for (let i = 0; i < 4; i++) filter.observe(look, 1200);
+    expect(Math.abs(filter.at(look) / 1200 - 1)).toBeLessThan(0.2);
+    filter.observe({ parts: [60] }, 60);
+    expect(Math.abs(filter.at({ parts: [60] }) / 60 - 1)).toBeLessThan(0.4);
+  });
+
+  test("stays positive and rises with each part, whatever was seen; what it is sure of is no less than nothing", () => {
+    const parts = fc.tuple(positive(100), fc.double({ min: 0, max: 100, noNaN: true }), fc.constant(0));
+    const kinds = fc.record({ size: fc.nat(4), parts });
+    fc.assert(
+      fc.property(fc.array(fc.tuple(fc.option(kinds), positive(1000)), { maxLength: 40 }), (seen) => {
+        const filter = new StepFilter(factors, false);
+        for (const [kind, ms] of seen) filter.observe(kind ?? { parts: [1] }, ms);
+        const at = (...own: number[]) => filter.at({ size: 9, parts: own });
+        expect(at(1, 1, 1)).toBeGreaterThan(0);
+        for (const more of [at(2, 1, 1), at(1, 2, 1), at(1, 1, 2)]) expect(more).toBeGreaterThan(at(1, 1, 1));
+        const [one, other]: StepKind[] = [{ size: 0, parts: [1, 2, 3] }, { parts: [1] }];
+        if (one && other) expect(filter.variance(one, other)).toBeGreaterThanOrEqual(0);
+        if (one) expect(filter.variance(one, one)).toBeCloseTo(0, 9);
+      }),
+    );
+  });
+
+  test("looks between steps of what is in use are told from the machine's gusts, and it is known how well", () => {
+    const [used, other]: StepKind[] = [
+      { size: 1, parts: [10, 2, 3] },
+      { size: 2, parts: [10, 4, 3] },
+    ];
+    if (used === undefined || other === undefined) expect.fail();
+    const [errors, surprises]: [number[], number[]] = [[], []];
+    for (let seed = 1; seed <= 60; seed++) {
+      const random = new Random(seed);
+      const next = machine(random, 0.08, 0.08);
+      // One size differs from its parts, as sizes do.
+      const truth = 0.035 * normal(random);
+      const filter = new StepFilter({ plain: 0, parts: [0, 0, 0] }, true);
+      for (let round = 0; round < 12; round++) {
+        for (let i = 0; i < 40; i++) filter.observe(used, 15 * next());
+        for (let i = 0; i < 8; i++) filter.observe(other, 17 * Math.exp(truth) * next());
+      }
+      for (let i = 0; i < 8; i++) filter.observe(used, 15 * next());
+      const error = Math.log(filter.at(other) / filter.at(used) / (17 / 15)) - truth;
+      errors.push(error);
+      surprises.push(error / Math.sqrt(filter.variance(other, used)));
+    }
+    // The level itself strays by 0.29, so that means of eight steps would differ by about as much.
+    expect(Math.sqrt(meanSquare(errors))).toBeLessThan(0.05);
+    expect(meanSquare(surprises)).toBeGreaterThan(0.3);
+    expect(meanSquare(surprises)).toBeLessThan(3);
+  });
+});
+
+describe("Gusts", () => {
+  test.each([
+    [0.1, 0.05],
+    [0.02, 0.1],
+    [0.05, 0.05],
+  ])("finds what stays and what does not: %f and %f", (gust, step) => {
+    const gusts = new Gusts();
+    const next = machine(new Random(3), gust, step);
+    for (let i = 0; i < 4000; i++) gusts.observe(1, next());
+    expect(Math.abs(Math.sqrt(gusts.noise.gust) - gust)).toBeLessThan(0.02);
+    expect(Math.abs(Math.sqrt(gusts.noise.step) - step)).toBeLessThan(0.02);
+  });
+
+  test("steps of another kind are not compared", () => {
+    const gusts = new Gusts();
+    const before = gusts.noise;
+    for (let i = 0; i < 200; i++) gusts.observe(i % 2, i % 2 === 0 ? 1 : 100);
+    expect(gusts.noise).toEqual(before);
+  });
+});
