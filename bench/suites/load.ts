@@ -111,11 +111,11 @@ function loadTable(contenders: readonly Contender[], figures: readonly LoadFigur
       const row = figures.filter((figure) => figure.numStreams === numStreams);
       const adaptive = row.at(-1);
       const best = row.slice(0, -1).toSorted((a, b) => a.lastOverThis - b.lastOverThis)[0];
-      const [low, high] = best?.lastOverThisInterval ?? [];
+      const [low = 0, high = 0] = best?.lastOverThisInterval ?? [];
       return [
         String(numStreams),
         ...row.map(({ tokensPerSecond }) => tokensPerSecond.toFixed(1)),
-        `${best?.lastOverThis.toFixed(3)} (${low?.toFixed(2)} to ${high?.toFixed(2)})`,
+        best ? `${best.lastOverThis.toFixed(3)} (${low.toFixed(2)} to ${high.toFixed(2)})` : "",
         `${(100 * (adaptive?.draftedShare ?? 0)).toFixed(0)} %`,
         (adaptive?.acceptanceLength ?? 0).toFixed(2),
       ];
