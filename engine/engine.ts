@@ -184,8 +184,14 @@ export class Engine implements EngineClient {
     const { output, startMs, numBefore, loop, catchesUp } = step;
     this.#reports.tell(
       {
-        ...{ output, startMs, numBefore, onDevice: loop !== undefined, catchesUp, verified, committed: sequences },
-        times: { ...parts, verifiedMs },
+        output,
+        startMs,
+        numBefore,
+        onDevice: loop !== undefined,
+        catchesUp,
+        verified,
+        committed: sequences,
+        times: { verifiedMs, ...parts },
       },
       () => this.#loadNow(),
     );

@@ -49,11 +49,8 @@ export class StepReports {
     const tells = !catchesUp && (!onDevice || numBefore >= this.#stepsInFlight);
     this.#policy.observe(observedStep(output, verified, { onDevice, tells, draftMs, stepMs: endMs - begunMs }));
     if (this.#listeners.size === 0) return;
-    const speculation = this.#policy.state;
-    const stats = {
-      ...{ ...load(), ...stepStats(output, verified, committed, { ...times, begunMs, endMs }) },
-      ...(speculation ? { speculation } : {}),
-    };
+    const after = { speculation: this.#policy.state, ...load() };
+    const stats = stepStats(output, verified, committed, { begunMs, endMs, ...times }, after);
     for (const listener of this.#listeners) listener(stats);
   }
 }

@@ -1,13 +1,6 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
-import type {
-  EngineClient,
-  EngineInfo,
-  EngineMemory,
-  FinishReason,
-  StepStats,
-  Supervision,
-  VerifiedTree,
-} from "../engine/client.ts";
+import type { EngineClient, EngineInfo, EngineMemory, FinishReason, StepStats, Supervision } from "../engine/client.ts";
+import { countDrafts } from "./draft-counts.ts";
 import { type EngineLoad, readLoad } from "./engine-health.ts";
 
 // Seconds. Steps take tens of milliseconds at most, so most buckets lie below 300 ms.
@@ -181,25 +174,20 @@ export class Metrics {
       this.#calibrationError.set(stats.speculation.calibrationError);
       this.#treeLimit.set(stats.speculation.limits.numLookaheadNodes);
     }
-    for (const { numDraft, numAccepted, tree } of stats.sequences) {
-      if (numDraft === 0) continue;
-      this.#drafts.inc();
-      this.#draftTokens.inc(numDraft);
-      this.#accepted.inc(numAccepted);
-      this.#treeSize.observe(numDraft);
-      for (let position = 0; position < numAccepted; position++) this.#acceptedPerPos.inc({ position });
-      if (tree === undefined) continue;
-      for (const rank of acceptedRanks(tree)) this.#acceptedPerRank.inc({ rank });
-      this.#creditProposers(tree);
-    }
+    this.#countDrafts(stats);
   }
 
-  #creditProposers({ tokenIds, accepted, proposers }: VerifiedTree): void {
-    for (let node = 1; node < tokenIds.length; node++) {
-      for (const proposer of proposers?.[node] ?? [this.#drafter]) {
-        this.#draftPerProposer.inc({ proposer });
-        if (accepted[node]) this.#acceptedPerProposer.inc({ proposer });
-      }
+  #countDrafts({ sequences }: StepStats): void {
+    const counts = countDrafts(sequences, this.#drafter);
+    this.#drafts.inc(counts.numDrafts);
+    this.#draftTokens.inc(counts.numDraftTokens);
+    this.#accepted.inc(counts.numAccepted);
+    for (const { numDraft } of sequences) if (numDraft > 0) this.#treeSize.observe(numDraft);
+    for (const [position, count] of counts.byPosition.entries()) this.#acceptedPerPos.inc({ position }, count);
+    for (const [rank, count] of counts.byRank.entries()) this.#acceptedPerRank.inc({ rank }, count);
+    for (const [proposer, { numDrafted, numAccepted }] of counts.byProposer) {
+      this.#draftPerProposer.inc({ proposer }, numDrafted);
+      this.#acceptedPerProposer.inc({ proposer }, numAccepted);
     }
   }
 
@@ -278,14 +266,4 @@ export class Metrics {
   #histogram(name: string, help: string, buckets: number[]): Histogram {
     return new Histogram({ name: `canopy_${name}`, help, buckets, registers: [this.#registry] });
   }
-}
-
-/** For each accepted node but the root, how many of its siblings come before it. */
-function acceptedRanks({ parents, accepted }: VerifiedTree): number[] {
-  const numChildren = new Map<number, number>();
-  return parents.flatMap((parent, node) => {
-    const rank = numChildren.get(parent) ?? 0;
-    numChildren.set(parent, rank + 1);
-    return parent >= 0 && accepted[node] ? [rank] : [];
-  });
 }

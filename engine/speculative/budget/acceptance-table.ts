@@ -17,8 +17,9 @@ const WALK = 0.012;
 
 /**
  * How many draft tokens trees of any size and depth get accepted. The nodes of a tree that are no deeper than d, by falling
- * estimate of survival, are the order in which smaller trees are made: so one verified tree tells what every smaller one would have
- * got, and of each rank in that order only the mean acceptance is kept.
+ * estimate of survival, are the order in which smaller trees are made: so one tree tells what every smaller one would get, and of
+ * each rank in that order only the mean estimate is kept. Estimates, since what becomes of a tree is mostly luck: sizes that few trees
+ * had would be off by more than sizes differ. What became of the latest trees, over what was estimated of them, corrects all sizes alike.
  */
 export class AcceptanceTable {
   readonly #maxNodes: number;
@@ -77,7 +78,7 @@ export class AcceptanceTable {
     const survival = survivals(tree);
     const order = [...tree.tokenIds.keys()].slice(1);
     order.sort((a, b) => (survival[b] ?? 0) - (survival[a] ?? 0) || a - b);
-    this.#compare(survival, outcomes);
+    this.#countAccepted(survival, outcomes);
     const isWhole = tree.tokenIds.length < maxNodes;
     for (let depth = 1; depth <= Math.min(maxDepth, this.#maxDepth); depth++) {
       let rank = 0;
@@ -105,7 +106,7 @@ export class AcceptanceTable {
     return mean;
   }
 
-  #compare(survival: readonly number[], outcomes: readonly number[]): void {
+  #countAccepted(survival: readonly number[], outcomes: readonly number[]): void {
     const kept = 1 - 1 / Math.max(1, Math.min(RATIO_WINDOW, this.#numKnown));
     [this.#numAccepted, this.#numEstimated] = [kept * this.#numAccepted, kept * this.#numEstimated];
     for (let node = 1; node < survival.length; node++) {
@@ -114,10 +115,10 @@ export class AcceptanceTable {
     }
   }
 
-  #add(depth: number, rank: number, outcome: number): void {
+  #add(depth: number, rank: number, estimate: number): void {
     const at = depth * this.#maxNodes + rank;
     const count = Math.min((this.#counts[at] ?? 0) + 1, Math.max(1, this.#numKnown));
     this.#counts[at] = count;
-    this.#means[at] = (this.#means[at] ?? 0) + (outcome - (this.#means[at] ?? 0)) / count;
+    this.#means[at] = (this.#means[at] ?? 0) + (estimate - (this.#means[at] ?? 0)) / count;
   }
 }

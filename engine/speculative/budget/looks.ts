@@ -60,10 +60,9 @@ export class Looks {
 
   /** Time at a load. */
   add(load: number, ms: number): void {
-    const before = this.#at(load);
-    const kept = Math.min(1, HORIZON_MS / (before.ms + ms));
-    const spent = { ms: kept * (before.ms + ms), lostMs: kept * before.lostMs, sinceMs: before.sinceMs + ms };
-    this.#spent.set(load, { ...before, ...spent });
+    const { ms: msBefore, lostMs, numDue, sinceMs } = this.#at(load);
+    const kept = Math.min(1, HORIZON_MS / (msBefore + ms));
+    this.#spent.set(load, { ms: kept * (msBefore + ms), lostMs: kept * lostMs, numDue, sinceMs: sinceMs + ms });
   }
 
   /** @returns the way to look at, whose cost is taken for spent; undefined where none is worth it */

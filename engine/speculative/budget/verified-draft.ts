@@ -42,5 +42,5 @@ export function judged(draft: VerifiedDraft): JudgedDraft {
       outcomes[node] = outcome * (tree.probs[node] ?? 0);
     } else if (outcome > 0) tested.push({ node, accepted: outcomes[node] === 1 });
   }
-  return { ...draft, outcomes, tested };
+  return { outcomes, tested, ...draft };
 }

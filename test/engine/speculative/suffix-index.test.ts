@@ -61,7 +61,7 @@ describe("SuffixIndex", () => {
       }),
       { numRuns: 300 },
     );
-    expect(numFound).toBeGreaterThan(50);
+    expect(numFound).toBeGreaterThan(20);
   });
 
   test.each([[[]], [[5]], [[5, 5]], [[5, 6]], [[6, 5, 6]]])("finds nothing in %j", (text) => {
