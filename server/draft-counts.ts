@@ -1,4 +1,5 @@
-import type { StepSequence, VerifiedTree } from "../engine/client.ts";
+import type { StepSequence } from "../engine/client.ts";
+import { siblingRanks } from "../engine/speculative/draft-tree.ts";
 
 /**
  * What the drafts of a step add to the counters: summed first, as each call of a counter with labels takes about as long as all the
@@ -26,8 +27,9 @@ export function countDrafts(sequences: readonly StepSequence[], drafter: string)
     counts.numAccepted += numAccepted;
     for (let position = 0; position < numAccepted; position++) add(byPosition, position);
     if (tree === undefined) continue;
-    addRanks(byRank, tree);
+    const ranks = siblingRanks(tree);
     for (let node = 1; node < tree.tokenIds.length; node++) {
+      if (tree.accepted[node]) add(byRank, ranks[node] ?? 0);
       for (const proposer of tree.proposers?.[node] ?? [drafter]) {
         const one = byProposer.get(proposer) ?? { numDrafted: 0, numAccepted: 0 };
         byProposer.set(proposer, one);
@@ -37,17 +39,6 @@ export function countDrafts(sequences: readonly StepSequence[], drafter: string)
     }
   }
   return { ...counts, byPosition, byRank, byProposer };
-}
-
-/** For each accepted node but the root, how many of its siblings come before it. */
-function addRanks(byRank: number[], { parents, accepted }: VerifiedTree): void {
-  const numChildren = parents.map(() => 0);
-  for (const [node, parent] of parents.entries()) {
-    if (parent < 0) continue;
-    const rank = numChildren[parent] ?? 0;
-    numChildren[parent] = rank + 1;
-    if (accepted[node]) add(byRank, rank);
-  }
 }
 
 function add(counts: number[], place: number): void {

@@ -42,6 +42,17 @@ export function survivals({ parents, probs }: DraftTree): number[] {
   return result;
 }
 
+/** Of each node, how many of its siblings come before it; 0 for the root. */
+export function siblingRanks({ parents }: Pick<DraftTree, "parents">): number[] {
+  const numChildren = parents.map(() => 0);
+  return parents.map((parent) => {
+    if (parent < 0) return 0;
+    const rank = numChildren[parent] ?? 0;
+    numChildren[parent] = rank + 1;
+    return rank;
+  });
+}
+
 /** Indices of the nodes from the root's child down to `node`; empty for the root. */
 export function pathOf({ parents }: DraftTree, node: number): number[] {
   const path: number[] = [];

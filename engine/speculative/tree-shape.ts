@@ -1,5 +1,5 @@
 import { invariant } from "../../kvcache/invariant.ts";
-import type { DraftTree } from "./draft-tree.ts";
+import { type DraftTree, siblingRanks } from "./draft-tree.ts";
 import type { Candidate, FrontierNode } from "./tree-builder.ts";
 
 /**
@@ -40,13 +40,11 @@ export function shapeTopK({ ranks, parents }: TreeShape): number {
 /** Nodes of a tree that have a place in the shape, by the order of siblings; the root among them. */
 export function fitShape({ parents }: DraftTree, shape: TreeShape): Set<number> {
   const places = new Map([[0, 0]]);
-  const numChildren = new Map<number, number>();
+  const ranks = siblingRanks({ parents });
   for (let node = 1; node < parents.length; node++) {
     const parent = parents[node] ?? 0;
-    const rank = numChildren.get(parent) ?? 0;
-    numChildren.set(parent, rank + 1);
     const above = places.get(parent);
-    const place = shape.parents.findIndex((one, at) => one === above && shape.ranks[at] === rank);
+    const place = shape.parents.findIndex((one, at) => one === above && shape.ranks[at] === ranks[node]);
     if (above !== undefined && place >= 0) places.set(node, place);
   }
   return new Set(places.keys());

@@ -1,4 +1,4 @@
-import { type DraftTree, survivals } from "../draft-tree.ts";
+import { type DraftTree, siblingRanks, survivals } from "../draft-tree.ts";
 import type { JudgedDraft } from "./verified-draft.ts";
 
 const NUM_BINS = 10;
@@ -107,17 +107,6 @@ function add(bins: readonly Bin[], prob: number, outcome: number): void {
 
 /** By its proposers and its rank among siblings. */
 function classOf({ proposers }: DraftTree, node: number, ranks: readonly number[]): string | number {
-  const rank = ranks[node] ?? 0;
+  const rank = Math.min(ranks[node] ?? 0, MAX_RANK);
   return proposers ? `${rank} ${proposers[node]?.join() ?? ""}` : rank;
-}
-
-/** For each node, how many of its siblings come before it. */
-function siblingRanks({ parents }: DraftTree): number[] {
-  const numChildren = parents.map(() => 0);
-  return parents.map((parent) => {
-    if (parent < 0) return 0;
-    const rank = numChildren[parent] ?? 0;
-    numChildren[parent] = rank + 1;
-    return Math.min(rank, MAX_RANK);
-  });
 }

@@ -12,7 +12,6 @@ export class PassTimes {
 
   /** @param passes by rising number of rows; at least one point */
   constructor(passes: readonly PassCost[]) {
-    if (passes.length === 0) throw new RangeError("no pass was measured");
     this.#passes = passes;
   }
 
@@ -25,10 +24,11 @@ export class PassTimes {
 
   /** Linear between its points; beyond the last as it rises over all of them, since kernels take rows by tiles. */
   #interpolated(numRows: number): number {
+    const [first, last] = [this.#passes[0], this.#passes.at(-1)];
+    if (first === undefined || last === undefined) throw new RangeError("no pass was measured");
     const next = this.#passes.findIndex((pass) => pass.numRows >= numRows);
-    const high = this.#passes[next] ?? this.#passes.at(-1);
-    const low = (next < 0 ? this.#passes[0] : this.#passes[next - 1]) ?? high;
-    if (high === undefined || low === undefined) return 0;
+    const high = this.#passes[next] ?? last;
+    const low = (next < 0 ? first : this.#passes[next - 1]) ?? high;
     if (low === high) return high.numRows < numRows ? high.ms * (numRows / high.numRows) : high.ms;
     return low.ms + ((numRows - low.numRows) / (high.numRows - low.numRows)) * (high.ms - low.ms);
   }

@@ -1,3 +1,4 @@
+import { siblingRanks } from "../draft-tree.ts";
 import type { SiblingRates } from "../sequoia.ts";
 import type { JudgedDraft } from "./verified-draft.ts";
 
@@ -14,8 +15,8 @@ export class SiblingAcceptance {
   readonly #tallies: Tally[][] = [];
 
   observe({ tree, tested }: JudgedDraft): void {
-    const { parents, depths } = tree;
-    const ranks = parents.map((parent, node) => parents.slice(0, node).filter((other) => other === parent).length);
+    const { depths } = tree;
+    const ranks = siblingRanks(tree);
     for (const { node, accepted } of tested) {
       const tally = this.#tally((depths[node] ?? 1) - 1, ranks[node] ?? 0);
       const kept = tally.tested < WINDOW ? 1 : 1 - 1 / WINDOW;

@@ -1,6 +1,13 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { checkDraftTree, childOf, type DraftTree, pathOf, rootOnly } from "../../../engine/speculative/draft-tree.ts";
+import {
+  checkDraftTree,
+  childOf,
+  type DraftTree,
+  pathOf,
+  rootOnly,
+  siblingRanks,
+} from "../../../engine/speculative/draft-tree.ts";
 import { scanForChild } from "./toy-model.ts";
 import { draftTrees } from "./trees.ts";
 
@@ -72,4 +79,13 @@ describe("pathOf", () => {
       }),
     );
   });
+});
+
+test("siblings' ranks are how many of a node's siblings come before it", () => {
+  fc.assert(
+    fc.property(draftTrees(3, 12), ({ parents }) => {
+      const before = (node: number) => parents.slice(0, node).filter((parent) => parent === parents[node]);
+      expect(siblingRanks({ parents })).toEqual(parents.map((_, node) => before(node).length));
+    }),
+  );
 });
