@@ -4,12 +4,11 @@ import type { JudgedDraft } from "./verified-draft.ts";
 /** Before anything was seen: a good drafter's chain, and little from its branches. */
 const CHAIN_PRIOR = 0.8;
 const BRANCH_PRIOR = 0.05;
-/** Trees that an estimate looks back on. */
-const WINDOW = 512;
+/** Trees that an estimate looks back on, and the ratio of what is accepted to what is estimated. */
+const WINDOW = 256;
 /** Trees that what is thought before anything was seen counts as. */
 const NUM_PRIOR = 4;
-/** Trees that the ratio of what is accepted to what is estimated looks back on, and tokens by which it is thought to be 1. */
-const RATIO_WINDOW = 128;
+/** Tokens by which that ratio is thought to be 1. */
 const RATIO_PRIOR = 4;
 /** Standard deviation of what one tree gets accepted, over its mean; and by how much the mean is another one after a plain step, likewise. */
 const SPREAD = 0.8;
@@ -107,7 +106,7 @@ export class AcceptanceTable {
   }
 
   #countAccepted(survival: readonly number[], outcomes: readonly number[]): void {
-    const kept = 1 - 1 / Math.max(1, Math.min(RATIO_WINDOW, this.#numKnown));
+    const kept = 1 - 1 / Math.max(1, this.#numKnown);
     [this.#numAccepted, this.#numEstimated] = [kept * this.#numAccepted, kept * this.#numEstimated];
     for (let node = 1; node < survival.length; node++) {
       this.#numAccepted += outcomes[node] ?? 0;

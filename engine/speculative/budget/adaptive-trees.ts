@@ -140,7 +140,12 @@ export class AdaptiveTrees implements TreePolicy {
 
   #mayStop(limits: TreeLimits): boolean {
     const isLong = this.#runSteps >= RUN_STEPS || this.#runMs >= RUN_MS;
-    return isLong || this.#trialIsOver || this.#isClearlyWorse(limits);
+    return isLong || this.#isUndecided || this.#trialIsOver || this.#isClearlyWorse(limits);
+  }
+
+  /** Whether nothing was decided for this load, and could be now. */
+  get #isUndecided(): boolean {
+    return this.#inUse.load !== this.#loadClass && this.#costs.numPlainObserved(this.#numSequences) >= NUM_SEEN;
   }
 
   /** Whether the trees of a run on the device have shown that they lose. A trial ends by its own rules. */

@@ -31,7 +31,7 @@ export interface LookChoice {
 const HORIZON_MS = 60_000;
 /** Share of the time at a load that may be lost to looks, and steps that may be at first. */
 const LOSS_SHARE = 0.005;
-const FIRST_LOSS_STEPS = 24;
+const FIRST_LOSS_STEPS = 16;
 /** Share of the time since the latest look that one may lose which nothing speaks for, the first time and always. */
 const FIRST_DUE_SHARE = 0.02;
 const LEAST_DUE_SHARE = 0.002;

@@ -5,7 +5,7 @@ const GUST_KEPT = 0.998;
 /** Most standard deviations that one step is believed to be off: what takes longer was something else. */
 const MOST = 3;
 /** What everything else moves by from one step to the next, as a standard deviation in log ratio: texts grow, and old knowledge fades. */
-const WALK = 0.001;
+const WALK = 0.0005;
 /** What steps of a size take beyond what their parts say. */
 const SIZE_SPREAD = 0.035;
 /** The machine when a load is met, beside what was thought before. */
@@ -13,9 +13,6 @@ const FIRST_LEVEL = 0.3;
 /** How sure parts are whose factors nobody has seen (all of them, each), and those that were seen at another load. */
 const FIRST_SPREADS = { plain: 0.5, parts: [0.2, 1, 0.7] } as const;
 const NEAR_SPREADS = { plain: 0.3, parts: [0.2, 0.3, 0.5] } as const;
-/** Turns of an update at most: the sum of parts is not linear in the logs of its factors. */
-const NUM_TURNS = 6;
-const SETTLED = 1e-3;
 
 /** Logs of factors: of plain steps, and of the parts of steps with trees. */
 export interface Factors {
@@ -95,32 +92,24 @@ export class StepFilter {
     return step / numSteps + (gust * numSteps) / 4;
   }
 
-  /** Takes in the time of a step. */
-  observe(kind: StepKind, ms: number): void {
-    this.#gusts.observe(kind.size, ms);
+  /**
+   * Takes in the time of a step, as the middle one of three in a row: what was believed of the first steps of a kind is not soon taken
+   * back. One turn of linearizing: with more of them, a surprise that no factor explains ends at factors that nothing speaks for.
+   */
+  observe(kind: StepKind, stepMs: number): void {
+    const ms = this.#gusts.observe(kind.size, stepMs);
     const noise = this.#gusts.noise;
     this.#age(noise.gust);
+    if (ms === undefined) return;
     if (kind.size !== undefined && !this.#places.has(kind.size)) this.#add(kind.size);
-    const before = [...this.#mean];
-    let [spread, variance]: [number[], number] = [[], 1];
-    for (let turn = 0; turn < NUM_TURNS; turn++) {
-      const shares = this.#shares(kind);
-      let off = Math.log(ms / this.at(kind));
-      spread = this.#covariance.map((row) => sumOver(shares, row));
-      variance = sumOver(shares, spread) + noise.step;
-      off += sumOver(shares, this.#mean) - sumOver(shares, before);
-      const most = MOST * Math.sqrt(variance);
-      const error = Math.max(-most, Math.min(most, off)) / variance;
-      let moved = 0;
-      for (let i = 0; i < before.length; i++) {
-        const next = (before[i] ?? 0) + (spread[i] ?? 0) * error;
-        // All else is linear in the logs.
-        if (i >= FIRST_PART && i < FIRST_SIZE) moved = Math.max(moved, Math.abs(next - (this.#mean[i] ?? 0)));
-        this.#mean[i] = next;
-      }
-      if (moved < SETTLED) break;
-    }
+    const shares = this.#shares(kind);
+    const spread = this.#covariance.map((row) => sumOver(shares, row));
+    // The middle one may be the one before.
+    const variance = sumOver(shares, spread) + noise.step + noise.gust;
+    const most = MOST * Math.sqrt(variance);
+    const error = Math.max(-most, Math.min(most, Math.log(ms / this.at(kind)))) / variance;
     for (let i = 0; i < spread.length; i++) {
+      this.#mean[i] = (this.#mean[i] ?? 0) + (spread[i] ?? 0) * error;
       const row = this.#covariance[i] ?? [];
       const share = (spread[i] ?? 0) / variance;
       for (let j = 0; j < spread.length; j++) row[j] = (row[j] ?? 0) - share * (spread[j] ?? 0);

@@ -99,18 +99,18 @@ describe("adaptive trees", () => {
     if (world === undefined) expect.fail();
     const phase = (step: number) => (step < 1000 ? "good" : step < 5000 ? "bad" : "good");
     const changing = { ...world, quality: (step: number) => (phase(step) === "good" ? 0.8 : 0) };
-    const shares = [1000, 2500, 5000, 8000].map((numSteps, i) => {
-      const warmUp = [500, 1500, 3000, 6500][i] ?? 0;
-      const run = { load: () => 16, numSteps, warmUp };
+    const shares = [1000, 2500, 5000, 11_000].map((numSteps, i) => {
+      const warmUp = [500, 1500, 3000, 9500][i] ?? 0;
+      const run = { load: () => 32, numSteps, warmUp };
       return mean([1, 2, 3, 4].map((seed) => simulate(changing, new Map(), { ...run, seed }).draftShare));
     });
     const [good = 0, justBad = 1, bad = 1, goodAgain = 0] = shares;
     expect(good).toBeGreaterThan(0.95);
-    // Poor drafts lose little here, and what plain steps take is looked at now and then only.
-    expect(justBad).toBeLessThan(0.7);
+    expect(justBad).toBeLessThan(0.1);
     expect(bad).toBeLessThan(0.1);
     expect(bad).toBeGreaterThan(0);
-    expect(goodAgain).toBeGreaterThan(0.8);
+    // Trees gain a tenth here, so that they are looked at every few thousand steps.
+    expect(goodAgain).toBeGreaterThan(0.5);
   });
 
   test("a load that changes all the time: nearly as good as if every load had its own best size", () => {

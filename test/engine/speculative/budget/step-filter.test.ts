@@ -41,7 +41,8 @@ describe("StepFilter", () => {
         for (let i = 0; i < 600; i++) {
           const [depth, numNodes] = [random.int(1, 6), random.int(0, 15)];
           const parts = [10, depth, 3 * numNodes];
-          filter.observe({ size: numNodes * 10 + depth, parts }, trueMs(parts) * (0.9 + 0.2 * random.next()));
+          for (let step = 0; step < 3; step++)
+            filter.observe({ size: numNodes * 10 + depth, parts }, trueMs(parts) * (0.9 + 0.2 * random.next()));
         }
         for (const [size, parts] of [
           [11, [10, 1, 3]],
@@ -58,10 +59,40 @@ describe("StepFilter", () => {
     const filter = new StepFilter(factors, false);
     for (let i = 0; i < 20; i++) filter.observe({ parts: [60] }, 60);
     const look = { size: 1, parts: [60, 100, 80] };
-    for (let i = 0; i < 4; i++) filter.observe(look, 1200);
+    for (let i = 0; i < 6; i++) filter.observe(look, 1200);
     expect(Math.abs(filter.at(look) / 1200 - 1)).toBeLessThan(0.2);
     filter.observe({ parts: [60] }, 60);
     expect(Math.abs(filter.at({ parts: [60] }) / 60 - 1)).toBeLessThan(0.4);
+  });
+
+  test("one step that waited for something else is not believed, also where it is the first of its size", () => {
+    for (let place = 0; place < 6; place++) {
+      const filter = new StepFilter(factors, false);
+      for (let i = 0; i < 20; i++) filter.observe({ parts: [10] }, 10);
+      const look = { size: 1, parts: [10, 20, 3] };
+      for (let i = 0; i < 6; i++) filter.observe(look, i === place ? 75 : 15);
+      expect(Math.abs(filter.at(look) / filter.at({ parts: [10] }) / 1.5 - 1)).toBeLessThan(0.05);
+    }
+  });
+
+  test("two steps in a row that waited for something else move little of what is known", () => {
+    const used = { size: 1, parts: [12.4, 15.2, 1.6] };
+    const other = { size: 2, parts: [12.4, 45.6, 8] };
+    for (let seed = 1; seed <= 20; seed++) {
+      const random = new Random(seed);
+      const filter = new StepFilter(factors, false);
+      const see = (kind: StepKind, ms: number, times: number) => {
+        for (let i = 0; i < times; i++) filter.observe(kind, ms * Math.exp(0.08 * normal(random)));
+      };
+      see({ parts: [12.4] }, 11.4, 8);
+      see(other, 25, 6);
+      see(used, 14, 250);
+      const before = filter.at(used) / filter.at({ parts: [12.4] });
+      for (const ms of [14, 45, 40, 13, 14]) filter.observe(used, ms);
+      const after = filter.at(used) / filter.at({ parts: [12.4] });
+      expect(Math.abs(Math.log(after / before))).toBeLessThan(0.08);
+      expect(Math.abs(Math.log(filter.at(used) / 14))).toBeLessThan(0.25);
+    }
   });
 
   test("stays positive and rises with each part, whatever was seen; what it is sure of is no less than nothing", () => {
@@ -121,6 +152,21 @@ describe("Gusts", () => {
     for (let i = 0; i < 4000; i++) gusts.observe(1, next());
     expect(Math.abs(Math.sqrt(gusts.noise.gust) - gust)).toBeLessThan(0.02);
     expect(Math.abs(Math.sqrt(gusts.noise.step) - step)).toBeLessThan(0.02);
+  });
+
+  test("gives the middle one of three in a row", () => {
+    fc.assert(
+      fc.property(fc.array(positive(100), { minLength: 3, maxLength: 12 }), (times) => {
+        const gusts = new Gusts();
+        const seen = times.map((ms) => gusts.observe(1, ms));
+        expect(seen.slice(0, 2)).toEqual([undefined, undefined]);
+        for (let i = 2; i < times.length; i++) {
+          const [, middle = 0] = times.slice(i - 2, i + 1).toSorted((a, b) => a - b);
+          expect(seen[i]).toBeCloseTo(middle, 9);
+        }
+        expect(gusts.observe(2, 1)).toBeUndefined();
+      }),
+    );
   });
 
   test("steps of another kind are not compared", () => {
