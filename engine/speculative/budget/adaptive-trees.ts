@@ -3,9 +3,11 @@ import type { DraftTree } from "../draft-tree.ts";
 import { AcceptanceTable } from "./acceptance-table.ts";
 import { Bursts } from "./bursts.ts";
 import { Calibration } from "./calibration.ts";
-import { CostModel } from "./cost-model.ts";
+import type { CostModel } from "./cost-model.ts";
 import { cutTrees, keepNodes } from "./cut-trees.ts";
+import { DeviceTimes } from "./device-times.ts";
 import { DraftSample } from "./draft-sample.ts";
+import { HostTimes } from "./host-times.ts";
 import { loadClass } from "./load-class.ts";
 import { Looks, type Way } from "./looks.ts";
 import type { PassCost } from "./pass-times.ts";
@@ -65,6 +67,8 @@ interface Trial {
  */
 export class AdaptiveTrees implements TreePolicy {
   readonly #options: AdaptiveOptions;
+  /** Of the steps that the host drafts. */
+  readonly #host: HostTimes;
   readonly #costs: CostModel;
   readonly #stepCosts: StepCosts;
   readonly #acceptance: AcceptanceTable;
@@ -89,10 +93,12 @@ export class AdaptiveTrees implements TreePolicy {
 
   constructor(options: AdaptiveOptions) {
     this.#options = options;
-    this.#costs = new CostModel(options);
+    this.#host = new HostTimes(options);
+    const device = options.draftsOnDevice ? new DeviceTimes(options.passes, options.draftRows) : undefined;
+    this.#costs = device ?? this.#host;
     this.#acceptance = new AcceptanceTable(options.maxNodes, options.maxDepth);
     this.#sizes = new SizeChoice(options, this.#costs, this.#acceptance);
-    this.#stepCosts = new StepCosts(options, this.#costs, this.#sizes);
+    this.#stepCosts = new StepCosts(options.plainOnDevice, this.#host, device, this.#sizes);
   }
 
   get state(): SpeculationState {
@@ -117,10 +123,10 @@ export class AdaptiveTrees implements TreePolicy {
 
   cut(trees: readonly DraftTree[], numRows: number): readonly CutTree[] {
     const calibrated = trees.map((tree) => this.#calibration.calibrate(tree));
-    const costs = this.#costs;
+    const host = this.#host;
     const plainRate = this.#sizes.rateOf(this.#numSequences, NO_TREES);
     const rate = Math.max(plainRate, this.#isFree() ? 0 : this.#sizes.bestRate(this.#numSequences));
-    const { kept, gain } = cutTrees(calibrated, (numNodes) => costs.verifyMs(numRows + numNodes), rate);
+    const { kept, gain } = cutTrees(calibrated, (numNodes) => host.verifyMs(numRows + numNodes), rate);
     this.#judge(gain, rate);
     return trees.map((drafted, i) => {
       const nodes = kept[i] ?? new Set<number>();
@@ -188,14 +194,14 @@ export class AdaptiveTrees implements TreePolicy {
   /** Whether drafting costs so little that each step may see what it brings. */
   #isFree(): boolean {
     const { draftsOnDevice, maxDepth } = this.#options;
-    const draftMs = this.#costs.draftMs(this.#numSequences, maxDepth);
+    const draftMs = this.#host.draftMs(this.#numSequences, maxDepth);
     return !draftsOnDevice && draftMs < FREE_SHARE * this.#costs.plainMs(this.#numSequences);
   }
 
   /** Plain steps on the device are faster than the host's: trees must make up for that, or the next steps are plain. */
   #judge(gain: number, rate: number): void {
     if (!this.#options.plainOnDevice) return;
-    const hostMs = this.#costs.verifyMs(this.#numSequences) - this.#costs.plainMs(this.#numSequences);
+    const hostMs = this.#host.verifyMs(this.#numSequences) - this.#costs.plainMs(this.#numSequences);
     this.#bursts.judge(gain > rate * hostMs && gain > 0);
   }
 

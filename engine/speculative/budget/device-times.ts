@@ -1,14 +1,7 @@
+import type { CostModel, StepShape } from "./cost-model.ts";
 import { loadClass, nearestLoad } from "./load-class.ts";
-import type { PassTimes } from "./pass-times.ts";
+import { type PassCost, PassTimes } from "./pass-times.ts";
 import { type Factors, StepFilter, type StepKind } from "./step-filter.ts";
-
-/** A step in which all trees have one size. */
-export interface StepShape {
-  readonly numSequences: number;
-  /** Of a tree, root included. */
-  readonly numNodes: number;
-  readonly depth: number;
-}
 
 /** A level of a draft on the device is hoped to take this share of a pass, before one was seen: what is hoped for is tried. */
 const DRAFT_PRIOR = 0.1;
@@ -29,7 +22,7 @@ interface Load {
 }
 
 /** What steps take that run on the device from drafting to commit, whose parts are not known: by load, of trees of every size. */
-export class DeviceTimes {
+export class DeviceTimes implements CostModel {
   readonly #passes: PassTimes;
   readonly #draftRows: number;
   /** By log₂ of the load. */
@@ -38,8 +31,8 @@ export class DeviceTimes {
   #start: { readonly size: StepShape; readonly ms: number; readonly numSteps: number } | undefined;
 
   /** @param draftRows rows that a sequence has in a draft pass */
-  constructor(passes: PassTimes, draftRows: number) {
-    this.#passes = passes;
+  constructor(passes: readonly PassCost[], draftRows: number) {
+    this.#passes = new PassTimes(passes);
     this.#draftRows = draftRows;
   }
 
@@ -51,19 +44,17 @@ export class DeviceTimes {
     return this.#at(numSequences).filter.at(this.#plain(numSequences));
   }
 
-  /** A step that drafts trees of one size for all sequences and verifies them; those that begin a run have their share in it. */
+  /** Steps that begin a run have their share in it. */
   wholeMs(size: StepShape): number {
     const { filter, startShare, startRatio } = this.#at(size.numSequences);
     return filter.at(this.#kindOf(size)) * (1 + startShare * (Math.exp(startRatio) - 1));
   }
 
-  /** Of the log of the ratio of what one takes to what the other does, plain steps where a size is absent. */
   variance(numSequences: number, one: StepShape | undefined, other: StepShape | undefined): number {
     const [kind, otherKind] = [one, other].map((size) => (size ? this.#kindOf(size) : this.#plain(numSequences)));
     return kind && otherKind ? this.#at(numSequences).filter.variance(kind, otherKind) : 0;
   }
 
-  /** Of what a look of so many steps shows of that. */
   noise(numSequences: number, numSteps: number): number {
     return this.#at(numSequences).filter.lookNoise(numSteps);
   }

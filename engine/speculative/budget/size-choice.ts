@@ -1,7 +1,6 @@
 import type { TreeLimits } from "../../../scheduler/output.ts";
 import type { AcceptanceTable } from "./acceptance-table.ts";
-import type { CostModel } from "./cost-model.ts";
-import type { StepShape } from "./device-times.ts";
+import type { CostModel, StepShape } from "./cost-model.ts";
 import { sizesUpTo } from "./sizes.ts";
 import type { ObservedStep } from "./tree-policy.ts";
 

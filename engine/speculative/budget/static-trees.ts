@@ -3,9 +3,9 @@ import type { DraftTree } from "../draft-tree.ts";
 import { fastestShape, type SiblingRates } from "../sequoia.ts";
 import { fitShape, shapeDepth, type TreeShape } from "../tree-shape.ts";
 import { Calibration } from "./calibration.ts";
-import { CostModel } from "./cost-model.ts";
 import { keepNodes } from "./cut-trees.ts";
 import { DraftSample } from "./draft-sample.ts";
+import { HostTimes } from "./host-times.ts";
 import type { PassCost } from "./pass-times.ts";
 import { SiblingAcceptance } from "./sibling-acceptance.ts";
 import { type CutTree, type ObservedStep, type SpeculationState, stateOf, type TreePolicy } from "./tree-policy.ts";
@@ -64,14 +64,14 @@ export class SequoiaTrees implements TreePolicy {
   readonly #acceptance = new SiblingAcceptance();
   readonly #sample = new DraftSample();
   readonly #calibration = new Calibration();
-  readonly #costs: CostModel;
+  readonly #costs: HostTimes;
   #shape: TreeShape;
   #numSequences = 1;
   #numSteps = 0;
 
   constructor(options: SequoiaOptions) {
     this.#options = options;
-    this.#costs = new CostModel({ ...options, plainOnDevice: false, draftRows: options.topK, draftsOnDevice: false });
+    this.#costs = new HostTimes({ ...options, plainOnDevice: false, draftRows: options.topK });
     this.#shape = this.#best();
   }
 

@@ -1,18 +1,22 @@
-import type { CostModel, CostOptions } from "./cost-model.ts";
+import type { DeviceTimes } from "./device-times.ts";
+import type { HostTimes } from "./host-times.ts";
 import type { SizeChoice } from "./size-choice.ts";
 import type { ObservedStep } from "./tree-policy.ts";
 
 /** Takes from each step what it tells of costs. */
 export class StepCosts {
-  readonly #options: Pick<CostOptions, "plainOnDevice" | "draftsOnDevice">;
-  readonly #costs: CostModel;
+  readonly #plainOnDevice: boolean;
+  readonly #host: HostTimes;
+  /** Where steps draft and verify on the device. */
+  readonly #device: DeviceTimes | undefined;
   readonly #sizes: SizeChoice;
   /** There was no steady step since the latest with a prompt. */
   #isAfterPrompt = false;
 
-  constructor(options: Pick<CostOptions, "plainOnDevice" | "draftsOnDevice">, costs: CostModel, sizes: SizeChoice) {
-    this.#options = options;
-    this.#costs = costs;
+  constructor(plainOnDevice: boolean, host: HostTimes, device: DeviceTimes | undefined, sizes: SizeChoice) {
+    this.#plainOnDevice = plainOnDevice;
+    this.#host = host;
+    this.#device = device;
     this.#sizes = sizes;
   }
 
@@ -35,18 +39,17 @@ export class StepCosts {
 
   #learn(step: ObservedStep, isStart: boolean): void {
     const { numSequences, numRows, limits, onDevice, stepMs, draftMs, drafts } = step;
-    const { plainOnDevice, draftsOnDevice } = this.#options;
     if (limits.numLookaheadNodes === 0) {
-      if (onDevice === plainOnDevice) this.#costs.observePlain(numSequences, stepMs);
-    } else if (draftsOnDevice) {
+      if (onDevice === this.#plainOnDevice) (this.#device ?? this.#host).observePlain(numSequences, stepMs);
+    } else if (this.#device) {
       const numNodes = Math.round(numRows / numSequences);
       const size = { numSequences, numNodes, depth: limits.maxDraftDepth };
-      if (isStart) this.#costs.observeStart(size, stepMs);
-      else if (onDevice) this.#costs.observeWhole(size, stepMs);
+      if (isStart) this.#device.observeStart(size, stepMs);
+      else if (onDevice) this.#device.observe(size, stepMs);
     } else {
       this.#sizes.learnCut(step);
-      this.#costs.observeVerify(numRows, stepMs - draftMs);
-      if (drafts.length > 0) this.#costs.observeDraft(numSequences, limits.maxDraftDepth, draftMs);
+      this.#host.observeVerify(numRows, stepMs - draftMs);
+      if (drafts.length > 0) this.#host.observeDraft(numSequences, limits.maxDraftDepth, draftMs);
     }
   }
 }

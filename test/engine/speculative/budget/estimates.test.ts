@@ -2,7 +2,6 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { AcceptanceTable } from "../../../../engine/speculative/budget/acceptance-table.ts";
 import { Calibration } from "../../../../engine/speculative/budget/calibration.ts";
-import { CostModel } from "../../../../engine/speculative/budget/cost-model.ts";
 import { SequoiaTrees, ShapedTrees } from "../../../../engine/speculative/budget/static-trees.ts";
 import { FixedTrees } from "../../../../engine/speculative/budget/tree-policy.ts";
 import { judged } from "../../../../engine/speculative/budget/verified-draft.ts";
@@ -168,73 +167,5 @@ describe("Calibration", () => {
       }),
       { numRuns: 40 },
     );
-  });
-});
-
-describe("CostModel", () => {
-  const passes = [1, 2, 4, 8, 16].map((numRows) => ({ numRows, ms: 10 + numRows }));
-  const make = (onDevice: boolean) =>
-    new CostModel({ passes, plainOnDevice: onDevice, draftRows: 2, draftsOnDevice: onDevice });
-
-  test("is the start-up measurement at first, goes on beyond it, and costs nothing where nothing is drafted", () => {
-    const costs = make(false);
-    for (const numRows of [1, 3, 7, 16, 40]) expect(costs.verifyMs(numRows)).toBeCloseTo(10 + numRows, 9);
-    expect(costs.plainMs(4)).toBe(costs.verifyMs(4));
-    expect(costs.draftMs(4, 5)).toBe(0);
-  });
-
-  test("learns every part from noisy steps, and keeps what it knows of other sizes", () => {
-    const costs = make(true);
-    const random = new Random(2);
-    const noisy = (ms: number) => ms * (0.8 + 0.4 * random.next()) * (random.next() < 0.02 ? 4 : 1);
-    for (let i = 0; i < 600; i++) {
-      costs.observePlain(4, noisy(7));
-      costs.observeVerify(16, noisy(52));
-      costs.observeDraft(4, 3, noisy(12));
-    }
-    // The machine is thought to be as fast as the latest few steps were.
-    const [known, ...others] = [costs.plainMs(4) / 7, costs.verifyMs(16) / 52, costs.draftMs(4, 3) / 12];
-    expect(Math.abs((known ?? 0) - 1)).toBeLessThan(0.2);
-    for (const other of [...others, costs.draftMs(4, 6) / 24]) expect(other / (known ?? 1)).toBeCloseTo(1, 1);
-  });
-
-  test("whole steps tell what others take: deeper ones, of more nodes, and for more sequences", () => {
-    const costs = make(true);
-    for (let i = 0; i < 400; i++) {
-      const look = Math.floor(i / 8);
-      const [depth, numNodes] = [1 + (look % 3), look % 2 === 0 ? 4 : 6];
-      costs.observeWhole({ numSequences: 2, numNodes, depth }, 16 + 5 * depth + 2 * numNodes + 4);
-    }
-    const whole = (numSequences: number, numNodes: number, depth: number) =>
-      costs.wholeMs({ numSequences, numNodes, depth });
-    expect(whole(2, 4, 2) / 38).toBeCloseTo(1, 1);
-    expect(whole(2, 4, 5) / 53).toBeCloseTo(1, 1);
-    // Nearly three times as many nodes as any step had.
-    expect(Math.abs(whole(2, 16, 2) / 62 - 1)).toBeLessThan(0.15);
-    expect(whole(8, 4, 2)).toBeGreaterThan(whole(2, 4, 2));
-  });
-
-  test("sizes that are tried one after the other on a machine that changes all the time are told apart", () => {
-    const costs = make(true);
-    for (let i = 0; i < 1200; i++) {
-      const machine = Math.exp(0.5 * Math.sin(i / 40));
-      const depth = Math.floor(i / 30) % 2 === 0 ? 2 : 4;
-      costs.observeWhole({ numSequences: 2, numNodes: 4, depth }, machine * (10 + 10 * depth));
-    }
-    const ratio =
-      costs.wholeMs({ numSequences: 2, numNodes: 4, depth: 4 }) /
-      costs.wholeMs({ numSequences: 2, numNodes: 4, depth: 2 });
-    expect(ratio).toBeGreaterThan(1.4);
-    expect(ratio).toBeLessThan(1.95);
-  });
-
-  test("a machine that becomes slower is slower for all", () => {
-    const costs = make(true);
-    const size = { numSequences: 4, numNodes: 4, depth: 2 };
-    for (let i = 0; i < 400; i++) costs.observePlain(4, 10);
-    const before = costs.wholeMs(size);
-    for (let i = 0; i < 400; i++) costs.observePlain(4, 20);
-    expect(costs.plainMs(4)).toBeCloseTo(20, 0);
-    expect(costs.wholeMs(size) / before).toBeGreaterThan(1.3);
   });
 });
