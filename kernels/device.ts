@@ -3,9 +3,8 @@ import { join } from "node:path";
 import { create, globals } from "webgpu";
 import { GpuError } from "./errors.ts";
 import { waitQuietly } from "./quiet-wait.ts";
+import { type AdapterChoice, isSoftware, requestAdapter } from "./request-adapter.ts";
 import { installSwiftShader } from "./swiftshader.ts";
-
-export type AdapterChoice = "auto" | "gpu" | "software";
 
 /** What the kernels need to know of the machine that runs them. */
 export interface DeviceTraits {
@@ -50,11 +49,11 @@ export async function openGpu(choice: AdapterChoice = "auto", cacheDir: string =
   process.env.XDG_RUNTIME_DIR ??= tmpdir();
   Object.assign(globalThis, globals);
   if (hasSystemLoader()) {
-    const system = await requestFrom(newInstance(), choice);
+    const system = await requestAdapter(newInstance(), choice);
     if (system !== undefined) return open(system);
   }
   if (choice !== "gpu" && installSwiftShader(cacheDir)) {
-    const bundled = await requestFrom(newInstance(), "software");
+    const bundled = await requestAdapter(newInstance(), "software");
     if (bundled !== undefined) return open(bundled);
   }
   throw new GpuError("no_adapter", noAdapterMessage(choice));
@@ -82,21 +81,6 @@ function newInstance(): GPU {
   ]);
   instances.push(instance);
   return instance;
-}
-
-async function requestFrom(instance: GPU, choice: AdapterChoice): Promise<GPUAdapter | undefined> {
-  const preferred = await instance.requestAdapter({ powerPreference: "high-performance" });
-  if (preferred !== null && choice !== "software" && !isSoftware(preferred)) return preferred;
-  if (choice === "gpu") return undefined;
-  if (preferred !== null && isSoftware(preferred)) return preferred;
-  return (await instance.requestAdapter({ forceFallbackAdapter: true })) ?? undefined;
-}
-
-/** llvmpipe looks like any other adapter but for this flag. */
-function isSoftware({ info }: Pick<GPUAdapter, "info">): boolean {
-  return (
-    info.isFallbackAdapter || /llvmpipe|swiftshader|lavapipe|basic render/i.test(`${info.device} ${info.description}`)
-  );
 }
 
 async function open(adapter: GPUAdapter): Promise<Gpu> {

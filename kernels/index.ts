@@ -1,6 +1,6 @@
 export { BufferPool, OFFSET_UNIT, readMapped } from "./buffers.ts";
 export { buildDigest } from "./build-digest.ts";
-export { type AdapterChoice, type DeviceTraits, defaultCacheDir, type Gpu, openGpu } from "./device.ts";
+export { type DeviceTraits, defaultCacheDir, type Gpu, openGpu } from "./device.ts";
 export { ArgumentError, GpuError } from "./errors.ts";
 export { fromHalf, fromHalfBits, toHalf, toHalfBits } from "./f16.ts";
 export { chooseFamily, type KernelFamily, KV_TYPES, type KvType, kvTypeOf } from "./family.ts";
@@ -104,6 +104,7 @@ export {
 export { siluMul } from "./ops/silu-mul.ts";
 export { packRows, storageBytes } from "./ops/storage.ts";
 export { PassTimer } from "./pass-timer.ts";
+export type { AdapterChoice } from "./request-adapter.ts";
 export { checkRowTiles, type ProductSum } from "./row-tiles.ts";
 export { checkSiluOnLoad, type GatedSum } from "./silu-on-load.ts";
 export { StepGuard } from "./step-guard.ts";
