@@ -89,6 +89,12 @@ export class Metrics {
     help: "Draft tokens that a tree of the next step may have; 0 while nothing is speculated.",
     registers: [this.#registry],
   });
+  readonly #expectedRate = new Gauge({
+    name: "canopy_spec_decode_expected_tokens_per_second",
+    help: "What the adaptive budget compared when it last decided: tokens/s of the whole batch, plain and with the best trees.",
+    labelNames: ["way"],
+    registers: [this.#registry],
+  });
   readonly #firstToken = this.#histogram("time_to_first_token_seconds", "Arrival to first output.", FIRST_BUCKETS);
   readonly #interToken = this.#histogram(
     "inter_token_latency_seconds",
@@ -173,6 +179,7 @@ export class Metrics {
     if (stats.speculation) {
       this.#calibrationError.set(stats.speculation.calibrationError);
       this.#treeLimit.set(stats.speculation.limits.numLookaheadNodes);
+      for (const [way, rate] of Object.entries(stats.speculation.expected ?? {})) this.#expectedRate.set({ way }, rate);
     }
     this.#countDrafts(stats);
   }

@@ -97,10 +97,13 @@ describe("metrics", () => {
     const engine = new FakeEngine({ answer: () => [] });
     const metrics = new Metrics(engine, "m");
     const limits = { numLookaheadNodes: 5, maxDraftDepth: 3 };
-    engine.tell({ ...STEP, speculation: { limits, calibrationError: 0.07, reliability: [] } });
+    const expected = { plain: 50, trees: 120 };
+    engine.tell({ ...STEP, speculation: { limits, calibrationError: 0.07, reliability: [], expected } });
     const text = await metrics.render();
     expect(readValue(text, "spec_decode_calibration_error")).toBe(0.07);
     expect(readValue(text, "spec_decode_tree_limit")).toBe(5);
+    expect(readValue(text, 'spec_decode_expected_tokens_per_second{way="plain"}')).toBe(50);
+    expect(readValue(text, 'spec_decode_expected_tokens_per_second{way="trees"}')).toBe(120);
   });
 
   it("credit every proposer of a node, or the one drafter there is", async () => {

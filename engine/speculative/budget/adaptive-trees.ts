@@ -14,7 +14,14 @@ import type { PassCost } from "./pass-times.ts";
 import { RestartLoss } from "./restart-loss.ts";
 import { SizeChoice, type SizeOptions } from "./size-choice.ts";
 import { StepCosts } from "./step-costs.ts";
-import { type CutTree, type ObservedStep, type SpeculationState, stateOf, type TreePolicy } from "./tree-policy.ts";
+import {
+  type CutTree,
+  type ExpectedRates,
+  type ObservedStep,
+  type SpeculationState,
+  stateOf,
+  type TreePolicy,
+} from "./tree-policy.ts";
 import { judged } from "./verified-draft.ts";
 
 export interface AdaptiveOptions extends SizeOptions {
@@ -83,6 +90,7 @@ export class AdaptiveTrees implements TreePolicy {
   /** The way in use, which looks are compared with, the log₂ of the load that it is for, and how much longer it stands. */
   #inUse: { readonly limits: TreeLimits; readonly load?: number } = { limits: NO_TREES };
   #inUseLeftMs = 0;
+  #expected: ExpectedRates | undefined;
   /** A trial ended since it was decided. */
   #trialIsOver = false;
   /** Steps on the device since it was decided, and their time. */
@@ -102,7 +110,7 @@ export class AdaptiveTrees implements TreePolicy {
   }
 
   get state(): SpeculationState {
-    return stateOf(this.#limits, this.#calibration);
+    return stateOf(this.#limits, this.#calibration, this.#expected);
   }
 
   limits(numSequences: number): TreeLimits {
@@ -210,7 +218,10 @@ export class AdaptiveTrees implements TreePolicy {
     const numSequences = this.#numSequences;
     if (this.#costs.numPlainObserved(numSequences) < NUM_SEEN) return NO_TREES;
     if (this.#inUseLeftMs > 0 && this.#inUse.load === this.#loadClass) return this.#inUse.limits;
-    const ways = [NO_TREES, ...this.#sizes.all(numSequences)].map((limits) => this.#way(limits));
+    const plain = this.#way(NO_TREES);
+    const trees = this.#sizes.all(numSequences).map((limits) => this.#way(limits));
+    const ways = [plain, ...trees];
+    this.#expected = { plain: 1000 / plain.tokenMs, trees: 1000 / Math.min(...trees.map(({ tokenMs }) => tokenMs)) };
     const inUse = this.#fastest(ways);
     this.#inUse = { limits: inUse.limits, load: this.#loadClass };
     this.#inUseLeftMs = DECIDE_EVERY_MS;

@@ -43,6 +43,15 @@ export interface SpeculationState {
   /** Expected calibration error of predicted survival, 0…1. */
   readonly calibrationError: number;
   readonly reliability: readonly ReliabilityBin[];
+  /** What was compared when it was last decided; absent where nothing is compared. */
+  readonly expected?: ExpectedRates;
+}
+
+/** Tokens/s of the whole batch at the latest load, with what it costs to stop for prompts. */
+export interface ExpectedRates {
+  readonly plain: number;
+  /** With the best trees. */
+  readonly trees: number;
 }
 
 /** Decides how much is speculated in each step. The text never depends on it, only how long it takes. */
@@ -94,6 +103,11 @@ export class FixedTrees implements TreePolicy {
   }
 }
 
-export function stateOf(limits: TreeLimits, { error, reliability }: Calibration): SpeculationState {
-  return { limits, calibrationError: error, reliability };
+export function stateOf(
+  limits: TreeLimits,
+  { error: calibrationError, reliability }: Calibration,
+  expected?: ExpectedRates,
+): SpeculationState {
+  // Asked for in every step: V8 does not make spreads fast.
+  return expected ? { limits, calibrationError, reliability, expected } : { limits, calibrationError, reliability };
 }

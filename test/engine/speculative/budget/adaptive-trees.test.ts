@@ -141,6 +141,19 @@ describe("adaptive trees", () => {
     }
   });
 
+  test("what it expects of plain decoding and of the best trees is what they have", () => {
+    for (const world of WORLDS.filter(({ swing, draftsOnDevice }) => swing === 0 && draftsOnDevice)) {
+      for (const numStreams of [1, 8, 32]) {
+        const run = { load: () => numStreams, numSteps: 1500, warmUp: 0 };
+        const expected = [1, 2, 3].map((seed) => simulate(world, measuredBy, { ...run, seed }).expected);
+        const errorOf = (way: "plain" | "trees", rate: number) =>
+          Math.abs(Math.log(mean(expected.map((rates) => rates?.[way] ?? 0)) / 1000 / rate));
+        expect(errorOf("plain", fixedRates(world, measuredBy, numStreams).plain)).toBeLessThan(0.2);
+        expect(errorOf("trees", bestFixed(world, numStreams))).toBeLessThan(0.2);
+      }
+    }
+  });
+
   /** The size that is best by one sample, at its worth in the other. */
   function bestOf(world: World, numStreams: number): { readonly tokens: number; readonly ms: number } {
     const plain = { tokens: numStreams, ms: world.plainShare * world.passMs(numStreams) };

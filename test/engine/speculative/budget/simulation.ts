@@ -1,6 +1,6 @@
 import { AdaptiveTrees } from "../../../../engine/speculative/budget/adaptive-trees.ts";
 import { sizesUpTo } from "../../../../engine/speculative/budget/sizes.ts";
-import type { TreePolicy } from "../../../../engine/speculative/budget/tree-policy.ts";
+import type { ExpectedRates, TreePolicy } from "../../../../engine/speculative/budget/tree-policy.ts";
 import type { VerifiedDraft } from "../../../../engine/speculative/budget/verified-draft.ts";
 import { childOf, type DraftTree, survivals } from "../../../../engine/speculative/draft-tree.ts";
 import { walkTree } from "../../../../engine/speculative/walk.ts";
@@ -138,6 +138,8 @@ export interface Outcome {
   /** Share of the steps that drafted. */
   readonly draftShare: number;
   readonly calibrationError: number;
+  /** What the policy compared when it last decided, in tokens a second. */
+  readonly expected: ExpectedRates | undefined;
 }
 
 /**
@@ -240,5 +242,6 @@ export function simulate(
     rate: tokens / ms,
     draftShare: numDrafting / (numSteps - warmUp),
     calibrationError: policy.state?.calibrationError ?? 0,
+    expected: policy.state?.expected,
   };
 }
