@@ -2,8 +2,11 @@ import type { EngineClient, EngineInfo, StepStats } from "../engine/client.ts";
 import { createEngine } from "../engine/create.ts";
 import type { EngineOptions } from "../engine/engine-options.ts";
 import type { SamplingParams } from "../engine/sampling-params.ts";
+import type { ExpectedRates } from "../engine/speculative/budget/tree-policy.ts";
 import { generate, sum, warmUpEngine } from "./generate.ts";
 import { type Interval, median, medianInterval } from "./median.ts";
+import { addStep, addTotals, NO_STEPS, type TotalsByKind } from "./step-kinds.ts";
+import { turnOrder } from "./turn-order.ts";
 
 /** One way to run an engine, under load beside others. */
 export interface Contender {
@@ -31,6 +34,8 @@ export interface LoadFigures {
   readonly numStreams: number;
   /** Of all streams together, prompts included; the median of the rounds. */
   readonly tokensPerSecond: number;
+  /** The same of every round. */
+  readonly rates: readonly number[];
   /** The last contender's rate over this one's in the same round; the median of the rounds, and where it lies by 95 %. */
   readonly lastOverThis: number;
   readonly lastOverThisInterval: Interval;
@@ -38,6 +43,10 @@ export interface LoadFigures {
   readonly acceptanceLength: number;
   /** Share of a sequence's steps that verified a draft. */
   readonly draftedShare: number;
+  /** Where the time went. */
+  readonly steps: TotalsByKind;
+  /** What the adaptive budget compared at the end. */
+  readonly expected?: ExpectedRates;
 }
 
 export interface LoadReport {
@@ -51,6 +60,8 @@ interface Turn {
   readonly numTokens: number;
   readonly numSteps: number;
   readonly numDrafted: number;
+  readonly steps: TotalsByKind;
+  readonly expected?: ExpectedRates;
 }
 
 /**
@@ -73,7 +84,7 @@ export async function measureLoad(
     const rounds: Turn[][] = [];
     for (let round = -numWarmUps; round < numRounds; round++) {
       const turns: Turn[] = [];
-      for (const i of inTurn(clients.length, round + numWarmUps)) {
+      for (const i of turnOrder(clients.length, round + numWarmUps)) {
         const client = clients[i];
         if (client) turns[i] = await runTurn(client, { ...load, numStreams, turnMs, round: round + numWarmUps });
       }
@@ -85,10 +96,16 @@ export async function measureLoad(
   return { info: first.info, figures };
 }
 
-/** Places 0…n - 1, beginning with another one each time, and backwards every other time: nobody always comes after the same one. */
-function inTurn(numPlaces: number, round: number): number[] {
-  const places = Array.from({ length: numPlaces }, (_, i) => (i + round) % numPlaces);
-  return round % 2 === 0 ? places : places.reverse();
+/** Far from the one before, and prime: lengths of texts that follow each other say nothing of each other. */
+const LENGTH_STRIDE = 7919;
+
+/**
+ * Tokens of the nth text, half of the most to all of them, each length as often as another. Texts of one length that begin together end
+ * together while nothing is drafted, so that prompts are computed all at once: no server has such streams.
+ */
+export function textLength(text: number, maxTokens: number): number {
+  const least = Math.ceil(maxTokens / 2);
+  return least + ((text * LENGTH_STRIDE) % (maxTokens - least + 1));
 }
 
 let numRequests = 0;
@@ -104,7 +121,12 @@ async function runTurn(
 ): Promise<Turn> {
   const { prompts, params, numStreams, turnMs, round } = load;
   let [numTokens, numSteps, numDrafted, next] = [0, 0, 0, round * numStreams];
-  const stopListening = client.onStep(({ sequences }: StepStats) => {
+  let steps = NO_STEPS;
+  let expected: ExpectedRates | undefined;
+  const stopListening = client.onStep((step: StepStats) => {
+    const { sequences, speculation } = step;
+    steps = addStep(steps, step);
+    expected = speculation?.expected;
     numSteps += sequences.length;
     numDrafted += sequences.filter(({ numDraft }) => numDraft > 0).length;
   });
@@ -112,8 +134,10 @@ async function runTurn(
   const isOver = () => performance.now() - startMs >= turnMs;
   const stream = async () => {
     while (!isOver()) {
-      const promptTokenIds = prompts[next++ % prompts.length] ?? [0];
-      const request = { id: `load-${numRequests++}`, choice: 0, promptTokenIds, params };
+      const text = next++;
+      const promptTokenIds = prompts[text % prompts.length] ?? [0];
+      const ownParams = { ...params, maxTokens: textLength(text, params.maxTokens) };
+      const request = { id: `load-${numRequests++}`, choice: 0, promptTokenIds, params: ownParams };
       for await (const { tokenIds, finishReason, error } of client.generate(request)) {
         if (finishReason === "error") throw new Error(error ?? "the engine failed");
         numTokens += tokenIds.length;
@@ -126,19 +150,30 @@ async function runTurn(
   stopListening();
   // What is still in flight would be the next one's loss: a token comes after it.
   await generate(client, prompts[0] ?? [0], { ...params, maxTokens: 1 });
-  return { tokensPerSecond: numTokens / seconds, numTokens, numSteps, numDrafted };
+  return {
+    tokensPerSecond: numTokens / seconds,
+    numTokens,
+    numSteps,
+    numDrafted,
+    steps,
+    ...(expected && { expected }),
+  };
 }
 
 function toFigures(contender: string, numStreams: number, rounds: readonly Turn[][], place: number): LoadFigures {
   const turns = rounds.flatMap((round) => round[place] ?? []);
   const numSteps = sum(turns, (turn) => turn.numSteps);
+  const rates = turns.map(({ tokensPerSecond }) => tokensPerSecond);
+  const expected = turns.at(-1)?.expected;
   const ratios = rounds.map((round) => (round.at(-1)?.tokensPerSecond ?? 0) / (round[place]?.tokensPerSecond ?? 1));
   return {
-    ...{ contender, numStreams },
-    tokensPerSecond: median(turns.map(({ tokensPerSecond }) => tokensPerSecond)),
+    ...{ contender, numStreams, rates },
+    tokensPerSecond: median(rates),
     lastOverThis: median(ratios),
     lastOverThisInterval: medianInterval(ratios),
     acceptanceLength: sum(turns, ({ numTokens }) => numTokens) / numSteps,
     draftedShare: sum(turns, ({ numDrafted }) => numDrafted) / numSteps,
+    steps: turns.map(({ steps }) => steps).reduce(addTotals, NO_STEPS),
+    ...(expected && { expected }),
   };
 }

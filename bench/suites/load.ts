@@ -1,8 +1,10 @@
 import { createEngine } from "../../engine/create.ts";
 import type { DrafterChoice, EngineOptions } from "../../engine/engine-options.ts";
 import { GREEDY } from "../../engine/sampling-params.ts";
-import { type Contender, type LoadFigures, measureLoad, type Turns } from "../load.ts";
+import { sum } from "../generate.ts";
+import { type Contender, type LoadFigures, measureLoad, type Turns, textLength } from "../load.ts";
 import { describeMachine } from "../machine.ts";
+import { STEP_KINDS, type StepTotals } from "../step-kinds.ts";
 import { defineSuite, positiveInteger, positiveIntegers } from "../suite.ts";
 import { table } from "../table.ts";
 import { ENGINE_OPTIONS, engineSettings } from "./engine-settings.ts";
@@ -85,8 +87,14 @@ export const load = defineSuite(
     });
     const machine = describeMachine(info);
     print(`${machine.model} on ${machine.adapter} · ${machine.cpu}, ${machine.numCpus} CPUs · Node ${machine.node}`);
-    print(`Greedy, up to ${maxTokens} tokens a text, drafter ${drafter}. Tokens/s of all streams together:\n`);
+    print(
+      `Greedy, ${textLength(0, maxTokens)} to ${maxTokens} tokens a text, drafter ${drafter}. Tokens/s of all streams together:\n`,
+    );
     print(loadTable(contenders, figures));
+    print(
+      "\nWhere the time went, of each kind of steps: share of it, ms and tokens a step; tokens/s that the budget expected:\n",
+    );
+    print(stepsTable(figures));
     return { suite: "load", machine, maxTokens, drafter, figures };
   },
 );
@@ -121,4 +129,25 @@ function loadTable(contenders: readonly Contender[], figures: readonly LoadFigur
       ];
     }),
   );
+}
+
+function stepsTable(figures: readonly LoadFigures[]): string {
+  return table(
+    ["streams", "", "with prompts", "that draft", "plain", "expected plain", "expected with trees"],
+    figures.map(({ numStreams, contender, steps, expected }) => {
+      const ms = sum(STEP_KINDS, (kind) => steps[kind].ms);
+      const expectations = [expected?.plain, expected?.trees].map((rate) => rate?.toFixed(0) ?? "");
+      return [
+        String(numStreams),
+        contender,
+        ...STEP_KINDS.map((kind) => describeSteps(steps[kind], ms)),
+        ...expectations,
+      ];
+    }),
+  );
+}
+
+function describeSteps({ numSteps, ms, numTokens }: StepTotals, allMs: number): string {
+  if (numSteps === 0) return "";
+  return `${((100 * ms) / allMs).toFixed(0)} %, ${(ms / numSteps).toFixed(2)} ms, ${(numTokens / numSteps).toFixed(1)}`;
 }
