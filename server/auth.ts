@@ -6,7 +6,7 @@ import { ApiError } from "./errors.ts";
  * Routes open to everyone, by pattern: probes, and the dashboard's own files, which hold no data.
  * Everything else, unknown paths included, needs a key when there is one.
  */
-const PUBLIC_ROUTES: ReadonlySet<string> = new Set(["/health", "/ready", "/version", "/dashboard", "/dashboard/"]);
+const PUBLIC_ROUTES: ReadonlySet<string> = new Set(["/", "/health", "/ready", "/version", "/dashboard", "/dashboard/"]);
 const PUBLIC_FILE = /^\/dashboard\/[\w./-]+\.(?:html|css|js|mjs|svg|ico|png|woff2)$/;
 
 /** Requires `Authorization: Bearer KEY` with one of `keys`; without keys every route is open. */

@@ -60,11 +60,13 @@ const PAGE_HEADERS = {
 };
 
 /**
- * The dashboard: the page and its files under `/dashboard`, which hold no data and need no key, and
+ * The dashboard: the page and its files under `/dashboard`, to which `/` leads, which hold no data and need no key, and
  * `GET /dashboard/feed`, server-sent events twice a second, which needs a key like the API does.
  */
 export function registerDashboard(app: FastifyInstance, options: DashboardOptions): void {
   app.get("/dashboard", serveFile("index.html"));
+  // Who opens the address that the server says it is ready at wants to see something.
+  app.get("/", (_request, reply) => reply.redirect("dashboard"));
   // The page names its files relative to /dashboard, so that it also works under a proxy's path prefix.
   app.get("/dashboard/", (_request, reply) => reply.redirect("../dashboard"));
   for (const name of FILES) app.get(`/dashboard/${name}`, serveFile(name));

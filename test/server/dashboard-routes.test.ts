@@ -80,16 +80,19 @@ describe("files", () => {
     expect((await newApp().inject(url)).statusCode).toBe(404);
   });
 
-  it("sends /dashboard/ to the page by a relative address", async () => {
-    const response = await newApp().inject("/dashboard/");
-    expect([response.statusCode, response.headers.location]).toEqual([302, "../dashboard"]);
+  it.each([
+    ["/", "dashboard"],
+    ["/dashboard/", "../dashboard"],
+  ])("sends %s to the page by a relative address", async (url, location) => {
+    const response = await newApp().inject(url);
+    expect([response.statusCode, response.headers.location]).toEqual([302, location]);
   });
 });
 
 describe("with an API key", () => {
   it("gives the page to everyone and the feed only to those who have the key", async () => {
     const app = newApp({ keys: ["secret"] });
-    for (const url of ["/dashboard", "/dashboard/", "/dashboard/dashboard.js", "/dashboard/favicon.svg"]) {
+    for (const url of ["/", "/dashboard", "/dashboard/", "/dashboard/dashboard.js", "/dashboard/favicon.svg"]) {
       expect((await app.inject(url)).statusCode, url).toBeLessThan(400);
     }
     expect((await app.inject("/dashboard/feed")).statusCode).toBe(401);
