@@ -5,7 +5,7 @@ import type { SamplingParams } from "../engine/sampling-params.ts";
 import type { ExpectedRates } from "../engine/speculative/budget/tree-policy.ts";
 import { generate, sum, warmUpEngine } from "./generate.ts";
 import { type Interval, median, medianInterval } from "./median.ts";
-import { addStep, addTotals, NO_STEPS, type TotalsByKind } from "./step-kinds.ts";
+import { countStep, noSteps, type TotalsByKind, totalsOf } from "./step-kinds.ts";
 import { turnOrder } from "./turn-order.ts";
 
 /** One way to run an engine, under load beside others. */
@@ -46,7 +46,7 @@ export interface LoadFigures {
   /** Where the time went. */
   readonly steps: TotalsByKind;
   /** What the adaptive budget compared at the end. */
-  readonly expected?: ExpectedRates;
+  readonly expected: ExpectedRates | undefined;
 }
 
 export interface LoadReport {
@@ -61,7 +61,7 @@ interface Turn {
   readonly numSteps: number;
   readonly numDrafted: number;
   readonly steps: TotalsByKind;
-  readonly expected?: ExpectedRates;
+  readonly expected: ExpectedRates | undefined;
 }
 
 /**
@@ -121,11 +121,11 @@ async function runTurn(
 ): Promise<Turn> {
   const { prompts, params, numStreams, turnMs, round } = load;
   let [numTokens, numSteps, numDrafted, next] = [0, 0, 0, round * numStreams];
-  let steps = NO_STEPS;
+  const steps = noSteps();
   let expected: ExpectedRates | undefined;
   const stopListening = client.onStep((step: StepStats) => {
     const { sequences, speculation } = step;
-    steps = addStep(steps, step);
+    countStep(steps, step);
     expected = speculation?.expected;
     numSteps += sequences.length;
     numDrafted += sequences.filter(({ numDraft }) => numDraft > 0).length;
@@ -150,21 +150,13 @@ async function runTurn(
   stopListening();
   // What is still in flight would be the next one's loss: a token comes after it.
   await generate(client, prompts[0] ?? [0], { ...params, maxTokens: 1 });
-  return {
-    tokensPerSecond: numTokens / seconds,
-    numTokens,
-    numSteps,
-    numDrafted,
-    steps,
-    ...(expected && { expected }),
-  };
+  return { tokensPerSecond: numTokens / seconds, numTokens, numSteps, numDrafted, steps, expected };
 }
 
 function toFigures(contender: string, numStreams: number, rounds: readonly Turn[][], place: number): LoadFigures {
   const turns = rounds.flatMap((round) => round[place] ?? []);
   const numSteps = sum(turns, (turn) => turn.numSteps);
   const rates = turns.map(({ tokensPerSecond }) => tokensPerSecond);
-  const expected = turns.at(-1)?.expected;
   const ratios = rounds.map((round) => (round.at(-1)?.tokensPerSecond ?? 0) / (round[place]?.tokensPerSecond ?? 1));
   return {
     ...{ contender, numStreams, rates },
@@ -173,7 +165,7 @@ function toFigures(contender: string, numStreams: number, rounds: readonly Turn[
     lastOverThisInterval: medianInterval(ratios),
     acceptanceLength: sum(turns, ({ numTokens }) => numTokens) / numSteps,
     draftedShare: sum(turns, ({ numDrafted }) => numDrafted) / numSteps,
-    steps: turns.map(({ steps }) => steps).reduce(addTotals, NO_STEPS),
-    ...(expected && { expected }),
+    steps: totalsOf(turns.map(({ steps }) => steps)),
+    expected: turns.at(-1)?.expected,
   };
 }

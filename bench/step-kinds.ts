@@ -1,4 +1,5 @@
 import type { StepStats } from "../engine/client.ts";
+import { sum } from "./generate.ts";
 
 /** What a step did: compute prompts, whatever else it did; verify drafts; or neither. */
 export const STEP_KINDS = ["prompt", "draft", "plain"] as const;
@@ -6,35 +7,38 @@ export type StepKind = (typeof STEP_KINDS)[number];
 
 /** Sums over steps of one kind. */
 export interface StepTotals {
-  readonly numSteps: number;
-  readonly ms: number;
-  readonly numTokens: number;
+  numSteps: number;
+  ms: number;
+  numTokens: number;
 }
 
-export type TotalsByKind = Readonly<Record<StepKind, StepTotals>>;
+export type TotalsByKind = Record<StepKind, StepTotals>;
 
-const NONE: StepTotals = { numSteps: 0, ms: 0, numTokens: 0 };
-export const NO_STEPS: TotalsByKind = { prompt: NONE, draft: NONE, plain: NONE };
+type CountedStep = Pick<StepStats, "numPrefillTokens" | "sequences" | "stepMs" | "numEmittedTokens">;
 
-export function kindOf({ numPrefillTokens, sequences }: Pick<StepStats, "numPrefillTokens" | "sequences">): StepKind {
+export function kindOf({ numPrefillTokens, sequences }: CountedStep): StepKind {
   if (numPrefillTokens > 0) return "prompt";
   return sequences.some(({ numDraft }) => numDraft > 0) ? "draft" : "plain";
 }
 
-export function addStep(totals: TotalsByKind, step: StepStats): TotalsByKind {
-  const one = { numSteps: 1, ms: step.stepMs, numTokens: step.numEmittedTokens };
-  return { ...totals, [kindOf(step)]: plus(totals[kindOf(step)], one) };
+export function noSteps(): TotalsByKind {
+  const none = () => ({ numSteps: 0, ms: 0, numTokens: 0 });
+  return { prompt: none(), draft: none(), plain: none() };
 }
 
-export function addTotals(one: TotalsByKind, other: TotalsByKind): TotalsByKind {
-  const of = (kind: StepKind) => plus(one[kind], other[kind]);
+/** Adds a step in place: it runs between the very steps that are measured. */
+export function countStep(totals: TotalsByKind, step: CountedStep): void {
+  const ofKind = totals[kindOf(step)];
+  ofKind.numSteps++;
+  ofKind.ms += step.stepMs;
+  ofKind.numTokens += step.numEmittedTokens;
+}
+
+export function totalsOf(turns: readonly TotalsByKind[]): TotalsByKind {
+  const of = (kind: StepKind) => ({
+    numSteps: sum(turns, (turn) => turn[kind].numSteps),
+    ms: sum(turns, (turn) => turn[kind].ms),
+    numTokens: sum(turns, (turn) => turn[kind].numTokens),
+  });
   return { prompt: of("prompt"), draft: of("draft"), plain: of("plain") };
-}
-
-function plus(one: StepTotals, other: StepTotals): StepTotals {
-  return {
-    numSteps: one.numSteps + other.numSteps,
-    ms: one.ms + other.ms,
-    numTokens: one.numTokens + other.numTokens,
-  };
 }

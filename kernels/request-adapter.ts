@@ -6,9 +6,9 @@ export async function requestAdapter(
   choice: AdapterChoice,
 ): Promise<GPUAdapter | undefined> {
   const preferred = await instance.requestAdapter({ powerPreference: "high-performance" });
-  if (preferred !== null && choice !== "software" && !isSoftware(preferred)) return preferred;
+  const isWanted = (adapter: GPUAdapter) => choice === "auto" || isSoftware(adapter) === (choice === "software");
+  if (preferred !== null && isWanted(preferred)) return preferred;
   if (choice === "gpu") return undefined;
-  if (preferred !== null && isSoftware(preferred)) return preferred;
   // Dawn takes it for a wish: where there is no other, it gives the GPU.
   const fallback = await instance.requestAdapter({ forceFallbackAdapter: true });
   return fallback !== null && isSoftware(fallback) ? fallback : undefined;

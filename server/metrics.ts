@@ -1,5 +1,6 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
 import type { EngineClient, EngineInfo, EngineMemory, FinishReason, StepStats, Supervision } from "../engine/client.ts";
+import type { SpeculationState } from "../engine/speculative/budget/tree-policy.ts";
 import { countDrafts } from "./draft-counts.ts";
 import { type EngineLoad, readLoad } from "./engine-health.ts";
 
@@ -79,22 +80,7 @@ export class Metrics {
     "Draft tokens accepted, by drafter. A token that several drafters proposed counts for each.",
     ["proposer"],
   );
-  readonly #calibrationError = new Gauge({
-    name: "canopy_spec_decode_calibration_error",
-    help: "Mean distance of predicted survival of draft tokens from what is observed, 0 to 1.",
-    registers: [this.#registry],
-  });
-  readonly #treeLimit = new Gauge({
-    name: "canopy_spec_decode_tree_limit",
-    help: "Draft tokens that a tree of the next step may have; 0 while nothing is speculated.",
-    registers: [this.#registry],
-  });
-  readonly #expectedRate = new Gauge({
-    name: "canopy_spec_decode_expected_tokens_per_second",
-    help: "What the adaptive budget compared when it last decided: tokens/s of the whole batch, plain and with the best trees.",
-    labelNames: ["way"],
-    registers: [this.#registry],
-  });
+  #speculation: SpeculationState | undefined;
   readonly #firstToken = this.#histogram("time_to_first_token_seconds", "Arrival to first output.", FIRST_BUCKETS);
   readonly #interToken = this.#histogram(
     "inter_token_latency_seconds",
@@ -121,6 +107,7 @@ export class Metrics {
     this.#drafter = client.info.drafter;
     client.onStep((stats) => this.#onStep(stats));
     this.#loadGauges(client);
+    this.#speculationGauges();
     this.#memoryGauges(client);
     this.#supervisionCounters(client);
     this.#infoGauges(client.info, modelName);
@@ -176,11 +163,7 @@ export class Metrics {
     this.#stepTimes.verify.observe(stats.verifyMs / 1000);
     this.#stepTimes.commit.observe(stats.commitMs / 1000);
     this.#stepTimes.total.observe(stats.stepMs / 1000);
-    if (stats.speculation) {
-      this.#calibrationError.set(stats.speculation.calibrationError);
-      this.#treeLimit.set(stats.speculation.limits.numLookaheadNodes);
-      for (const [way, rate] of Object.entries(stats.speculation.expected ?? {})) this.#expectedRate.set({ way }, rate);
-    }
+    this.#speculation = stats.speculation ?? this.#speculation;
     this.#countDrafts(stats);
   }
 
@@ -212,6 +195,41 @@ export class Metrics {
     gauge("num_requests_running", "Sequences in the batch.", ({ numRunning }) => numRunning);
     gauge("num_requests_waiting", "Sequences waiting for their first step.", ({ numWaiting }) => numWaiting);
     gauge("kv_cache_usage_perc", "Share of KV blocks in use, 0 to 1.", ({ kvUsage }) => kvUsage);
+  }
+
+  /** Of the latest step that told of them, and read when they are asked for. */
+  #speculationGauges(): void {
+    const latest = () => this.#speculation;
+    const registers = [this.#registry];
+    const gauge = (name: string, help: string, pick: (state: SpeculationState) => number) =>
+      new Gauge({
+        name: `canopy_spec_decode_${name}`,
+        help,
+        registers,
+        collect() {
+          const state = latest();
+          this.set(state ? pick(state) : 0);
+        },
+      });
+    gauge(
+      "calibration_error",
+      "Mean distance of predicted survival of draft tokens from what is observed, 0 to 1.",
+      ({ calibrationError }) => calibrationError,
+    );
+    gauge(
+      "tree_limit",
+      "Draft tokens that a tree of the next step may have; 0 while nothing is speculated.",
+      ({ limits }) => limits.numLookaheadNodes,
+    );
+    new Gauge({
+      name: "canopy_spec_decode_expected_tokens_per_second",
+      help: "What the adaptive budget compared when it last decided: tokens/s of the whole batch, plain and with the best trees.",
+      labelNames: ["way"],
+      registers,
+      collect() {
+        for (const [way, rate] of Object.entries(latest()?.expected ?? {})) this.set({ way }, rate);
+      },
+    });
   }
 
   /** Of the engine's process; Node's own metrics are of the server's. */

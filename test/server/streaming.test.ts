@@ -145,15 +145,19 @@ describe("clients that leave", () => {
       const controller = new AbortController();
       // Not AbortSignal.any with AbortSignal.timeout: Node 20 collects that as garbage before it fires.
       const giveUp = setTimeout(() => controller.abort(), i % 4 === 0 ? 40 : 60_000);
-      const response = await fetch(`${app.url}/v1/completions`, {
-        method: "POST",
-        headers: { "content-type": "application/json" },
-        body: JSON.stringify({ ...body, stream: i % 4 !== 0 ? true : undefined }),
-        signal: controller.signal,
-      }).finally(() => clearTimeout(giveUp));
-      const reader = response.body?.getReader();
-      for (let chunks = i % 3; chunks >= 0; chunks--) await reader?.read();
-      controller.abort();
+      try {
+        const response = await fetch(`${app.url}/v1/completions`, {
+          method: "POST",
+          headers: { "content-type": "application/json" },
+          body: JSON.stringify({ ...body, stream: i % 4 !== 0 ? true : undefined }),
+          signal: controller.signal,
+        });
+        const reader = response.body?.getReader();
+        for (let chunks = i % 3; chunks >= 0; chunks--) await reader?.read();
+        controller.abort();
+      } finally {
+        clearTimeout(giveUp);
+      }
     };
     await Promise.all(Array.from({ length: 200 }, (_, i) => leave(i).catch(() => undefined)));
     // One that gave up before its request was read never got as far as the engine.

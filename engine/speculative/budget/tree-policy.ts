@@ -44,7 +44,7 @@ export interface SpeculationState {
   readonly calibrationError: number;
   readonly reliability: readonly ReliabilityBin[];
   /** What was compared when it was last decided; absent where nothing is compared. */
-  readonly expected?: ExpectedRates;
+  readonly expected?: ExpectedRates | undefined;
 }
 
 /** Tokens/s of the whole batch at the latest load, with what it costs to stop for prompts. */
@@ -108,6 +108,5 @@ export function stateOf(
   { error: calibrationError, reliability }: Calibration,
   expected?: ExpectedRates,
 ): SpeculationState {
-  // Asked for in every step: V8 does not make spreads fast.
-  return expected ? { limits, calibrationError, reliability, expected } : { limits, calibrationError, reliability };
+  return { limits, calibrationError, reliability, expected };
 }
