@@ -23,15 +23,21 @@ type FlightState = Flight & {
   first?: Pick<EngineOutput, "queueMs" | "numCachedTokens">;
   /** The engine that runs now knows it. */
   isSent: boolean;
-  /** It was in an engine that failed, and has not had an output since: it may be what the engine died of. */
-  isSuspect: boolean;
+  /** It was in an engine that failed, and may be what that died of until it has had so many outputs more. */
+  numTrialOutputs: number;
   isOver: boolean;
 };
 
 /**
+ * The outputs after which a sequence is past the place where the engine died: that may have been two steps ahead of what it had told,
+ * and be in the third.
+ */
+export const NUM_TRIAL_OUTPUTS = 3;
+
+/**
  * The sequences in flight, in order of arrival, and who may be sent to the engine when. After a failure those that were in the
- * engine are suspects: they are sent one at a time, each when the one before has had an output. So if the engine dies again, it is
- * known of which, and no request kills it more than twice. That holds too where a suspect's reader leaves before it has had one.
+ * engine are suspects: they are sent one at a time, each when the one before has got past where the engine died. So if it dies again,
+ * it is known of which, and no request kills it more than twice. That holds too where a suspect's reader leaves on the way.
  */
 export class Flights {
   readonly #flights = new Map<number, FlightState>();
@@ -56,7 +62,7 @@ export class Flights {
   add(key: number, request: EngineRequest, stream: OutputStream, deadlineMs = Number.POSITIVE_INFINITY): void {
     const outputTokenIds = [...(request.outputTokenIds ?? [])];
     const flight = { key, request, stream, outputTokenIds, deadlineMs };
-    this.#flights.set(key, { ...flight, isLost: false, isSent: false, isSuspect: false, isOver: false });
+    this.#flights.set(key, { ...flight, isLost: false, isSent: false, numTrialOutputs: 0, isOver: false });
   }
 
   /** Nothing is in flight any more. @returns what was */
@@ -95,7 +101,7 @@ export class Flights {
   takeSendable(): readonly Flight[] {
     const flights = [...this.#flights.values()];
     if (this.#onTrial() !== undefined) return [];
-    const suspect = flights.find(({ isSuspect }) => isSuspect);
+    const suspect = flights.find(isSuspect);
     const sendable = suspect ? [suspect] : flights.filter(({ isSent }) => !isSent);
     return sendable.map((flight) => {
       const now = { ...flight };
@@ -109,7 +115,7 @@ export class Flights {
   receive(key: number, output: EngineOutput): { readonly flight: Flight; readonly output: EngineOutput } | undefined {
     const flight = this.#flights.get(key);
     if (flight === undefined) return undefined;
-    flight.isSuspect = false;
+    flight.numTrialOutputs = Math.max(0, flight.numTrialOutputs - 1);
     flight.outputTokenIds.push(...output.tokenIds);
     const { queueMs, numCachedTokens } = output;
     if (queueMs !== undefined) {
@@ -131,12 +137,14 @@ export class Flights {
       if (flight.isOver) this.#flights.delete(flight.key);
       flight.isSent = false;
       flight.isLost = true;
-      flight.isSuspect = condemned === undefined;
+      flight.numTrialOutputs = condemned ? 0 : NUM_TRIAL_OUTPUTS;
     }
     return condemned;
   }
 
   #onTrial(): FlightState | undefined {
-    return [...this.#flights.values()].find(({ isSent, isSuspect }) => isSent && isSuspect);
+    return [...this.#flights.values()].find((flight) => flight.isSent && isSuspect(flight));
   }
 }
+
+const isSuspect = ({ numTrialOutputs }: FlightState) => numTrialOutputs > 0;
