@@ -3,6 +3,7 @@ import { helpText, type Suite } from "./suite.ts";
 import { acceptance } from "./suites/acceptance.ts";
 import { attention } from "./suites/attention.ts";
 import { chains } from "./suites/chains.ts";
+import { contexts } from "./suites/contexts.ts";
 import { decode } from "./suites/decode.ts";
 import { dispatch } from "./suites/dispatch.ts";
 import { gated } from "./suites/gated.ts";
@@ -19,7 +20,7 @@ import { suffix } from "./suites/suffix.ts";
 import { throughput } from "./suites/throughput.ts";
 
 const SUITES: Readonly<Record<string, Suite>> = {
-  ...{ throughput, speculate, acceptance, load, decode, prefix, identity, reference, chains },
+  ...{ throughput, speculate, acceptance, load, contexts, decode, prefix, identity, reference, chains },
   ...{ dispatch, matmul, gated, attention, serve, soak, suffix, "kv-dtype": kvDtype },
 };
 

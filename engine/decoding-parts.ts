@@ -34,7 +34,7 @@ export async function createResidents(
 
 /** Measures what passes cost, where what is speculated depends on it. */
 export async function createPolicy(
-  { treeNodes, treeDepth, treeTopK, tree, treeBudget, tokenBudget }: Settings,
+  { maxNumSeqs, treeNodes, treeDepth, treeTopK, tree, treeBudget, tokenBudget }: Settings,
   gpu: GpuContext,
   runner: ModelRunner,
   { residentDrafting, residentPlain }: Residents,
@@ -43,7 +43,11 @@ export async function createPolicy(
   if (treeNodes === 1 || (treeBudget === "fixed" && tree === undefined)) {
     return new FixedTrees({ numLookaheadNodes: treeNodes - 1, maxDraftDepth: treeNodes === 1 ? 0 : treeDepth });
   }
-  const sizes = { maxNodes: treeNodes, maxDepth: treeDepth, passes: await measurePasses(gpu, runner) };
+  const sizes = {
+    maxNodes: treeNodes,
+    maxDepth: treeDepth,
+    passes: await measurePasses(gpu, runner, { maxNumSeqs, treeNodes }),
+  };
   if (tree === "sequoia") return new SequoiaTrees({ ...sizes, topK: treeTopK });
   return new AdaptiveTrees({
     ...{ ...sizes, tokenBudget },

@@ -19,6 +19,7 @@ import type { TreePolicy } from "./speculative/budget/tree-policy.ts";
 import type { Proposer } from "./speculative/proposer.ts";
 import type { SequenceOfStep, VerifiedSequence } from "./step.ts";
 import { StepReports } from "./step-reports.ts";
+import { meanContext } from "./step-stats.ts";
 
 export interface EngineParts {
   readonly info: EngineInfo;
@@ -212,7 +213,7 @@ export class Engine implements EngineClient {
     let catchesUp = false;
     this.#caughtUp = new Set();
     const output = this.#scheduler.schedule((sampling, isDecode) => {
-      const wanted = policy.limits(sampling.length);
+      const wanted = policy.limits(sampling.length, meanContext(sampling.map(({ numTokens }) => numTokens)));
       if (residentDrafting === undefined || wanted.numLookaheadNodes === 0) return wanted;
       // Drafts of the host cost several times what the device's cost: no one waits for them while a prompt is computed, or while
       // the drafter has to see one that the prefix cache had. Where one step does not suffice for that, it may lack blocks.

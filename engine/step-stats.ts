@@ -81,10 +81,16 @@ export function observedStep(
     drafts,
     hasPrompt,
     numSequences: verified.length,
+    context: meanContext(sequences.map(({ rootPosition }) => rootPosition + 1)),
     numRows: numTokens + numDraft,
     numEmitted: verified.reduce((sum, { result }) => sum + result.tokenIds.length, 0),
     isSteady: tells && preemptedIds.length === 0 && !hasPrompt,
   };
+}
+
+/** @param numTokens of each sequence */
+export function meanContext(numTokens: readonly number[]): number {
+  return numTokens.reduce((sum, count) => sum + count, 0) / Math.max(1, numTokens.length);
 }
 
 function draftsOf(sequences: readonly ScheduledSequence[], verified: readonly VerifiedSequence[]): VerifiedDraft[] {

@@ -10,7 +10,7 @@ import { DraftSample } from "./draft-sample.ts";
 import { HostTimes } from "./host-times.ts";
 import { loadClass } from "./load-class.ts";
 import { Looks, type Way } from "./looks.ts";
-import type { PassCost } from "./pass-times.ts";
+import { type PassTable, PassTimes } from "./pass-times.ts";
 import { RestartLoss } from "./restart-loss.ts";
 import { SizeChoice, type SizeOptions } from "./size-choice.ts";
 import { StepCosts } from "./step-costs.ts";
@@ -25,8 +25,8 @@ import {
 import { judged } from "./verified-draft.ts";
 
 export interface AdaptiveOptions extends SizeOptions {
-  /** T(M) as measured at start-up. */
-  readonly passes: readonly PassCost[];
+  /** T(M, context) as measured at start-up. */
+  readonly passes: PassTable;
   /** Plain steps can run on the device without the host between them. */
   readonly plainOnDevice: boolean;
   /** Rows that a sequence has in a draft pass. */
@@ -74,6 +74,7 @@ interface Trial {
  */
 export class AdaptiveTrees implements TreePolicy {
   readonly #options: AdaptiveOptions;
+  readonly #passes: PassTimes;
   /** Of the steps that the host drafts. */
   readonly #host: HostTimes;
   readonly #costs: CostModel;
@@ -101,21 +102,25 @@ export class AdaptiveTrees implements TreePolicy {
 
   constructor(options: AdaptiveOptions) {
     this.#options = options;
-    this.#host = new HostTimes(options);
-    const device = options.draftsOnDevice ? new DeviceTimes(options.passes, options.draftRows) : undefined;
+    const { plainOnDevice, draftRows } = options;
+    const passes = new PassTimes(options.passes);
+    this.#passes = passes;
+    this.#host = new HostTimes({ passes, plainOnDevice, draftRows });
+    const device = options.draftsOnDevice ? new DeviceTimes(passes, draftRows) : undefined;
     this.#costs = device ?? this.#host;
     this.#acceptance = new AcceptanceTable(options.maxNodes, options.maxDepth);
     this.#sizes = new SizeChoice(options, this.#costs, this.#acceptance);
-    this.#stepCosts = new StepCosts(options.plainOnDevice, this.#host, device, this.#sizes);
+    this.#stepCosts = new StepCosts(plainOnDevice, this.#host, device, this.#sizes);
   }
 
   get state(): SpeculationState {
     return stateOf(this.#limits, this.#calibration, this.#expected);
   }
 
-  limits(numSequences: number): TreeLimits {
+  limits(numSequences: number, context: number): TreeLimits {
     if (numSequences > 0) {
       this.#numSequences = numSequences;
+      this.#passes.context = context;
       [this.#runSteps, this.#runMs] = [0, 0];
       this.#trialIsOver = false;
       if (this.#trial?.load !== this.#loadClass) this.#trial = undefined;
@@ -131,10 +136,10 @@ export class AdaptiveTrees implements TreePolicy {
 
   cut(trees: readonly DraftTree[], numRows: number): readonly CutTree[] {
     const calibrated = trees.map((tree) => this.#calibration.calibrate(tree));
-    const host = this.#host;
+    const [host, numSequences] = [this.#host, this.#numSequences];
     const plainRate = this.#sizes.rateOf(this.#numSequences, NO_TREES);
     const rate = Math.max(plainRate, this.#isFree() ? 0 : this.#sizes.bestRate(this.#numSequences));
-    const { kept, gain } = cutTrees(calibrated, (numNodes) => host.verifyMs(numRows + numNodes), rate);
+    const { kept, gain } = cutTrees(calibrated, (numNodes) => host.verifyMs(numRows + numNodes, numSequences), rate);
     this.#judge(gain, rate);
     return trees.map((drafted, i) => {
       const nodes = kept[i] ?? new Set<number>();
@@ -143,6 +148,7 @@ export class AdaptiveTrees implements TreePolicy {
   }
 
   observe(step: ObservedStep): void {
+    if (step.numSequences > 0) this.#passes.context = step.context;
     for (const draft of this.#sample.of(step.drafts, step.stepMs).map(judged)) {
       this.#acceptance.observe({ ...draft, tree: this.#calibration.observe(draft) });
     }
@@ -209,7 +215,8 @@ export class AdaptiveTrees implements TreePolicy {
   /** Plain steps on the device are faster than the host's: trees must make up for that, or the next steps are plain. */
   #judge(gain: number, rate: number): void {
     if (!this.#options.plainOnDevice) return;
-    const hostMs = this.#host.verifyMs(this.#numSequences) - this.#costs.plainMs(this.#numSequences);
+    const hostMs =
+      this.#host.verifyMs(this.#numSequences, this.#numSequences) - this.#costs.plainMs(this.#numSequences);
     this.#bursts.judge(gain > rate * hostMs && gain > 0);
   }
 

@@ -1,6 +1,6 @@
 import type { CostModel, StepShape } from "./cost-model.ts";
 import { loadClass, nearestLoad } from "./load-class.ts";
-import { type PassCost, PassTimes } from "./pass-times.ts";
+import type { PassTimes } from "./pass-times.ts";
 import { type Factors, StepFilter, type StepKind } from "./step-filter.ts";
 
 /** A level of a draft on the device is hoped to take this share of a pass, before one was seen: what is hoped for is tried. */
@@ -31,8 +31,8 @@ export class DeviceTimes implements CostModel {
   #start: { readonly size: StepShape; readonly ms: number; readonly numSteps: number } | undefined;
 
   /** @param draftRows rows that a sequence has in a draft pass */
-  constructor(passes: readonly PassCost[], draftRows: number) {
-    this.#passes = new PassTimes(passes);
+  constructor(passes: PassTimes, draftRows: number) {
+    this.#passes = passes;
     this.#draftRows = draftRows;
   }
 
@@ -112,9 +112,9 @@ export class DeviceTimes implements CostModel {
   #kindOf({ numSequences, numNodes, depth }: StepShape): Required<StepKind> {
     const rootsMs = this.#passes.of(numSequences);
     const numAdded = numSequences * (numNodes - 1);
-    const addedMs = this.#passes.of(numSequences * numNodes) - rootsMs;
+    const addedMs = this.#passes.of(numSequences * numNodes, numSequences) - rootsMs;
     const leastMs = MIN_ROW_SHARE * numAdded * this.#passes.of(1);
-    const levelMs = this.#passes.of(numSequences * this.#draftRows);
+    const levelMs = this.#passes.of(numSequences * this.#draftRows, numSequences);
     return { size: numNodes * 1024 + depth, parts: [rootsMs, depth * levelMs, Math.max(addedMs, leastMs)] };
   }
 }

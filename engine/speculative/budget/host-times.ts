@@ -1,10 +1,9 @@
 import type { CostModel, StepShape } from "./cost-model.ts";
-import { type PassCost, PassTimes } from "./pass-times.ts";
+import type { PassTimes } from "./pass-times.ts";
 import { RatioCurve } from "./ratio-curve.ts";
 
 export interface HostCostOptions {
-  /** T(M), by rising number of rows; at least one point. */
-  readonly passes: readonly PassCost[];
+  readonly passes: PassTimes;
   /** Plain decoding runs on the device, without the host between steps, and so has times of its own. */
   readonly plainOnDevice: boolean;
   /** Rows that a sequence has in a draft pass. */
@@ -24,12 +23,11 @@ const LOOK_NOISE = 0.3;
 const MIN_MS = 1e-3;
 
 /**
- * What steps take that the host drafts or verifies, whose parts are known. A deviation that all of them share, by longer contexts or
- * other work on the machine, is learned once.
+ * What steps take that the host drafts or verifies, whose parts are known. A deviation that all of them share, by other work on
+ * the machine, is learned once.
  */
 export class HostTimes implements CostModel {
   readonly #options: HostCostOptions;
-  readonly #passes: PassTimes;
   /** By sequences. */
   readonly #plain = new RatioCurve();
   /** By rows. */
@@ -41,7 +39,6 @@ export class HostTimes implements CostModel {
 
   constructor(options: HostCostOptions) {
     this.#options = options;
-    this.#passes = new PassTimes(options.passes);
   }
 
   numPlainObserved(numSequences: number): number {
@@ -49,13 +46,13 @@ export class HostTimes implements CostModel {
   }
 
   plainMs(numSequences: number): number {
-    if (!this.#options.plainOnDevice) return this.verifyMs(numSequences);
-    return this.#drift * this.#plain.at(numSequences) * this.#passes.of(numSequences);
+    if (!this.#options.plainOnDevice) return this.verifyMs(numSequences, numSequences);
+    return this.#drift * this.#plain.at(numSequences) * this.#options.passes.of(numSequences);
   }
 
   /** A step of so many rows by the host, drafting left out. */
-  verifyMs(numRows: number): number {
-    return this.#drift * this.#verify.at(numRows) * this.#passes.of(numRows);
+  verifyMs(numRows: number, numSequences: number): number {
+    return this.#drift * this.#verify.at(numRows) * this.#options.passes.of(numRows, numSequences);
   }
 
   /** Drafting trees of this depth for so many sequences, by the host; 0 before it was seen. */
@@ -64,7 +61,7 @@ export class HostTimes implements CostModel {
   }
 
   wholeMs({ numSequences, numNodes, depth }: StepShape): number {
-    return this.verifyMs(numSequences * numNodes) + this.draftMs(numSequences, depth);
+    return this.verifyMs(numSequences * numNodes, numSequences) + this.draftMs(numSequences, depth);
   }
 
   variance(numSequences: number, one: StepShape | undefined): number {
@@ -81,12 +78,12 @@ export class HostTimes implements CostModel {
   }
 
   observePlain(numSequences: number, ms: number): void {
-    if (!this.#options.plainOnDevice) this.observeVerify(numSequences, ms);
+    if (!this.#options.plainOnDevice) this.observeVerify(numSequences, numSequences, ms);
     else this.#learn(this.#plain, numSequences, ms / this.plainMs(numSequences));
   }
 
-  observeVerify(numRows: number, ms: number): void {
-    this.#learn(this.#verify, numRows, ms / this.verifyMs(numRows));
+  observeVerify(numRows: number, numSequences: number, ms: number): void {
+    this.#learn(this.#verify, numRows, ms / this.verifyMs(numRows, numSequences));
   }
 
   observeDraft(numSequences: number, depth: number, ms: number): void {
@@ -104,7 +101,7 @@ export class HostTimes implements CostModel {
   }
 
   #levelMs(numSequences: number): number {
-    return this.#passes.of(numSequences * this.#options.draftRows);
+    return this.#options.passes.of(numSequences * this.#options.draftRows, numSequences);
   }
 }
 

@@ -1,56 +1,77 @@
 import type { GpuContext } from "../../../kernels/index.ts";
+import { BLOCK_SIZE } from "../../../kvcache/ids.ts";
 import type { ModelRunner } from "../../runner/model-runner.ts";
-import { GREEDY } from "../../sampling-params.ts";
-import type { PassCost } from "./pass-times.ts";
+import { Curve, type PassCost, type PassTable } from "./pass-times.ts";
+import { probeRows } from "./probe-rows.ts";
 import { sizesUpTo } from "./sizes.ts";
+import { timePass } from "./time-pass.ts";
 
-/** Time after which no larger pass is measured, in ms: what lies beyond is extrapolated, and learned from steps. */
-const MAX_MS = 1500;
-/** A pass that takes longer is not run again, in ms; others again in one submit for about so long, but so many times at most. */
-const MAX_PASS_MS = 100;
-const MAX_REPEATS = 8;
+/** Time after which no larger pass is measured, without context and with one, in ms: what lies beyond is extrapolated, and learned from steps. */
+const MAX_MS = { without: 900, with: 400 };
+/** Tokens of the context that is measured at most. */
+const MAX_CONTEXT = 1024;
 
-/**
- * T(M) at short contexts: passes of 1, 2, 3, 4, 6, 8, 12, … rows, each drawn. Where they are short, what the host does to put rows together
- * is left out: steps on the device do without. At least two points, however slow the device. Nothing is left behind: rows write the
- * reserved block alone.
- */
-export async function measurePasses(gpu: GpuContext, runner: ModelRunner): Promise<PassCost[]> {
-  const mostRows = Math.min(runner.options.maxRows, runner.options.maxLogits);
-  const row = { tokenIds: [0], startPosition: 0, numTokens: 1, blockTable: [0], rootPosition: 0 };
-  const pass = (numRows: number) =>
-    runner.run(Array.from({ length: numRows }, () => ({ ...row, sampling: { params: GREEDY, choice: 0 } })));
-  await pass(1);
-  const startMs = performance.now();
-  const costs: PassCost[] = [];
-  for (const numRows of [1, ...sizesUpTo(mostRows)]) {
-    const runMs = performance.now();
-    await pass(numRows);
-    const firstMs = performance.now() - runMs;
-    const numTimes = Math.min(MAX_REPEATS, Math.floor(MAX_PASS_MS / firstMs));
-    let ms = firstMs;
-    for (let i = 0; i < 2 && numTimes > 0; i++) ms = Math.min(ms, await timeAgain(gpu, runner, numRows, numTimes));
-    costs.push({ numRows, ms });
-    if (costs.length > 1 && performance.now() - startMs > MAX_MS) break;
-  }
-  return costs;
+/** What steps will be like. */
+export interface PassBounds {
+  /** Sequences of a step. */
+  readonly maxNumSeqs: number;
+  /** Nodes of one tree, root included. */
+  readonly treeNodes: number;
 }
 
-/** Runs the kernels of the pass before again, so many times in one submit: they write what they wrote. @returns ms of one */
-function timeAgain(gpu: GpuContext, runner: ModelRunner, numRows: number, numTimes: number): Promise<number> {
-  const size = runner.sizeOf(numRows, numRows, 0);
-  return gpu.guard.run(async () => {
-    const encoder = gpu.device.createCommandEncoder();
-    const pass = encoder.beginComputePass();
-    for (let i = 0; i < numTimes; i++) {
-      runner.encodeForward(pass, size);
-      runner.encodeSample(pass, size);
-    }
-    pass.end();
-    const commands = encoder.finish();
-    const startMs = performance.now();
-    gpu.device.queue.submit([commands]);
-    await gpu.device.queue.onSubmittedWorkDone();
-    return (performance.now() - startMs) / numTimes;
+/**
+ * T(M, context): passes of 1, 2, 3, 4, 6, 8, 12, … rows without context, each drawn; then what a long context adds. Less than two
+ * seconds, but for a few passes however slow the device. Nothing is left behind: rows write the reserved block alone.
+ */
+export async function measurePasses(gpu: GpuContext, runner: ModelRunner, bounds: PassBounds): Promise<PassTable> {
+  const mostRows = Math.min(runner.options.maxRows, runner.options.maxLogits);
+  const rows = (count: number) => Array.from({ length: count }, (_, i) => probeRows(i, 0, 1, runner.options.numBlocks));
+  await runner.run(rows(1));
+  const sizes = [1, ...sizesUpTo(mostRows)];
+  const passes = await timed(sizes, MAX_MS.without, 2, (numRows) => timePass(gpu, runner, rows(numRows)));
+  return { passes, ...(await measureContext(gpu, runner, bounds, new Curve(passes))) };
+}
+
+/** What a token of context adds to sequences of a row each, and to the rows of a tree. */
+async function measureContext(
+  gpu: GpuContext,
+  runner: ModelRunner,
+  { maxNumSeqs, treeNodes }: PassBounds,
+  passes: Curve,
+): Promise<Pick<PassTable, "perToken" | "treeShare">> {
+  const { maxModelLen, numBlocks } = runner.options;
+  const tableSize = Math.floor(Math.min(MAX_CONTEXT, maxModelLen - treeNodes) / BLOCK_SIZE);
+  if (tableSize < 1) return { perToken: [], treeShare: 0 };
+  const context = tableSize * BLOCK_SIZE;
+  const addedMs = (ms: number, numRows: number) => Math.max(0, ms - passes.at(numRows)) / context;
+  const tree = probeRows(0, context, treeNodes, numBlocks);
+  const treeMs = addedMs(await timePass(gpu, runner, [tree]), treeNodes);
+  const counts = [1, ...sizesUpTo(maxNumSeqs)].filter((count) => Number.isInteger(Math.log2(count)));
+  const perToken = await timed(counts, MAX_MS.with, 1, async (count) => {
+    const sequences = Array.from({ length: count }, (_, i) => probeRows(i, context, 1, numBlocks));
+    return addedMs(await timePass(gpu, runner, sequences), count);
   });
+  return { perToken, treeShare: shareOf(treeMs, new Curve(perToken), treeNodes) };
+}
+
+/** What the tree's rows add beyond its root, over what as many sequences would. */
+function shareOf(treeMs: number, perToken: Curve, treeNodes: number): number {
+  const [root, sequences] = [perToken.at(1), perToken.at(treeNodes)];
+  return sequences > root ? Math.max(0, Math.min(1, (treeMs - root) / (sequences - root))) : 0;
+}
+
+/** One after the other, for so long, but so many at least. */
+async function timed(
+  sizes: readonly number[],
+  maxMs: number,
+  least: number,
+  measure: (numRows: number) => Promise<number>,
+): Promise<PassCost[]> {
+  const startMs = performance.now();
+  const costs: PassCost[] = [];
+  for (const numRows of sizes) {
+    if (costs.length >= least && performance.now() - startMs > maxMs) break;
+    costs.push({ numRows, ms: await measure(numRows) });
+  }
+  return costs;
 }

@@ -6,7 +6,7 @@ import { Calibration } from "./calibration.ts";
 import { keepNodes } from "./cut-trees.ts";
 import { DraftSample } from "./draft-sample.ts";
 import { HostTimes } from "./host-times.ts";
-import type { PassCost } from "./pass-times.ts";
+import { type PassTable, PassTimes } from "./pass-times.ts";
 import { SiblingAcceptance } from "./sibling-acceptance.ts";
 import { type CutTree, type ObservedStep, type SpeculationState, stateOf, type TreePolicy } from "./tree-policy.ts";
 import { judged } from "./verified-draft.ts";
@@ -48,8 +48,8 @@ export interface SequoiaOptions {
   readonly maxDepth: number;
   /** Children of a node at most. */
   readonly topK: number;
-  /** T(M) as measured at start-up. */
-  readonly passes: readonly PassCost[];
+  /** T(M, context) as measured at start-up. */
+  readonly passes: PassTable;
 }
 
 /** Steps between two looks at the shape. */
@@ -64,6 +64,7 @@ export class SequoiaTrees implements TreePolicy {
   readonly #acceptance = new SiblingAcceptance();
   readonly #sample = new DraftSample();
   readonly #calibration = new Calibration();
+  readonly #passes: PassTimes;
   readonly #costs: HostTimes;
   #shape: TreeShape;
   #numSequences = 1;
@@ -71,7 +72,8 @@ export class SequoiaTrees implements TreePolicy {
 
   constructor(options: SequoiaOptions) {
     this.#options = options;
-    this.#costs = new HostTimes({ ...options, plainOnDevice: false, draftRows: options.topK });
+    this.#passes = new PassTimes(options.passes);
+    this.#costs = new HostTimes({ passes: this.#passes, plainOnDevice: false, draftRows: options.topK });
     this.#shape = this.#best();
   }
 
@@ -95,13 +97,14 @@ export class SequoiaTrees implements TreePolicy {
     return trees.map((drafted) => cutToShape(drafted, this.#shape));
   }
 
-  observe({ numSequences, numRows, limits, isSteady, stepMs, draftMs, drafts }: ObservedStep): void {
+  observe({ numSequences, context, numRows, limits, isSteady, stepMs, draftMs, drafts }: ObservedStep): void {
     const all = drafts.map(judged);
     for (const draft of all) this.#acceptance.observe(draft);
     for (const draft of this.#sample.of(all, stepMs)) this.#calibration.observe(draft);
     if (isSteady && numSequences > 0) {
       this.#numSequences = numSequences;
-      this.#costs.observeVerify(numRows, stepMs - draftMs);
+      this.#passes.context = context;
+      this.#costs.observeVerify(numRows, numSequences, stepMs - draftMs);
       if (drafts.length > 0) this.#costs.observeDraft(numSequences, limits.maxDraftDepth, draftMs);
     }
     this.#numSteps++;
@@ -110,10 +113,8 @@ export class SequoiaTrees implements TreePolicy {
 
   #best(): TreeShape {
     const numSequences = this.#numSequences;
-    const shape = fastestShape(
-      this.#rates(),
-      this.#options,
-      (numNodes, depth) => this.#costs.verifyMs(numSequences * numNodes) + this.#costs.draftMs(numSequences, depth),
+    const shape = fastestShape(this.#rates(), this.#options, (numNodes, depth) =>
+      this.#costs.wholeMs({ numSequences, numNodes, depth }),
     );
     // A tree of the root alone would never learn that drafting pays again.
     return shape.parents.length > 1 ? shape : { parents: [-1, 0], ranks: [0, 0], depths: [0, 1] };

@@ -48,7 +48,7 @@ export class StepCosts {
       else if (onDevice) this.#device.observe(size, stepMs);
     } else {
       this.#sizes.learnCut(step);
-      this.#host.observeVerify(numRows, stepMs - draftMs);
+      this.#host.observeVerify(numRows, numSequences, stepMs - draftMs);
       if (drafts.length > 0) this.#host.observeDraft(numSequences, limits.maxDraftDepth, draftMs);
     }
   }

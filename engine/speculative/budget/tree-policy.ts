@@ -18,6 +18,8 @@ export interface CutTree {
 export interface ObservedStep {
   /** Sequences that sampled. */
   readonly numSequences: number;
+  /** Known tokens of one of them, on average. */
+  readonly context: number;
   /** Rows that were verified, padding included. */
   readonly numRows: number;
   readonly numEmitted: number;
@@ -56,8 +58,11 @@ export interface ExpectedRates {
 
 /** Decides how much is speculated in each step. The text never depends on it, only how long it takes. */
 export interface TreePolicy {
-  /** Bounds of each tree of the next step, in which so many sequences sample. No nodes: a plain decode. */
-  limits(numSequences: number): TreeLimits;
+  /**
+   * Bounds of each tree of the next step, in which so many sequences sample. No nodes: a plain decode.
+   * @param context known tokens of one of them, on average
+   */
+  limits(numSequences: number, context: number): TreeLimits;
   /** Whether steps of these bounds, which run on the device, are to go on. Otherwise `limits` is asked anew when the last of them ends. */
   goesOn(limits: TreeLimits): boolean;
   /**

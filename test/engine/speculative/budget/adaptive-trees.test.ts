@@ -57,38 +57,82 @@ describe("adaptive trees", () => {
   });
 
   test("a probe ends with the load that it is for", () => {
-    const passes = [1, 2, 64].map((numRows) => ({ numRows, ms: 10 * numRows }));
+    const passes = { passes: passesOf(10), perToken: [], treeShare: 0 };
     const sizes = { maxNodes: MAX_NODES, maxDepth: MAX_DEPTH, tokenBudget: 512, draftRows: 3 };
     const policy = new AdaptiveTrees({ ...sizes, passes, plainOnDevice: true, draftsOnDevice: true });
-    const step = { limits: NO_TREES, onDevice: true, isSteady: true, hasPrompt: false, draftMs: 0, drafts: [] };
+    const step = {
+      context: 0,
+      limits: NO_TREES,
+      onDevice: true,
+      isSteady: true,
+      hasPrompt: false,
+      draftMs: 0,
+      drafts: [],
+    };
     for (let i = 0; i < 4; i++) {
-      expect(policy.limits(1)).toEqual(NO_TREES);
+      expect(policy.limits(1, 0)).toEqual(NO_TREES);
       policy.observe({ ...step, numSequences: 1, numRows: 1, numEmitted: 1, stepMs: 10 });
     }
-    expect(policy.limits(1).numLookaheadNodes).toBeGreaterThan(0);
-    expect(policy.limits(32)).toEqual(NO_TREES);
+    expect(policy.limits(1, 0).numLookaheadNodes).toBeGreaterThan(0);
+    expect(policy.limits(32, 0)).toEqual(NO_TREES);
+  });
+
+  test("contexts that grow: what they cost is known from start-up, before a step has shown it", () => {
+    const sizes = { maxNodes: MAX_NODES, maxDepth: MAX_DEPTH, tokenBudget: 512, draftRows: 3 };
+    // Rows cost next to nothing at first, so that trees pay. Then all of them do what a tree's rows do, or read keys together.
+    const sizeAt = (context: number, treeShare: number) => {
+      const passes = {
+        passes: [
+          { numRows: 1, ms: 10 },
+          { numRows: 64, ms: 11 },
+        ],
+        perToken: passesOf(0.01),
+        treeShare,
+      };
+      const policy = new AdaptiveTrees({ ...sizes, passes, plainOnDevice: true, draftsOnDevice: true });
+      const step = { limits: NO_TREES, onDevice: true, isSteady: true, hasPrompt: false, draftMs: 0, drafts: [] };
+      const numSequences = 4;
+      for (let i = 0; i < 4; i++) {
+        expect(policy.limits(numSequences, context)).toEqual(NO_TREES);
+        policy.observe({ ...step, numSequences, context, numRows: 4, numEmitted: 4, stepMs: 10 + context * 0.04 });
+      }
+      policy.limits(numSequences, context);
+      const { plain = 0, trees = 0 } = policy.state.expected ?? {};
+      return trees / plain;
+    };
+    expect(sizeAt(0, 1)).toBeGreaterThan(1.5);
+    expect(sizeAt(100_000, 0)).toBeGreaterThan(1.5);
+    expect(sizeAt(100_000, 1)).toBeLessThan(1.2);
   });
 
   test("a look is had even where steps of what was in use are still under way, and where it is expected to lose", () => {
-    const passes = [1, 2, 64].map((numRows) => ({ numRows, ms: 10 * numRows }));
+    const passes = { passes: passesOf(10), perToken: [], treeShare: 0 };
     const sizes = { maxNodes: MAX_NODES, maxDepth: MAX_DEPTH, tokenBudget: 512, draftRows: 3 };
     const policy = new AdaptiveTrees({ ...sizes, passes, plainOnDevice: true, draftsOnDevice: true });
-    const step = { limits: NO_TREES, onDevice: true, isSteady: true, hasPrompt: false, draftMs: 0, drafts: [] };
+    const step = {
+      context: 0,
+      limits: NO_TREES,
+      onDevice: true,
+      isSteady: true,
+      hasPrompt: false,
+      draftMs: 0,
+      drafts: [],
+    };
     const plain = { ...step, numSequences: 16, numRows: 16, numEmitted: 16, stepMs: 160 };
     let numLooks = 0;
-    policy.limits(16);
+    policy.limits(16, 0);
     for (let i = 0; i < 3000 && numLooks < 2; i++) {
       policy.observe(plain);
       if (policy.goesOn(NO_TREES)) continue;
       // Two were in flight when it was decided.
       for (let late = 0; late < 2; late++) policy.observe(plain);
-      let limits = policy.limits(16);
+      let limits = policy.limits(16, 0);
       expect(limits.numLookaheadNodes).toBeGreaterThan(0);
       numLooks++;
       for (let own = 0; own < 40 && limits.numLookaheadNodes > 0; own++) {
         const numRows = 16 * (1 + limits.numLookaheadNodes);
         policy.observe({ ...plain, limits, numRows, stepMs: 30 * numRows, isSteady: own > 1 });
-        if (!policy.goesOn(limits)) limits = policy.limits(16);
+        if (!policy.goesOn(limits)) limits = policy.limits(16, 0);
       }
     }
     expect(numLooks).toBe(2);
@@ -173,6 +217,10 @@ describe("adaptive trees", () => {
     return rateOf(best, measuredBy.get(best) ?? 0);
   }
 });
+
+function passesOf(msPerRow: number) {
+  return [1, 2, 64].map((numRows) => ({ numRows, ms: msPerRow * numRows }));
+}
 
 function mean(values: readonly number[]): number {
   return values.reduce((sum, value) => sum + value, 0) / values.length;

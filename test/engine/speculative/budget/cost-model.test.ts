@@ -3,9 +3,11 @@ import { describe, expect, test } from "vitest";
 import type { CostModel } from "../../../../engine/speculative/budget/cost-model.ts";
 import { DeviceTimes } from "../../../../engine/speculative/budget/device-times.ts";
 import { HostTimes } from "../../../../engine/speculative/budget/host-times.ts";
+import { type PassCost, PassTimes } from "../../../../engine/speculative/budget/pass-times.ts";
 import { Random } from "../../../support/random.ts";
 
-const PASSES = [1, 2, 4, 8, 16].map((numRows) => ({ numRows, ms: 10 + numRows }));
+const table = (passes: readonly PassCost[]) => new PassTimes({ passes, perToken: [], treeShare: 0 });
+const PASSES = table([1, 2, 4, 8, 16].map((numRows) => ({ numRows, ms: 10 + numRows })));
 
 const MODELS: readonly [string, () => CostModel][] = [
   ["of the host", () => new HostTimes({ passes: PASSES, plainOnDevice: false, draftRows: 2 })],
@@ -60,8 +62,8 @@ describe("HostTimes", () => {
 
   test("is the start-up measurement at first, goes on beyond it, and costs nothing where nothing is drafted", () => {
     const costs = make(false);
-    for (const numRows of [1, 3, 7, 16, 40]) expect(costs.verifyMs(numRows)).toBeCloseTo(10 + numRows, 9);
-    expect(costs.plainMs(4)).toBe(costs.verifyMs(4));
+    for (const numRows of [1, 3, 7, 16, 40]) expect(costs.verifyMs(numRows, 1)).toBeCloseTo(10 + numRows, 9);
+    expect(costs.plainMs(4)).toBe(costs.verifyMs(4, 4));
     expect(costs.draftMs(4, 5)).toBe(0);
   });
 
@@ -71,11 +73,11 @@ describe("HostTimes", () => {
     const noisy = (ms: number) => ms * (0.8 + 0.4 * random.next()) * (random.next() < 0.02 ? 4 : 1);
     for (let i = 0; i < 600; i++) {
       costs.observePlain(4, noisy(7));
-      costs.observeVerify(16, noisy(52));
+      costs.observeVerify(16, 4, noisy(52));
       costs.observeDraft(4, 3, noisy(12));
     }
     // The machine is thought to be as fast as the latest few steps were.
-    const [known, ...others] = [costs.plainMs(4) / 7, costs.verifyMs(16) / 52, costs.draftMs(4, 3) / 12];
+    const [known, ...others] = [costs.plainMs(4) / 7, costs.verifyMs(16, 4) / 52, costs.draftMs(4, 3) / 12];
     expect(Math.abs((known ?? 0) - 1)).toBeLessThan(0.2);
     for (const other of [...others, costs.draftMs(4, 6) / 24]) expect(other / (known ?? 1)).toBeCloseTo(1, 1);
   });
@@ -127,7 +129,7 @@ describe("DeviceTimes", () => {
       const random = new Random(seed);
       const trueMs = ({ numNodes, depth }: { numNodes: number; depth: number }) => 0.6 + 0.002 * numNodes + 0.1 * depth;
       const passes = [1, 16].map((numRows) => ({ numRows, ms: 0.6 + 0.002 * numRows }));
-      const model = new DeviceTimes(passes, 1);
+      const model = new DeviceTimes(table(passes), 1);
       const sizes = [2, 4, 8, 16].flatMap((numNodes) =>
         [1, 2, 3, 4].filter((depth) => depth < numNodes).map((depth) => ({ numSequences: 1, numNodes, depth })),
       );

@@ -23,15 +23,17 @@ const walked = fc
 
 test("trees of fixed size and shape tell how far estimates are off", () => {
   const tree: DraftTree = { tokenIds: [1, 2], parents: [-1, 0], probs: [1, 0.9], depths: [0, 1] };
+  const passes = { passes: [{ numRows: 1, ms: 1 }], perToken: [], treeShare: 0 };
   for (const policy of [
     new FixedTrees({ numLookaheadNodes: 1, maxDraftDepth: 1 }),
     new ShapedTrees(regularShape([1])),
-    new SequoiaTrees({ maxNodes: 2, maxDepth: 1, topK: 1, passes: [{ numRows: 1, ms: 1 }] }),
+    new SequoiaTrees({ maxNodes: 2, maxDepth: 1, topK: 1, passes }),
   ]) {
     expect(policy.state.calibrationError).toBe(0);
     policy.observe({
       ...{
         numSequences: 1,
+        context: 9,
         numRows: 2,
         numEmitted: 1,
         limits: policy.limits(),

@@ -9,10 +9,11 @@ import { FAMILIES, useGpu } from "../../../support/gpu.ts";
 
 const test = useGpu();
 
-it("T(M) has a time for ever more rows, and what the cache holds stays as it was", async () => {
+it("T(M, context) has a time for ever more rows, and what the cache holds stays as it was", async () => {
   const model = openModel(resolveModel("sapling-2m-draft"));
   const [{ promptTokens: tokenIds } = { promptTokens: [] }] = referencePrompts();
   const limits = { maxRows: 64, maxLogits: 16, maxModelLen: 64, numBlocks: 5, maxTableWords: 64, topK: 1 };
+  const bounds = { maxNumSeqs: 4, treeNodes: 8 };
   const gpu = test.context(FAMILIES[0]);
   const runner = await ModelRunner.create(gpu, model, limits);
   model.weights.close();
@@ -20,13 +21,18 @@ it("T(M) has a time for ever more rows, and what the cache holds stays as it was
   const sequence = { tokenIds, blockTable: [1, 2, 3, 4], rootPosition: last, sampling: { params: GREEDY, choice: 0 } };
   await runner.run([{ ...sequence, startPosition: 0, numTokens: tokenIds.length }]);
   const [before] = await runner.readLogits();
-  const passes = await measurePasses(gpu, runner);
+  const { passes, perToken, treeShare } = await measurePasses(gpu, runner, bounds);
   expect(passes.slice(0, 2).map(({ numRows }) => numRows)).toEqual([1, 2]);
   for (const [i, { numRows, ms }] of passes.entries()) {
     expect(numRows).toBeGreaterThan(passes[i - 1]?.numRows ?? 0);
     expect(numRows).toBeLessThanOrEqual(16);
     expect(ms).toBeGreaterThan(0);
   }
+  expect(perToken.map(({ numRows }) => numRows)).toEqual([1, 2, 4].slice(0, perToken.length));
+  for (const { ms } of perToken) expect(ms).toBeGreaterThanOrEqual(0);
+  expect(perToken.length).toBeGreaterThan(0);
+  expect(treeShare).toBeGreaterThanOrEqual(0);
+  expect(treeShare).toBeLessThanOrEqual(1);
   // The last token again, over the keys and values of the others.
   await runner.run([{ ...sequence, startPosition: last, numTokens: 1 }]);
   const [after] = await runner.readLogits();

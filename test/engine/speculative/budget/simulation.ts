@@ -172,7 +172,8 @@ export function simulate(
   const policy =
     run.policy ??
     new AdaptiveTrees({
-      ...{ maxNodes: MAX_NODES, maxDepth: MAX_DEPTH, tokenBudget: TOKEN_BUDGET, passes, draftsOnDevice },
+      ...{ maxNodes: MAX_NODES, maxDepth: MAX_DEPTH, tokenBudget: TOKEN_BUDGET, draftsOnDevice },
+      passes: { passes, perToken: [], treeShare: 0 },
       ...{ plainOnDevice: world.plainShare < 1, draftRows: 3 },
     });
   const { plainShare, startFactor } = world;
@@ -185,7 +186,7 @@ export function simulate(
     const hasPrompt = untilPrompt <= 0;
     const isSame = load(step) === numSequences && !hasPrompt && numBefore > 0 && policy.goesOn(limits);
     numSequences = load(step);
-    if (!isSame) [limits, numBefore] = [policy.limits(numSequences), 0];
+    if (!isSame) [limits, numBefore] = [policy.limits(numSequences, 0), 0];
     const drafts: VerifiedDraft[] = [];
     const isPlain = hasPrompt || limits.numLookaheadNodes === 0;
     const mostNodes = Math.min(1 + limits.numLookaheadNodes, Math.floor(TOKEN_BUDGET / numSequences));
@@ -224,7 +225,7 @@ export function simulate(
     const swing = Math.exp(gust + world.swing * Math.sin((2 * Math.PI * step) / SWING_STEPS));
     const seenDraftMs = trueDraftMs * noise() * swing;
     policy.observe({
-      ...{ numSequences, numRows, numEmitted, drafts, onDevice, hasPrompt },
+      ...{ numSequences, context: 0, numRows, numEmitted, drafts, onDevice, hasPrompt },
       limits: hasPrompt ? NO_TREES : limits,
       isSteady: !hasPrompt && (!onDevice || numBefore >= 2),
       stepMs: trueMs * noise() * swing + seenDraftMs,
