@@ -1,4 +1,9 @@
-import type { CommittedSequence, ScheduledSequence, SchedulerOutput } from "../scheduler/output.ts";
+import {
+  type CommittedSequence,
+  numTreeSlots,
+  type ScheduledSequence,
+  type SchedulerOutput,
+} from "../scheduler/output.ts";
 import type { StepStats } from "./client.ts";
 import type { PassTimes } from "./runner/model-runner.ts";
 import type { ObservedStep } from "./speculative/budget/tree-policy.ts";
@@ -68,7 +73,7 @@ export function observedStep(
 ): ObservedStep {
   const { onDevice, tells, draftMs, stepMs } = step;
   const drafts = limits.numLookaheadNodes === 0 ? [] : draftsOf(sequences, verified);
-  // On the device every tree has the rows of the largest one.
+  // On the device all rows are there, whether trees fill them or not.
   const numDraft = onDevice
     ? sequences.reduce((sum, { numLookaheadNodes }) => sum + numLookaheadNodes, 0)
     : verified.reduce((sum, { tree }) => sum + tree.tokenIds.length - 1, 0);
@@ -98,9 +103,10 @@ function draftsOf(sequences: readonly ScheduledSequence[], verified: readonly Ve
   for (const scheduled of sequences) bounds.set(scheduled.sequence.id, scheduled);
   const drafts: VerifiedDraft[] = [];
   for (const { drafted: tree, kept, result } of verified) {
-    const { numLookaheadNodes = 0, maxDraftDepth: maxDepth = 0 } = bounds.get(result.id) ?? {};
-    if (numLookaheadNodes === 0) continue;
-    const draft = { tree, tokenIds: result.tokenIds, maxNodes: 1 + numLookaheadNodes, maxDepth };
+    const bound = bounds.get(result.id);
+    if (bound === undefined || bound.numLookaheadNodes === 0) continue;
+    const { maxDraftDepth: maxDepth } = bound;
+    const draft = { tree, tokenIds: result.tokenIds, maxNodes: 1 + numTreeSlots(bound), maxDepth };
     drafts.push(kept ? { ...draft, kept } : draft);
   }
   return drafts;

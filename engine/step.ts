@@ -10,6 +10,7 @@ import type { SampledRows } from "./runner/model-runner.ts";
 import { pathLogprobs, type TokenLogprobs } from "./runner/token-logprobs.ts";
 import type { SamplingParams } from "./sampling-params.ts";
 import type { CutTree } from "./speculative/budget/tree-policy.ts";
+import type { DraftTree } from "./speculative/draft-tree.ts";
 import { walkedNodes, walkTree } from "./speculative/walk.ts";
 
 /** A scheduled sequence with what only the engine and the cache know of it. */
@@ -93,12 +94,23 @@ function movesOf({ scheduled, blockTable }: PlannedSequence, path: readonly numb
 }
 
 /** What a lane's step found, its tree as the host has trees. */
-export function verifiedLane(id: string, { alive, emitted, tree: lane, logprobs }: LaneStep): VerifiedSequence {
+export function verifiedLane(
+  id: string,
+  { alive, emitted, tree: lane, numKept, logprobs }: LaneStep,
+): VerifiedSequence {
   const { tokenIds, parents, depths, logSurvivals } = lane;
-  const tree = { tokenIds, parents: parents.with(0, -1), depths, probs: logSurvivals.map(Math.exp) };
+  const drafted = { tokenIds, parents: parents.with(0, -1), depths, probs: logSurvivals.map(Math.exp) };
   const result = { id, tokenIds: emitted, numAccepted: emitted.length - 1 };
-  const verified = { tree, drafted: tree, result, failed: !alive };
-  return logprobs ? { ...verified, logprobs } : verified;
+  const verified = { tree: drafted, drafted, result, failed: !alive };
+  const cut = numKept < tokenIds.length ? { ...verified, ...firstNodes(drafted, numKept) } : verified;
+  return logprobs ? { ...cut, logprobs } : cut;
+}
+
+/** What is left of a tree of which the best nodes come first. */
+function firstNodes({ tokenIds, parents, depths, probs }: DraftTree, count: number) {
+  const first = <T>(values: readonly T[]) => values.slice(0, count);
+  const tree = { tokenIds: first(tokenIds), parents: first(parents), depths: first(depths), probs: first(probs) };
+  return { tree, kept: new Set(tree.tokenIds.keys()) };
 }
 
 /** What the dashboard and the metrics are told about a verified sequence. */

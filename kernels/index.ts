@@ -49,10 +49,19 @@ export {
   type LaneBatch,
   type LaneOp,
   type LaneParams,
+  laneBudget,
   laneRows,
   laneWalk,
 } from "./ops/lane-steps.ts";
-export { type LaneResult, type LaneShape, type LaneStart, laneBytes, packLanes, readLane } from "./ops/lanes.ts";
+export {
+  type LaneResult,
+  type LaneShape,
+  type LaneStart,
+  type LaneTree,
+  laneBytes,
+  packLanes,
+  readLane,
+} from "./ops/lanes.ts";
 export { type LogProbBuffers, logProbLayout, logProbs, NUM_BEST } from "./ops/log-probs.ts";
 export {
   type DryPenalty,

@@ -1,6 +1,6 @@
 import type { BlockManager } from "../kvcache/block-manager.ts";
 import { invariant } from "../kvcache/invariant.ts";
-import type { SchedulerOutput } from "./output.ts";
+import { numTreeSlots, type SchedulerOutput } from "./output.ts";
 import type { Sequence } from "./sequence.ts";
 
 interface SchedulerState {
@@ -52,9 +52,9 @@ function checkHolders({ blocks, running, waiting, known, inFlight }: SchedulerSt
 
 /** Every slot that a step in flight may write is there, whatever the `numAhead` steps before it emit. */
 function checkReserved({ sequences }: SchedulerOutput, numAhead: number, blocks: BlockManager): void {
-  for (const { sequence, numLookaheadNodes, maxDraftDepth } of sequences) {
-    const { id, status, numTokens } = sequence;
-    const numNeeded = numTokens + numAhead * (maxDraftDepth + 1) + numLookaheadNodes;
+  for (const scheduled of sequences) {
+    const { id, status, numTokens } = scheduled.sequence;
+    const numNeeded = numTokens + numAhead * (scheduled.maxDraftDepth + 1) + numTreeSlots(scheduled);
     invariant(
       status !== "running" || blocks.numSlots(id) >= numNeeded,
       () => `${id}: ${blocks.numSlots(id)} slots, steps in flight may write ${numNeeded}`,

@@ -3,9 +3,16 @@ import type { Sequence } from "./sequence.ts";
 
 /** Bounds of every tree of a step. */
 export interface TreeLimits {
-  /** Nodes below the root. */
+  /** Nodes below the root: rows that the step has for each tree. */
   readonly numLookaheadNodes: number;
   readonly maxDraftDepth: number;
+  /** The trees share their rows: one may have more nodes below its root than others, but so many at most. Absent: each has its own. */
+  readonly mostLookaheadNodes?: number;
+}
+
+/** Draft nodes of one tree for which there have to be slots. */
+export function numTreeSlots({ numLookaheadNodes, mostLookaheadNodes = numLookaheadNodes }: TreeLimits): number {
+  return mostLookaheadNodes;
 }
 
 /** Plain decoding. */
@@ -42,8 +49,10 @@ export interface ScheduledSequence {
   readonly needsSample: boolean;
   /** Draft nodes that the step may have for this sequence, root excluded: rows and slots are reserved. */
   readonly numLookaheadNodes: number;
+  /** Where the sequences share their rows: slots are reserved for so many. */
+  readonly mostLookaheadNodes?: number;
   /**
-   * Deepest that such a node may be (the root is at 0), at most numLookaheadNodes: a run accepted down to it, and the
+   * Deepest that such a node may be (the root is at 0), no more than there may be nodes: a run accepted down to it, and the
    * bonus token after that, still fit in what the sequence may generate or, where all trees are to have one size, in what
    * model and cache hold.
    */

@@ -1,7 +1,7 @@
 import type { BlockManager } from "../kvcache/block-manager.ts";
 import { BLOCK_SIZE } from "../kvcache/ids.ts";
 import { invariant } from "../kvcache/invariant.ts";
-import type { ScheduledSequence, TreeLimits } from "./output.ts";
+import { numTreeSlots, type ScheduledSequence, type TreeLimits } from "./output.ts";
 import type { Sequence, SequenceState } from "./sequence.ts";
 
 /**
@@ -65,28 +65,34 @@ export function goesOn({ sequence, needsSample }: ScheduledSequence, numAhead: n
 export function reserveAhead(
   { id, numTokens }: Sequence,
   numAhead: number,
-  { numLookaheadNodes, maxDraftDepth }: TreeLimits,
+  limits: TreeLimits,
   blocks: BlockManager,
   maxSequenceLen: number,
 ): boolean {
+  const { maxDraftDepth } = limits;
   const mostTokens = numTokens + numAhead * (maxDraftDepth + 1);
-  return mostTokens + maxDraftDepth + 1 <= maxSequenceLen && blocks.ensure(id, mostTokens + numLookaheadNodes);
+  return mostTokens + maxDraftDepth + 1 <= maxSequenceLen && blocks.ensure(id, mostTokens + numTreeSlots(limits));
 }
 
-/** Trees of one size for all decodes, whatever they may still generate; undefined where rows, slots or the model do not suffice. */
+/**
+ * Trees of one size for all decodes, whatever they may still generate; undefined where rows, slots or the model do not suffice. They
+ * share their rows if there are slots for that.
+ */
 export function reserveUniform(
   plans: readonly ScheduledSequence[],
   blocks: BlockManager,
   { numRows, limits }: LookaheadBudget,
   maxSequenceLen: number,
 ): ScheduledSequence[] | undefined {
-  const { numLookaheadNodes } = limits;
-  const maxDraftDepth = Math.min(limits.maxDraftDepth, numLookaheadNodes);
-  const size = { numLookaheadNodes, maxDraftDepth };
-  const hasRoom =
-    plans.length * numLookaheadNodes <= numRows &&
-    plans.every(({ sequence }) => reserveAhead(sequence, 0, size, blocks, maxSequenceLen));
-  return hasRoom ? plans.map((plan) => ({ ...plan, ...size })) : undefined;
+  const { numLookaheadNodes, maxDraftDepth, mostLookaheadNodes } = limits;
+  if (plans.length * numLookaheadNodes > numRows) return undefined;
+  const reserve = (bounds: TreeLimits) => {
+    const size = { ...bounds, maxDraftDepth: Math.min(maxDraftDepth, numTreeSlots(bounds)) };
+    const hasRoom = plans.every(({ sequence }) => reserveAhead(sequence, 0, size, blocks, maxSequenceLen));
+    return hasRoom ? plans.map((plan) => ({ ...plan, ...size })) : undefined;
+  };
+  const shared = mostLookaheadNodes === undefined ? undefined : reserve(limits);
+  return shared ?? reserve({ numLookaheadNodes, maxDraftDepth });
 }
 
 /** @param maxTreeNodes root included */

@@ -5,14 +5,15 @@ import { checkAdmissible } from "./admissible.ts";
 import { Batch, type BatchChanges } from "./batch.ts";
 import { SchedulerError } from "./errors.ts";
 import { checkSchedulerIntegrity } from "./integrity.ts";
-import type {
-  ChooseLimits,
-  CommitResult,
-  CommittedSequence,
-  ScheduledSequence,
-  SchedulerOutput,
-  StepResult,
-  TreeLimits,
+import {
+  type ChooseLimits,
+  type CommitResult,
+  type CommittedSequence,
+  numTreeSlots,
+  type ScheduledSequence,
+  type SchedulerOutput,
+  type StepResult,
+  type TreeLimits,
 } from "./output.ts";
 import {
   assignRows,
@@ -163,7 +164,7 @@ export class Scheduler {
     const isDecode = plans.every(({ numTokens, needsSample }) => numTokens === 1 && needsSample);
     const sampling = plans.filter(({ needsSample }) => needsSample).map(({ sequence }) => sequence);
     const { uniform, ...limits } = choose(sampling, isDecode);
-    invariant(limits.numLookaheadNodes < maxTreeNodes, "trees are larger than block tables may be");
+    invariant(numTreeSlots(limits) < maxTreeNodes, "trees are larger than block tables may be");
     const numRows = tokenBudget - sum(plans.map(({ numTokens }) => numTokens));
     const budget = { numRows, limits };
     const alike = uniform && isDecode && reserveUniform(plans, this.#blocks, budget, this.maxSequenceLen);

@@ -8,6 +8,7 @@ import { describeMachine } from "../machine.ts";
 import { frequentTokens } from "../prompts.ts";
 import { Reliability, reliabilityPlot } from "../reliability.ts";
 import { Replay, type ReplayText, withoutNoise } from "../replay.ts";
+import { type SharedFigures, SharedTrees } from "../shared-trees.ts";
 import { defineSuite, positiveInteger } from "../suite.ts";
 import { table } from "../table.ts";
 import { ENGINE_OPTIONS, engineSettings } from "./engine-settings.ts";
@@ -16,6 +17,10 @@ const { model, prompts, tokens, drafters } = ENGINE_OPTIONS;
 
 /** A bias that no logit outweighs: the lowest that OpenAI's API has. */
 const BAN = -100;
+
+/** Rows of a tree for which it is told what sharing them gains, and trees that share. */
+const SHARED_NODES = [2, 3, 4, 6, 8];
+const NUM_SHARING = 32;
 
 interface AcceptanceRow {
   readonly drafter: string;
@@ -73,6 +78,7 @@ export const acceptance = defineSuite(
     for (const choice of choices) proposers.push({ name: String(choice), proposer: await replay.openDrafter(choice) });
     const rows: AcceptanceRow[] = [];
     const reliabilities = proposers.map(() => new Reliability());
+    const trees = proposers.map(() => new SharedTrees());
     for (const some of texts) {
       await replay.compute(some);
       const temperature = some[0]?.params.temperature ?? 0;
@@ -81,7 +87,9 @@ export const acceptance = defineSuite(
           const reliability = new Reliability();
           const figures = await replay.run(proposer, noise ? undefined : withoutNoise, (draft) => {
             reliability.observe(draft);
-            if (noise || temperature === 0) reliabilities[i]?.observe(draft);
+            if (!noise && temperature > 0) return;
+            reliabilities[i]?.observe(draft);
+            trees[i]?.observe(draft);
           });
           const { rawError, calibratedError } = reliability;
           rows.push({ drafter: name, temperature, noise, ...figures, rawError, calibratedError });
@@ -94,6 +102,13 @@ export const acceptance = defineSuite(
     replay.close();
     device.close();
     print(`\n${acceptanceTable(rows, temperatures)}`);
+    const shared = proposers.map(({ name }, i) => ({
+      drafter: name,
+      figures: SHARED_NODES.map(
+        (numNodes) => trees[i]?.figures(numNodes, numNodes, NUM_SHARING) ?? { own: 1, shared: 1 },
+      ),
+    }));
+    print(`\n${sharedTable(shared)}`);
     if (values.plot !== undefined) {
       const lines = proposers.flatMap(({ name }, i) => [
         { name: `${name}, as it says`, bins: reliabilities[i]?.raw ?? [] },
@@ -102,9 +117,23 @@ export const acceptance = defineSuite(
       const title = `Estimates of ${info.modelName}'s drafters, T ${temperatures.join(", ")}`;
       writeFileSync(values.plot, reliabilityPlot(title, lines));
     }
-    return { suite: "acceptance", machine: describeMachine(info), ...values, rows };
+    return { suite: "acceptance", machine: describeMachine(info), ...values, rows, shared };
   },
 );
+
+function sharedTable(shared: readonly { readonly drafter: string; readonly figures: readonly SharedFigures[] }[]) {
+  return [
+    `tokens a step with so many rows a tree, root included, and as many levels: rows of its own → shared by ${NUM_SHARING} trees`,
+    "",
+    table(
+      ["drafter", ...SHARED_NODES.map(String)],
+      shared.map(({ drafter, figures }) => [
+        drafter,
+        ...figures.map(({ own, shared }) => `${own.toFixed(2)} → ${shared.toFixed(2)}`),
+      ]),
+    ),
+  ].join("\n");
+}
 
 /** What the target says to the prompts at each temperature. */
 async function textsOf(

@@ -137,17 +137,17 @@ export class DecoderDrafter implements ResidentDrafter {
 
   encode(
     pass: GPUComputePassEncoder,
-    { numLanes, numRecent, numNodes, depth, maxPosition }: StepSize,
+    { numLanes, numRecent, numNodes, numRows, depth, maxPosition }: StepSize,
     wants: SamplingWants,
   ): void {
-    const forward = (numRows: number, numLogits: number) => {
-      const size = this.#runner.sizeOf(numRows, numLogits, maxPosition);
+    const forward = (numDraftRows: number, numLogits: number) => {
+      const size = this.#runner.sizeOf(numDraftRows, numLogits, maxPosition);
       this.#runner.encodeForward(pass, size);
       this.#runner.encodeSample(pass, size, wants);
     };
     const numExpanded = numLanes * this.#rules.numExpanded;
-    const params = (level: number) => ({ numLanes, numNodes, level });
-    this.#ops.catchUp(pass, { numLanes, numNodes: numRecent, level: 0 });
+    const params = (level: number) => ({ numLanes, numNodes, level, numRows });
+    this.#ops.catchUp(pass, { numLanes, numNodes: numRecent, level: 0, numRows });
     forward(numLanes * numRecent, numLanes);
     for (let level = 1; level < depth; level++) {
       this.#ops.grow(pass, params(level));

@@ -99,12 +99,11 @@ export class LaneSampling {
     return this.#sampling.readLogprobs(await this.#ring.read(slot, this.#sampling.logprobs.size), numLogits);
   }
 
-  /** Those of what a lane emitted, if its request asks for them. @param root the row of its tree's root */
+  /** Those of what a lane emitted, if its request asks for them. */
   logprobsOf(
     lane: number,
     rows: RowLogprobs,
-    root: number,
-    { tree, emitted }: LaneResult,
+    { tree, firstRow, emitted }: LaneResult,
   ): readonly TokenLogprobs[] | undefined {
     const numTop = this.#numTop[lane];
     if (numTop === undefined) return undefined;
@@ -112,7 +111,7 @@ export class LaneSampling {
     const nodes = walkedNodes({ tokenIds, parents: [-1, ...parents.slice(1)] }, emitted);
     return pathLogprobs(
       rows,
-      nodes.map((node) => root + node),
+      nodes.map((node) => firstRow + node),
       emitted,
       numTop,
     );

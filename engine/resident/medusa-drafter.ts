@@ -59,8 +59,8 @@ export class MedusaDrafter implements ResidentDrafter {
 
   sendTables(): void {}
 
-  encode(pass: GPUComputePassEncoder, { numLanes, numNodes, depth }: StepSize, wants: SamplingWants): void {
-    const params = { numLanes, numNodes, level: depth };
+  encode(pass: GPUComputePassEncoder, { numLanes, numNodes, numRows, depth }: StepSize, wants: SamplingWants): void {
+    const params = { numLanes, numNodes, level: depth, numRows };
     this.#ops.rows(pass, params);
     this.#heads.runner.pass.encode(pass, numLanes, wants);
     this.#ops.tree(pass, params);

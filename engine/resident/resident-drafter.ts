@@ -6,8 +6,10 @@ export interface StepSize {
   readonly numLanes: number;
   /** Known tokens of a lane that the drafter takes in first, at most. */
   readonly numRecent: number;
-  /** Rows of a lane in the verify pass. */
+  /** Nodes of a tree at most, root included. */
   readonly numNodes: number;
+  /** Of the verify pass: numLanes · numNodes, or fewer, which then go to the best nodes of all trees. */
+  readonly numRows: number;
   /** Depth of the deepest node. */
   readonly depth: number;
   /** Highest position that any row may have, or more. */

@@ -3,6 +3,7 @@ import {
   type LaneOp,
   type LaneResult,
   type LaneShape,
+  laneBudget,
   laneBytes,
   laneRows,
   laneWalk,
@@ -11,7 +12,13 @@ import {
   readLane,
 } from "../../kernels/index.ts";
 import { BLOCK_SIZE, numBlocksFor } from "../../kvcache/ids.ts";
-import { NO_TREES, type SchedulerOutput, type TreeLimits } from "../../scheduler/output.ts";
+import {
+  NO_TREES,
+  numTreeSlots,
+  type ScheduledSequence,
+  type SchedulerOutput,
+  type TreeLimits,
+} from "../../scheduler/output.ts";
 import type { Sequence } from "../../scheduler/sequence.ts";
 import type { ModelRunner, PassTimes } from "../runner/model-runner.ts";
 import type { TokenLogprobs } from "../runner/token-logprobs.ts";
@@ -59,6 +66,7 @@ export interface ResidentStep {
 }
 
 interface TargetOps {
+  readonly budget: LaneOp;
   readonly rows: LaneOp;
   readonly walk: LaneOp;
 }
@@ -137,16 +145,21 @@ export class ResidentLoop {
     const tables = new LaneTables(gpu.device, batch);
     const lanes = gpu.pool.storage(maxLanes * laneBytes(shape), "lanes");
     const targetTables = runner.inputs.buffers.tables;
-    const [drafter, sampling, rows, walk] = await Promise.all([
+    const [drafter, sampling, budget, rows, walk] = await Promise.all([
       drafting?.create(gpu, { shape, maxLanes, buffer: lanes, tables: targetTables, tableWords }),
       LaneSampling.create(gpu, requestSampling, shape, lanes, options.stepsInFlight),
+      laneBudget(gpu, shape, lanes, maxLanes),
       laneRows(gpu, shape, lanes, batch),
       laneWalk(gpu, shape, {
         ...{ lanes, tableWords, blockSize: BLOCK_SIZE },
         ...{ drawn: runner.drawn.tokens, tables: targetTables, moves: runner.kv.moves },
       }),
     ]);
-    return new ResidentLoop({ gpu, runner, drafter, shape, options }, { lanes, tables }, sampling, { rows, walk });
+    return new ResidentLoop({ gpu, runner, drafter, shape, options }, { lanes, tables }, sampling, {
+      budget,
+      rows,
+      walk,
+    });
   }
 
   /**
@@ -155,8 +168,7 @@ export class ResidentLoop {
    * sampling needs are compiled. `submit` then runs the plan, and `end` is to follow when no step is in flight any more. False otherwise.
    */
   start({ sequences: plan, limits: chosen }: SchedulerOutput, requests: readonly LaneRequest[]): boolean {
-    const numLookaheadNodes = Math.min(...plan.map((scheduled) => scheduled.numLookaheadNodes));
-    const limits = { numLookaheadNodes, maxDraftDepth: Math.min(chosen.maxDraftDepth, numLookaheadNodes) };
+    const limits = commonLimits(plan, chosen);
     const isSteady = plan.every(
       ({ numTokens, needsSample, maxDraftDepth }) =>
         numTokens === 1 && needsSample && maxDraftDepth >= limits.maxDraftDepth,
@@ -237,11 +249,11 @@ export class ResidentLoop {
     this.#gpu.device.queue.submit([encoder.finish()]);
     const [words, logprobs] = await Promise.all([
       this.#ring.read(slot, bytes),
-      this.#sampling.read(slot, size.numLanes * size.numNodes),
+      this.#sampling.read(slot, size.numRows),
     ]);
     const lanes = Array.from({ length: size.numLanes }, (_, index) => {
       const lane = readLane(this.#shape, words, index);
-      const ofLane = logprobs && this.#sampling.logprobsOf(index, logprobs, index * size.numNodes, lane);
+      const ofLane = logprobs && this.#sampling.logprobsOf(index, logprobs, lane);
       return ofLane ? { ...lane, logprobs: ofLane } : lane;
     });
     if (timer === undefined) return { lanes };
@@ -251,9 +263,9 @@ export class ResidentLoop {
 
   /** One pass, or one for each part where the parts are measured. */
   #encode(encoder: GPUCommandEncoder, size: StepSize, timer: PassTimer | undefined): void {
-    const { numLanes, numNodes, maxPosition } = size;
-    const params = { numLanes, numNodes, level: 0 };
-    const passSize = this.#runner.sizeOf(numLanes * numNodes, numLanes * numNodes, maxPosition);
+    const { numLanes, numNodes, numRows, maxPosition } = size;
+    const params = { numLanes, numNodes, level: 0, numRows };
+    const passSize = this.#runner.sizeOf(numRows, numRows, maxPosition);
     let pass = encoder.beginComputePass(timer ? { timestampWrites: timer.writes(0) } : {});
     const nextPart = (part: number) => {
       if (timer === undefined) return;
@@ -263,6 +275,7 @@ export class ResidentLoop {
     this.#sampling.encodeCounts(pass);
     this.#drafter?.encode(pass, size, this.#sampling.wants);
     nextPart(1);
+    if (numRows < numLanes * numNodes) this.#ops.budget(pass, params);
     this.#ops.rows(pass, params);
     this.#runner.encodeForward(pass, passSize);
     nextPart(2);
@@ -282,14 +295,24 @@ export class ResidentLoop {
 
   #stepSize(numAhead: number): StepSize {
     const { numLookaheadNodes, maxDraftDepth: depth } = this.#limits;
+    const numLanes = this.#lanes.length;
     const mostTokens = Math.max(...this.#lanes.map(({ numTokens }) => this.#mostTokens(numTokens, numAhead)));
     const maxPosition = Math.min(mostTokens - 1 + depth, this.#runner.options.maxModelLen - 1);
     const numRecent = this.#numRecent;
-    return { numLanes: this.#lanes.length, numRecent, numNodes: 1 + numLookaheadNodes, depth, maxPosition };
+    const sizes = { numNodes: 1 + numTreeSlots(this.#limits), numRows: numLanes * (1 + numLookaheadNodes) };
+    return { numLanes, numRecent, ...sizes, depth, maxPosition };
   }
 
   /** Tokens that a sequence may have once `numAhead` more steps have ended. */
   #mostTokens(numTokens: number, numAhead: number): number {
     return numTokens + numAhead * (this.#limits.maxDraftDepth + 1);
   }
+}
+
+/** What all sequences of a plan may have. */
+function commonLimits(plan: readonly ScheduledSequence[], { maxDraftDepth }: TreeLimits): TreeLimits {
+  const numLookaheadNodes = Math.min(...plan.map((scheduled) => scheduled.numLookaheadNodes));
+  const mostLookaheadNodes = Math.min(...plan.map(numTreeSlots));
+  const limits = { numLookaheadNodes, maxDraftDepth: Math.min(maxDraftDepth, mostLookaheadNodes) };
+  return mostLookaheadNodes > numLookaheadNodes ? { ...limits, mostLookaheadNodes } : limits;
 }

@@ -122,9 +122,9 @@ export class DynamicTreeBuilder {
     }
   }
 
-  /** The tree of the best `maxNodes − 1` candidates so far, below the root. */
+  /** The tree of the best `maxNodes − 1` candidates so far, below the root, best first. */
   build(): DraftTree {
-    const chosen = this.#best().sort((a, b) => a.index - b.index);
+    const chosen = this.#best();
     const nodeOf = new Map(chosen.map(({ index }, i) => [index, i + 1]));
     return {
       tokenIds: [this.#options.rootTokenId, ...chosen.map(({ tokenId }) => tokenId)],

@@ -51,7 +51,13 @@ export function draftCatchUp(
   const constants = { ...batchConstants(batch), ...readConstants(reads, 2), SHIFT: shift };
   const spec = { shader: ["lane_batch", ...readShader(reads), "draft_catch_up"], constants };
   const sources = reads.kind === "features" ? [reads.sources, reads.tables] : readBindings(reads);
-  return laneOp(context, shape, spec, [lanes, batch.buffer, ...sources], ({ numNodes }) => numNodes);
+  return laneOp(
+    context,
+    shape,
+    spec,
+    [lanes, batch.buffer, ...sources],
+    ({ numLanes, numNodes }) => numLanes * numNodes,
+  );
 }
 
 /** Takes in the draws at `level` and writes the rows of the next draft pass: row = lane · numExpanded + rank. */
@@ -70,7 +76,13 @@ export function draftGrow(
     ...{ ...readConstants(reads, 5), ...width.constants },
   };
   const shader = ["lane_batch", ...readShader(reads), width.shader, "draft_pool", "draft_grow"];
-  return laneOp(context, shape, { shader, constants }, [...buffers, ...width.bindings], () => numExpanded);
+  return laneOp(
+    context,
+    shape,
+    { shader, constants },
+    [...buffers, ...width.bindings],
+    ({ numLanes }) => numLanes * numExpanded,
+  );
 }
 
 /** Takes in the draws at the deepest level and makes each lane's tree of the best candidates. */
@@ -83,8 +95,8 @@ export function draftTree(
   const buffers = [lanes, drawn, logShares, pools];
   const width = widthsOf(rules, buffers.length);
   const constants = { ...poolConstants(shape, rules), ...width.constants };
-  const spec = { shader: [width.shader, "draft_pool", "draft_tree"], constants };
-  return laneOp(context, shape, spec, [...buffers, ...width.bindings], () => 1);
+  const spec = { shader: [width.shader, "draft_pool", "lane_tree", "draft_tree"], constants };
+  return laneOp(context, shape, spec, [...buffers, ...width.bindings], ({ numLanes }) => numLanes);
 }
 
 /** Bytes of one lane's pool. */

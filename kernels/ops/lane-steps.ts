@@ -5,10 +5,12 @@ import type { LaneShape } from "./lanes.ts";
 /** What changes from step to step of the kernels that run lanes. */
 export interface LaneParams {
   readonly numLanes: number;
-  /** Rows of a lane in a verify pass, at most maxNodes; of `draftCatchUp`, in the drafter's pass, at most maxRecent. */
+  /** Nodes of a tree at most, root included; of `draftCatchUp`, a lane's rows in the drafter's pass, at most maxRecent. */
   readonly numNodes: number;
   /** Depth of the draft nodes that were drawn last; 0 where nothing is drafted. */
   readonly level: number;
+  /** Of the verify pass: numLanes · numNodes, or fewer where trees share a budget (`laneBudget`). */
+  readonly numRows: number;
 }
 
 /** One kernel call over lanes, with its buffers bound. */
@@ -38,10 +40,16 @@ export interface LaneBatch extends BatchSections {
 
 const WORKGROUP_SIZE = 32;
 
-/** Rows of a verify pass from lanes and their trees: row = lane · numNodes + node (wgsl/lane_rows.wgsl). */
+/** Gives the rows of a verify pass to the best nodes of all lanes' trees, at most maxLanes (wgsl/lane_budget.wgsl). */
+export function laneBudget(context: OpContext, shape: LaneShape, lanes: GPUBuffer, maxLanes: number): Promise<LaneOp> {
+  const spec = { shader: ["order_bits", "lane_budget"], constants: { MAX_LANES: maxLanes } };
+  return laneOp(context, shape, spec, [lanes], () => 1);
+}
+
+/** Rows of a verify pass from lanes and their trees (wgsl/lane_rows.wgsl). */
 export function laneRows(context: OpContext, shape: LaneShape, lanes: GPUBuffer, batch: LaneBatch): Promise<LaneOp> {
   const spec = { shader: ["lane_batch", "lane_rows"], constants: batchConstants(batch) };
-  return laneOp(context, shape, spec, [lanes, batch.buffer], ({ numNodes }) => numNodes);
+  return laneOp(context, shape, spec, [lanes, batch.buffer], ({ numRows }) => numRows);
 }
 
 /** Walks each lane's tree and advances the lane (wgsl/lane_walk.wgsl). `moves`: vec2u [numLanes, maxRecent − 1]. */
@@ -52,7 +60,7 @@ export function laneWalk(
 ): Promise<LaneOp> {
   const { lanes, drawn, tables, moves, tableWords, blockSize } = args;
   const spec = { shader: ["lane_walk"], constants: { TABLE_WORDS: tableWords, BLOCK_SIZE: blockSize } };
-  return laneOp(context, shape, spec, [lanes, drawn, tables, moves], () => 1);
+  return laneOp(context, shape, spec, [lanes, drawn, tables, moves], ({ numLanes }) => numLanes);
 }
 
 /** Where kernels find the sections of a batch, and the tables in it. */
@@ -71,27 +79,28 @@ export function batchConstants(batch: LaneBatch) {
   };
 }
 
-/** @param threadsPerLane threads that the kernel has for each lane */
+/** @param numThreads that the kernel has at least */
 export async function laneOp(
   context: OpContext,
   shape: LaneShape,
   { shader, constants }: Pick<KernelSpec, "shader" | "constants">,
   buffers: readonly Binding[],
-  threadsPerLane: (params: LaneParams) => number,
+  numThreads: (params: LaneParams) => number,
 ): Promise<LaneOp> {
   const kernel = await context.kernels.bind(
     {
       shader: ["sampling_params", "lanes", ...shader],
       constants: { ...constants, MAX_NODES: shape.maxNodes, MAX_RECENT: shape.maxRecent, WORKGROUP_SIZE },
-      numImmediates: 3,
+      numImmediates: 4,
     },
     buffers,
   );
-  const words = new Uint32Array(3);
+  const words = new Uint32Array(4);
   return (pass, params) => {
     words[0] = params.numLanes;
     words[1] = params.numNodes;
     words[2] = params.level;
-    kernel.dispatch(pass, [Math.ceil((params.numLanes * threadsPerLane(params)) / WORKGROUP_SIZE), 1, 1], words);
+    words[3] = params.numRows;
+    kernel.dispatch(pass, [Math.ceil(numThreads(params) / WORKGROUP_SIZE), 1, 1], words);
   };
 }

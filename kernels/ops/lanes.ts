@@ -18,6 +18,16 @@ export interface LaneStart {
   readonly recent: readonly number[];
 }
 
+/** A lane's tree, node 0 its root; parents come before children, and best ones first. */
+export interface LaneTree {
+  readonly tokenIds: readonly number[];
+  /** Parent's node; 0 for the root itself. */
+  readonly parents: readonly number[];
+  readonly depths: readonly number[];
+  /** Drafter's log-probability of each node, given its parent. */
+  readonly logSurvivals: readonly number[];
+}
+
 /** A lane as a step leaves it. */
 export interface LaneResult {
   /** False once a draw found no number to choose from. */
@@ -25,29 +35,28 @@ export interface LaneResult {
   readonly numTokens: number;
   /** Tokens that the step emitted: accepted ones, then the bonus token. */
   readonly emitted: readonly number[];
-  /** The tree that was verified, node 0 its root. */
-  readonly tree: {
-    readonly tokenIds: readonly number[];
-    /** Parent's node; 0 for the root itself. */
-    readonly parents: readonly number[];
-    readonly depths: readonly number[];
-    /** Drafter's log-probability of each node, given its parent. */
-    readonly logSurvivals: readonly number[];
-  };
+  /** As drafted. */
+  readonly tree: LaneTree;
+  /** Its nodes that were verified, the first ones, and the row of the first of them in the verify pass. */
+  readonly numKept: number;
+  readonly firstRow: number;
 }
 
 /** Where a lane's fields lie, in words. */
 export function laneLayout({ maxNodes, maxRecent }: LaneShape) {
   const alive = SAMPLING_ROW_BYTES / 4;
   const numNodes = alive + 3 + maxRecent;
-  const end = numNodes + 1 + 4 * maxNodes;
+  const tree = numNodes + 3;
+  const end = tree + 5 * maxNodes;
   return {
     alive,
     numTokens: alive + 1,
     numRecent: alive + 2,
     recent: alive + 3,
     numNodes,
-    tree: numNodes + 1,
+    numKept: numNodes + 1,
+    firstRow: numNodes + 2,
+    tree,
     // The struct's alignment is that of its vec2u.
     numWords: 2 * Math.ceil(end / 2),
   };
@@ -72,6 +81,8 @@ export function packLanes(shape: LaneShape, lanes: readonly LaneStart[]): Uint32
     lane[at.numRecent] = recent.length;
     lane.set(recent, at.recent);
     lane[at.numNodes] = 1;
+    lane[at.numKept] = 1;
+    lane[at.firstRow] = i;
     lane[at.tree] = recent.at(-1) ?? 0;
   }
   return words;
@@ -95,6 +106,8 @@ export function readLane(shape: LaneShape, bytes: ArrayBuffer, index: number): L
       depths: toArray(words, array(2), numNodes),
       logSurvivals: toArray(floats, array(3), numNodes),
     },
+    numKept: words[at.numKept] ?? 0,
+    firstRow: words[at.firstRow] ?? 0,
   };
 }
 

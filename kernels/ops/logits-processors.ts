@@ -199,7 +199,7 @@ export function laneHistory(
   { lanes, processors }: { readonly lanes: GPUBuffer; readonly processors: GPUBuffer },
 ): Promise<LaneOp> {
   const spec = { shader: ["processor", "lane_history"], constants: processorConstants(shape) };
-  return laneOp(context, laneShape, spec, [lanes, processors], () => 1);
+  return laneOp(context, laneShape, spec, [lanes, processors], ({ numLanes }) => numLanes);
 }
 
 function processorConstants({ vocabSize, maxHistory }: ProcessorShape) {

@@ -35,7 +35,13 @@ export function medusaRows(context: OpContext, shape: LaneShape, args: MedusaLan
     ...{ TABLE_WORDS: tableWords, BLOCK_SIZE: blockSize },
   };
   const spec = { shader: ["medusa_rows"], constants };
-  return laneOp(context, shape, spec, [lanes, tables, slots, roots, samplingRows], () => numHeads);
+  return laneOp(
+    context,
+    shape,
+    spec,
+    [lanes, tables, slots, roots, samplingRows],
+    ({ numLanes }) => numLanes * numHeads,
+  );
 }
 
 /** Each lane's tree from what the heads propose below every node (wgsl/medusa_tree.wgsl). */
@@ -45,5 +51,6 @@ export function medusaTree(
   { lanes, numHeads, children, topK }: Pick<MedusaLanes, "lanes" | "numHeads" | "children" | "topK">,
 ): Promise<LaneOp> {
   const constants = { NUM_HEADS: numHeads, TOP_K: topK, NUM_PARENTS: numMedusaParents(numHeads, topK) };
-  return laneOp(context, shape, { shader: ["medusa_child", "medusa_tree"], constants }, [lanes, children], () => 1);
+  const spec = { shader: ["medusa_child", "lane_tree", "medusa_tree"], constants };
+  return laneOp(context, shape, spec, [lanes, children], ({ numLanes }) => numLanes);
 }

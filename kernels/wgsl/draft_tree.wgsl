@@ -1,5 +1,5 @@
 // The finished tree: the candidates that were drawn last (depth `level`) go to the pool, and the best num_nodes − 1 of the pool
-// become the lane's tree below its root, in order of index.
+// become the lane's tree below its root, best first.
 //   lanes Lane [num_lanes]; drawn, log_shares and pools as in draft_pool
 // One thread a lane. Reference: engine/speculative/tree-builder.ts
 @group(0) @binding(0) var<storage, read_write> lanes: array<Lane>;
@@ -34,22 +34,16 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
     count = min(count + 1u, most);
   }
 
-  lanes[lane].num_nodes = 1u + count;
-  lanes[lane].tokens[0] = lanes[lane].recent[max(lanes[lane].num_recent, 1u) - 1u];
-  lanes[lane].parents[0] = 0u;
-  lanes[lane].depths[0] = 0u;
-  lanes[lane].log_survivals[0] = 0.0;
+  begin_tree(lane, 1u + count);
   for (var i = 0u; i < count; i++) {
     let candidate = pools[lane].candidates[chosen[i]];
-    var node = 1u;
-    var parent = 1u;
-    for (var j = 0u; j < count; j++) {
-      node += select(0u, 1u, chosen[j] < chosen[i]);
-      parent += select(0u, 1u, chosen[j] < candidate.parent);
-    }
+    var parent = 0u;
+    for (var j = 0u; j < i; j++) { parent = select(parent, j + 1u, chosen[j] == candidate.parent); }
+    let node = i + 1u;
     lanes[lane].tokens[node] = candidate.token;
-    lanes[lane].parents[node] = select(parent, 0u, candidate.parent == NONE);
+    lanes[lane].parents[node] = parent;
     lanes[lane].depths[node] = select(2u + (chosen[i] - TOP_K) / (MAX_FRONTIER * TOP_K), 1u, chosen[i] < TOP_K);
     lanes[lane].log_survivals[node] = candidate.log_survival;
+    lanes[lane].scores[node] = scores[i];
   }
 }

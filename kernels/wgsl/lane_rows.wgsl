@@ -1,15 +1,26 @@
-// Rows of a verify pass: row = lane · num_nodes + node is node of the lane's tree, whose K and V go to slot root + node, at
-// position root + depth. Each row reads the known tokens and its own path; each samples. Nodes that a tree lacks idle.
-// One thread a row. Reference: engine/runner/batch.ts, with trees as large as can be.
+// Rows of a verify pass: the nodes of each lane's tree that are kept, lane by lane. Node i's K and V go to slot root + i, at
+// position root + depth. Each row reads the known tokens and its own path; each samples. Rows between lanes and behind them idle.
+// One thread a row. Reference: engine/runner/batch.ts
 var<immediate> params: LaneParams;
+
+// The lane whose rows the row is among, or comes after.
+fn lane_of(row: u32) -> u32 {
+  var low = 0u;
+  var high = params.num_lanes;
+  while (high - low > 1u) {
+    let middle = (low + high) / 2u;
+    if (lanes[middle].first_row <= row) { low = middle; } else { high = middle; }
+  }
+  return low;
+}
 
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn main(@builtin(global_invocation_id) id: vec3u) {
   let row = id.x;
-  let lane = row / params.num_nodes;
-  let node = row % params.num_nodes;
-  if (lane >= params.num_lanes) { return; }
-  if (lanes[lane].alive == 0u || node >= lanes[lane].num_nodes) {
+  if (row >= params.num_rows) { return; }
+  let lane = lane_of(row);
+  let node = row - lanes[lane].first_row;
+  if (lanes[lane].alive == 0u || node >= lanes[lane].num_kept) {
     write_idle_row(row, lane);
     write_sample(row, row, lane, 0u);
     return;

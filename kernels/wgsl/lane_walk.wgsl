@@ -1,7 +1,7 @@
 // Target walk over each lane's tree: emit what was drawn at the root; while the node has a child with that token, go on there.
 // The emitted tokens become the lane's `recent`, the last of them its root, and the accepted path's K and V are to be moved
 // to the slots of its positions.
-//   lanes Lane [num_lanes];  drawn u32 [num_lanes, num_nodes], the draw of each node
+//   lanes Lane [num_lanes];  drawn u32 [num_rows], the draw of each row's node
 //   tables u32: lane l's block table at l · TABLE_WORDS
 //   moves vec2u [num_lanes, MAX_RECENT − 1] of (from slot, to slot), (0, 0) where there is none
 // One thread a lane. Reference: engine/speculative/walk.ts
@@ -17,9 +17,9 @@ fn slot_at(lane: u32, index: u32) -> u32 {
   return tables[lane * TABLE_WORDS + index / BLOCK_SIZE] * BLOCK_SIZE + index % BLOCK_SIZE;
 }
 
-// The node's child with this token; 0, which is no one's child, where it has none.
+// The node's child with this token, among those that were verified; 0, which is no one's child, where it has none.
 fn child_of(lane: u32, node: u32, token: u32) -> u32 {
-  for (var i = node + 1u; i < lanes[lane].num_nodes; i++) {
+  for (var i = node + 1u; i < lanes[lane].num_kept; i++) {
     if (lanes[lane].parents[i] == node && lanes[lane].tokens[i] == token) { return i; }
   }
   return 0u;
@@ -34,7 +34,7 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
   var num_accepted = 0u;
   var node = 0u;
   while (lanes[lane].alive != 0u && num_emitted < MAX_RECENT) {
-    let token = drawn[lane * params.num_nodes + node];
+    let token = drawn[lanes[lane].first_row + node];
     lanes[lane].recent[num_emitted] = token;
     num_emitted++;
     if (token == NO_TOKEN) {

@@ -1,5 +1,5 @@
 // A lane: one sequence of a batch that decodes on the device, with the tree that is being verified. Written by the host when
-// the batch is put together (ops/lanes.ts), then only by draft_tree, medusa_tree and lane_walk; read back after every step.
+// the batch is put together (ops/lanes.ts), then only by draft_tree, medusa_tree, lane_budget and lane_walk; read back after every step.
 // Needs sampling_params.
 struct Lane {
   // As the host set it, but for `position`, which is a row's own.
@@ -11,19 +11,26 @@ struct Lane {
   // The tokens that the last step emitted; the last of them is the root.
   num_recent: u32,
   recent: array<u32, MAX_RECENT>,
-  // Draft tree, node 0 its root; parents come before children.
+  // Draft tree, node 0 its root; parents come before children, and best ones first.
   num_nodes: u32,
+  // The nodes that are verified, the first ones; node i in row first_row + i of the verify pass.
+  num_kept: u32,
+  first_row: u32,
   tokens: array<u32, MAX_NODES>,
   parents: array<u32, MAX_NODES>,
   depths: array<u32, MAX_NODES>,
   // The drafter's log-probability that a node is accepted, given that its parent is.
   log_survivals: array<f32, MAX_NODES>,
+  // Σ log_survivals from the root.
+  scores: array<f32, MAX_NODES>,
 }
 
 struct LaneParams {
   num_lanes: u32,
-  // Rows of a lane in a verify pass; in draft_catch_up, in the drafter's.
+  // Nodes of a tree at most; in draft_catch_up, a lane's rows in the drafter's pass.
   num_nodes: u32,
   // Of a draft: depth of the nodes that were drawn last.
   level: u32,
+  // Of a verify pass.
+  num_rows: u32,
 }

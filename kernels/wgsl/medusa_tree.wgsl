@@ -2,7 +2,7 @@
 // `level` (Medusa, arXiv 2401.10774, section 2.1.2). Scores never rise along a path or from one child to the next, and equal ones go
 // to the child that could come first.
 //   lanes Lane [num_lanes];  children Child [num_lanes, 1 + (NUM_HEADS − 1) · TOP_K, TOP_K] as of medusa_paths
-// One thread a lane. Needs sampling_params, lanes and medusa_child. Reference: engine/speculative/medusa/likeliest-tree.ts
+// One thread a lane. Needs sampling_params, lanes, lane_tree and medusa_child. Reference: engine/speculative/medusa/likeliest-tree.ts
 @group(0) @binding(0) var<storage, read_write> lanes: array<Lane>;
 @group(0) @binding(1) var<storage, read> children: array<Child>;
 var<immediate> params: LaneParams;
@@ -22,10 +22,7 @@ fn child_of(lane: u32, depth: u32, rank: u32, place: u32) -> Child {
 fn main(@builtin(global_invocation_id) id: vec3u) {
   let lane = id.x;
   if (lane >= params.num_lanes) { return; }
-  lanes[lane].tokens[0] = lanes[lane].recent[max(lanes[lane].num_recent, 1u) - 1u];
-  lanes[lane].parents[0] = 0u;
-  lanes[lane].depths[0] = 0u;
-  lanes[lane].log_survivals[0] = 0.0;
+  begin_tree(lane, 1u);
   // Of each node: its score and rank; its next child, that child's place and score, and since when it can come.
   var scores: array<f32, MAX_NODES>;
   var ranks: array<u32, MAX_NODES>;
@@ -50,6 +47,7 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
     lanes[lane].depths[count] = depth;
     lanes[lane].log_survivals[count] = chosen.log_survival;
     scores[count] = next_scores[parent];
+    lanes[lane].scores[count] = scores[count];
     ranks[count] = chosen.rank;
     places[parent]++;
     next[parent] = child_of(lane, depth - 1u, ranks[parent], places[parent]);
@@ -60,6 +58,7 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
     since[count] = 2u * count + 1u;
   }
   lanes[lane].num_nodes = count;
+  lanes[lane].num_kept = count;
 }
 
 fn score_of(child: Child, parent_score: f32) -> f32 {

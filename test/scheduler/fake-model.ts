@@ -1,6 +1,6 @@
 import type { BlockManager } from "../../kvcache/block-manager.ts";
 import type { SlotId, SlotMove } from "../../kvcache/ids.ts";
-import type { ScheduledSequence, StepResult, TreeLimits } from "../../scheduler/output.ts";
+import { numTreeSlots, type ScheduledSequence, type StepResult, type TreeLimits } from "../../scheduler/output.ts";
 import type { Random } from "../support/random.ts";
 
 export const VOCAB_SIZE = 40;
@@ -87,10 +87,11 @@ export class FakeModel {
   }
 
   /** Draft nodes below random parents; each guesses the right token or a wrong one. */
-  #growTree(root: Node, id: string, { numLookaheadNodes, maxDraftDepth }: TreeLimits, random: Random) {
+  #growTree(root: Node, id: string, limits: TreeLimits, random: Random) {
+    const { maxDraftDepth } = limits;
     const rootPosition = root.pathSlots.length - 1;
     const nodes = [root];
-    const numTries = random.int(0, numLookaheadNodes);
+    const numTries = random.int(0, numTreeSlots(limits));
     for (let i = 1; i <= numTries; i++) {
       const parent = random.next() < 0.6 ? (nodes.at(-1) ?? root) : random.pick(nodes);
       const depth = parent.pathSlots.length - root.pathSlots.length + 1;

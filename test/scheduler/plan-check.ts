@@ -1,5 +1,5 @@
 import type { BlockManager } from "../../kvcache/block-manager.ts";
-import type { ScheduledSequence, SchedulerOutput } from "../../scheduler/output.ts";
+import { numTreeSlots, type ScheduledSequence, type SchedulerOutput } from "../../scheduler/output.ts";
 import type { Scheduler } from "../../scheduler/scheduler.ts";
 import type { Sequence } from "../../scheduler/sequence.ts";
 
@@ -55,22 +55,24 @@ function endsBefore({ numTokens, maxNumTokens }: Sequence, depth: number): boole
 }
 
 function checkScheduled(
-  { sequence, startPosition, numTokens, rootPosition, numLookaheadNodes, maxDraftDepth }: ScheduledSequence,
+  scheduled: ScheduledSequence,
   { limits }: SchedulerOutput,
   planned: Planned,
   isUniform: boolean,
 ): void {
+  const { sequence, startPosition, numTokens, rootPosition, numLookaheadNodes, maxDraftDepth } = scheduled;
   const { id } = sequence;
+  const numSlots = numTreeSlots(scheduled);
   const fits = isUniform
     ? sequence.numTokens + maxDraftDepth + 1 <= planned.scheduler.maxSequenceLen
     : !endsBefore(sequence, maxDraftDepth);
   expect(startPosition === sequence.numComputedTokens, () => `${id}: tokens are skipped or computed twice`);
+  expect(planned.blocks.numSlots(id) > rootPosition + numSlots, () => `${id}: lookahead slots lie beyond the table`);
   expect(
-    planned.blocks.numSlots(id) > rootPosition + numLookaheadNodes,
-    () => `${id}: lookahead slots lie beyond the table`,
+    numTokens >= 1 && numLookaheadNodes <= numSlots && numSlots < planned.maxTreeNodes,
+    () => `${id}: rows out of range`,
   );
-  expect(numTokens >= 1 && numLookaheadNodes < planned.maxTreeNodes, () => `${id}: rows out of range`);
-  expect(fits && maxDraftDepth <= numLookaheadNodes, () => `${id}: draft depth ${maxDraftDepth} passes the end`);
+  expect(fits && maxDraftDepth <= numSlots, () => `${id}: draft depth ${maxDraftDepth} passes the end`);
   expect(
     numLookaheadNodes <= limits.numLookaheadNodes && maxDraftDepth <= limits.maxDraftDepth,
     () => `${id}: more drafts than allowed`,

@@ -1,6 +1,12 @@
 import type { BlockManager } from "../../kvcache/block-manager.ts";
 import { SchedulerError } from "../../scheduler/errors.ts";
-import type { ChosenLimits, SchedulerOutput, StepResult, TreeLimits } from "../../scheduler/output.ts";
+import {
+  type ChosenLimits,
+  numTreeSlots,
+  type SchedulerOutput,
+  type StepResult,
+  type TreeLimits,
+} from "../../scheduler/output.ts";
 import type { Scheduler } from "../../scheduler/scheduler.ts";
 import { Random } from "../support/random.ts";
 import { CacheLedger } from "./cache-ledger.ts";
@@ -207,7 +213,10 @@ export class World {
     if (seed % 2 === 0) return undefined;
     const bits = Math.abs(seed >> 1);
     const size = { numLookaheadNodes: bits % this.#config.maxTreeNodes, maxDraftDepth: (bits >> 4) % 4 };
-    return { ...size, uniform: (bits >> 6) % 2 === 0 };
+    // Trees that share their rows may have more nodes and levels than rows.
+    const isShared = size.numLookaheadNodes > 0 && (bits >> 7) % 2 === 0;
+    const shared = isShared ? { mostLookaheadNodes: this.#config.maxTreeNodes - 1 } : {};
+    return { ...size, ...shared, uniform: (bits >> 6) % 2 === 0 };
   }
 
   #submitFirst(seed: number): void {
@@ -233,6 +242,7 @@ export class World {
     const plan = this.scheduler.scheduleAhead({
       numLookaheadNodes: most(({ numLookaheadNodes }) => numLookaheadNodes),
       maxDraftDepth: most(({ maxDraftDepth }) => maxDraftDepth),
+      mostLookaheadNodes: most(numTreeSlots),
     });
     if (plan === undefined) return;
     checkPlanAhead(plan, this.#planned);

@@ -1,4 +1,5 @@
 import { survivals } from "../draft-tree.ts";
+import { SharedRows } from "./shared-rows.ts";
 import type { JudgedDraft } from "./verified-draft.ts";
 
 /** Before anything was seen: a good drafter's chain, and little from its branches. */
@@ -29,6 +30,7 @@ export class AcceptanceTable {
   /** f64 [maxDepth + 1, maxNodes]: sums of the means up to each rank; a row is made anew when it is asked for after something was observed. */
   readonly #sums: Float64Array;
   readonly #isStale: boolean[];
+  readonly #shared: SharedRows;
   /** Trees that what was seen counts as now. */
   #numKnown = 0;
   /** Of the latest trees, draft tokens that were accepted, and that their estimates add up to. */
@@ -42,6 +44,7 @@ export class AcceptanceTable {
     this.#counts = new Float64Array((maxDepth + 1) * maxNodes);
     this.#sums = new Float64Array((maxDepth + 1) * maxNodes);
     this.#isStale = Array.from({ length: maxDepth + 1 }, () => true);
+    this.#shared = new SharedRows(maxNodes, maxDepth);
   }
 
   /** How sure the mean number of accepted tokens is: variance of its log. */
@@ -58,8 +61,9 @@ export class AcceptanceTable {
    * Mean number of draft tokens accepted in trees of so many nodes, root included, down to this depth. A rank that was hardly seen at
    * this depth counts as it does in deeper trees, which is the most that it can be: so that the size is tried.
    * @param numNodes 1…maxNodes @param depth 1…maxDepth
+   * @param numSharing trees that share their rows; then `numNodes` is what they have on average
    */
-  expected(numNodes: number, depth: number): number {
+  expected(numNodes: number, depth: number, numSharing = 1): number {
     const row = depth * this.#maxNodes;
     if (this.#isStale[depth] ?? true) {
       for (let rank = 1; rank < this.#maxNodes; rank++)
@@ -67,7 +71,7 @@ export class AcceptanceTable {
       this.#isStale[depth] = false;
     }
     const ratio = (this.#numAccepted + RATIO_PRIOR) / (this.#numEstimated + RATIO_PRIOR);
-    return ratio * (this.#sums[row + numNodes - 1] ?? 0);
+    return ratio * ((this.#sums[row + numNodes - 1] ?? 0) + this.#shared.gain(numNodes, depth, numSharing));
   }
 
   /** @param tree its `probs` calibrated */
@@ -80,10 +84,11 @@ export class AcceptanceTable {
     this.#countAccepted(survival, outcomes);
     const isWhole = tree.tokenIds.length < maxNodes;
     for (let depth = 1; depth <= Math.min(maxDepth, this.#maxDepth); depth++) {
-      let rank = 0;
-      for (const node of order) {
-        if ((tree.depths[node] ?? 0) <= depth && ++rank < this.#maxNodes) this.#add(depth, rank, survival[node] ?? 0);
-      }
+      const nodes = order.filter((node) => (tree.depths[node] ?? 0) <= depth).slice(0, this.#maxNodes - 1);
+      const survivalsThere = nodes.map((node) => survival[node] ?? 0);
+      if (isWhole || maxNodes >= this.#maxNodes) this.#shared.observe(depth, survivalsThere, WINDOW);
+      for (const [i, estimate] of survivalsThere.entries()) this.#add(depth, i + 1, estimate);
+      let rank = nodes.length;
       // Of a tree that is not full there is no further candidate, also for a larger one.
       while (isWhole && ++rank < this.#maxNodes) this.#add(depth, rank, 0);
     }

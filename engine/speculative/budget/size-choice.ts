@@ -10,7 +10,7 @@ export interface SizeOptions {
   readonly maxDepth: number;
   /** Rows of a step. */
   readonly tokenBudget: number;
-  /** Steps draft and verify on the device: then no tree is seen before it is verified, and all of a step have one size. */
+  /** Steps draft and verify on the device: then no tree is seen before it is verified, and trees have one size or share their rows. */
   readonly draftsOnDevice: boolean;
 }
 
@@ -54,14 +54,19 @@ export class SizeChoice {
     return { numLookaheadNodes: this.#options.maxNodes - 1, maxDraftDepth: this.#options.maxDepth };
   }
 
-  /** All bounds that trees may have. Where trees are cut later, only their depth is chosen: it is what drafting costs. */
+  /**
+   * All bounds that trees may have. Where trees are cut later, only their depth is chosen: it is what drafting costs. Trees that share
+   * their rows may be a level deeper than if each had its own: the surest ones are, and more levels hardly gain.
+   */
   all(numSequences: number): TreeLimits[] {
     const { maxDepth, maxNodes, draftsOnDevice } = this.#options;
     const sizes = draftsOnDevice ? sizesUpTo(this.#mostNodes(numSequences)) : [maxNodes];
+    const isShared = this.#isShared(numSequences);
+    const shared = isShared ? { mostLookaheadNodes: maxNodes - 1 } : {};
     return Array.from({ length: maxDepth }, (_, i) => i + 1).flatMap((maxDraftDepth) =>
       sizes
-        .filter((numNodes) => maxDraftDepth < numNodes)
-        .map((numNodes) => ({ numLookaheadNodes: numNodes - 1, maxDraftDepth })),
+        .filter((numNodes) => maxDraftDepth < (isShared ? Math.min(numNodes + 1, maxNodes) : numNodes))
+        .map((numNodes) => ({ numLookaheadNodes: numNodes - 1, maxDraftDepth, ...shared })),
     );
   }
 
@@ -124,8 +129,16 @@ export class SizeChoice {
 
   #whole(shape: StepShape): Forecast {
     const stepMs = this.#costs.wholeMs(shape);
-    const numTokens = shape.numSequences * (1 + this.#acceptance.expected(shape.numNodes, shape.depth));
-    return { rate: numTokens / stepMs, stepMs };
+    return { rate: (shape.numSequences * (1 + this.#accepted(shape))) / stepMs, stepMs };
+  }
+
+  /** By one tree, of those of a step. */
+  #accepted({ numSequences, numNodes, depth }: StepShape): number {
+    return this.#acceptance.expected(numNodes, depth, this.#isShared(numSequences) ? numSequences : 1);
+  }
+
+  #isShared(numSequences: number): boolean {
+    return this.#options.draftsOnDevice && numSequences > 1;
   }
 
   /** Undefined for plain decoding. */
@@ -135,8 +148,8 @@ export class SizeChoice {
   }
 
   /** By how much the tokens of a step rise, in log ratio, when as many drafts more are accepted as a ratio of 1 says. */
-  #acceptedShare({ numNodes, depth }: StepShape): number {
-    const accepted = this.#acceptance.expected(numNodes, depth);
+  #acceptedShare(shape: StepShape): number {
+    const accepted = this.#accepted(shape);
     return Math.max(1, accepted) / (1 + accepted);
   }
 }

@@ -15,8 +15,13 @@ export class RestlessPolicy implements TreePolicy {
     return this.#limits;
   }
 
-  goesOn({ numLookaheadNodes, maxDraftDepth }: TreeLimits): boolean {
-    return numLookaheadNodes === this.#limits.numLookaheadNodes && maxDraftDepth === this.#limits.maxDraftDepth;
+  goesOn({ numLookaheadNodes, maxDraftDepth, mostLookaheadNodes }: TreeLimits): boolean {
+    const now = this.#limits;
+    return (
+      numLookaheadNodes === now.numLookaheadNodes &&
+      maxDraftDepth === now.maxDraftDepth &&
+      mostLookaheadNodes === now.mostLookaheadNodes
+    );
   }
 
   cut(trees: readonly DraftTree[]): readonly CutTree[] {
@@ -29,10 +34,14 @@ export class RestlessPolicy implements TreePolicy {
     });
   }
 
-  observe({ onDevice, limits: { numLookaheadNodes } }: ObservedStep): void {
+  observe({ onDevice, drafts, limits: { numLookaheadNodes } }: ObservedStep): void {
     this.seen.add(`${onDevice ? "device" : "host"}, ${numLookaheadNodes > 0 ? "drafting" : "plain"}`);
+    if (onDevice && drafts.some(({ kept }) => kept)) this.seen.add("device, sharing rows");
     if (this.#random.next() < 0.6) return;
     const most = this.#random.next() < 0.4 ? 0 : this.#random.int(1, TREE_NODES - 1);
-    this.#limits = { numLookaheadNodes: most, maxDraftDepth: Math.min(most, this.#random.int(1, TREE_DEPTH)) };
+    const isShared = most > 0 && this.#random.next() < 0.5;
+    const shared = isShared ? { mostLookaheadNodes: TREE_NODES - 1 } : {};
+    const maxDraftDepth = Math.min(shared.mostLookaheadNodes ?? most, this.#random.int(1, TREE_DEPTH));
+    this.#limits = { numLookaheadNodes: most, maxDraftDepth, ...shared };
   }
 }

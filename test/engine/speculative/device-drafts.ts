@@ -169,7 +169,8 @@ class DeviceDraft {
     drafter.hold();
     const bytes = await this.#gpu.guard.run(() => {
       const numRecent = Math.max(...lanes.map(({ recent }) => recent.length));
-      const size = { numLanes, numRecent, numNodes: first.maxNodes, depth, maxPosition };
+      const numNodes = first.maxNodes;
+      const size = { numLanes, numRecent, numNodes, numRows: numLanes * numNodes, depth, maxPosition };
       const { requestSampling } = this.#sizes;
       requestSampling?.load(wants.processors);
       submitPass(this.#gpu.device, (pass) => {

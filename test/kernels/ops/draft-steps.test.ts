@@ -115,7 +115,7 @@ describe.each([
       const target = new Target(gpu, kind, random, numLanes, numRows);
       const buffer = uploadLanes(gpu, shape, lanes, dead);
       const op = await draftCatchUp(gpu, shape, { reads: target.reads, shift }, buffer, batch);
-      await submit(gpu, [(pass) => op(pass, { numLanes, numNodes: rowsPerLane, level: 0 })]);
+      await submit(gpu, [(pass) => op(pass, { numLanes, numNodes: rowsPerLane, level: 0, numRows: 0 })]);
       const bytes = await gpu.pool.read(batch.buffer, 0, layout.numBytes);
       const host = hostBatch(lanes, ({ numRecent }) => numRecent, shift);
       const reads: ExpectedRead[] = [];
@@ -189,7 +189,7 @@ describe("draft_grow and draft_tree", () => {
         /** Of each lane, slots by the path that ends there. */
         const slots = lanes.map((lane) => new Map([["", slotAt(lane.blockTable, rootOf(lane))]]));
         for (let level = 1; level < maxDepth; level++) {
-          await submit(gpu, [(pass) => grow(pass, { numLanes, numNodes, level })]);
+          await submit(gpu, [(pass) => grow(pass, { numLanes, numNodes, level, numRows: 0 })]);
           const bytes = await gpu.pool.read(batch.buffer, 0, layout.numBytes);
           const reads: ExpectedRead[] = [];
           const rows = lanes.flatMap((lane, i) => {
@@ -230,7 +230,7 @@ describe("draft_grow and draft_tree", () => {
             builder.expand(builder.frontier().map((_, rank) => narrow(rows[i * numExpanded + rank] ?? [])));
           }
         }
-        await submit(gpu, [(pass) => finish(pass, { numLanes, numNodes, level: maxDepth })]);
+        await submit(gpu, [(pass) => finish(pass, { numLanes, numNodes, level: maxDepth, numRows: 0 })]);
         const bytes = await gpu.pool.read(buffers.lanes, 0, numLanes * laneBytes(shape));
         for (const [i, builder] of builders.entries()) {
           const { tree } = readLane(shape, bytes, i);

@@ -45,8 +45,20 @@ export function randomLanes(
   });
 }
 
-/** Lanes with their trees, as a step finds them. `dead`: that lane's logits were no numbers. */
-export function uploadLanes(gpu: GpuContext, shape: LaneShape, lanes: readonly HostLane[], dead = -1): GPUBuffer {
+/** Of a lane: its nodes that are verified, and the row of the first of them. */
+export interface KeptRows {
+  readonly numKept: number;
+  readonly firstRow: number;
+}
+
+/** Lanes with their trees, as a step finds them. `dead`: that lane's logits were no numbers. `rows`: by default lane by lane, all nodes. */
+export function uploadLanes(
+  gpu: GpuContext,
+  shape: LaneShape,
+  lanes: readonly HostLane[],
+  dead = -1,
+  rows?: readonly KeptRows[],
+): GPUBuffer {
   const at = laneLayout(shape);
   const words = packLanes(
     shape,
@@ -56,9 +68,14 @@ export function uploadLanes(gpu: GpuContext, shape: LaneShape, lanes: readonly H
       recent: tokenIds.slice(-numRecent),
     })),
   );
+  let nextRow = 0;
   for (const [i, { tree }] of lanes.entries()) {
     const lane = words.subarray(i * at.numWords, (i + 1) * at.numWords);
     lane[at.numNodes] = tree.tokenIds.length;
+    const { numKept, firstRow } = rows?.[i] ?? { numKept: tree.tokenIds.length, firstRow: nextRow };
+    lane[at.numKept] = numKept;
+    lane[at.firstRow] = firstRow;
+    nextRow = firstRow + numKept;
     lane.set(tree.tokenIds, at.tree);
     lane.set([0, ...tree.parents.slice(1)], at.tree + shape.maxNodes);
     lane.set(tree.depths, at.tree + 2 * shape.maxNodes);

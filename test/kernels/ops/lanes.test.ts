@@ -1,8 +1,10 @@
 import { describe, expect, it } from "vitest";
+import { keepNodes } from "../../../engine/speculative/budget/cut-trees.ts";
 import type { DraftTree } from "../../../engine/speculative/draft-tree.ts";
 import { walkTree } from "../../../engine/speculative/walk.ts";
-import { laneRows, laneWalk, NO_TOKEN, readLane } from "../../../kernels/index.ts";
-import { laneBytes, packLanes } from "../../../kernels/ops/lanes.ts";
+import { laneBudget, laneRows, laneWalk, NO_TOKEN, readLane } from "../../../kernels/index.ts";
+import { laneBytes, laneLayout, packLanes } from "../../../kernels/ops/lanes.ts";
+import { laneBudgetReference } from "../../../kernels/reference/lane-budget.ts";
 import { treeFrom } from "../../engine/speculative/trees.ts";
 import { FAMILIES, readU32, submit, useGpu } from "../../support/gpu.ts";
 import { Random } from "../../support/random.ts";
@@ -32,8 +34,75 @@ function randomTree(random: Random, maxNodes: number, maxDepth: number): DraftTr
   }
 }
 
+/** Of each lane some of its first nodes, in rows that follow each other with or without gaps; all nodes where `all` says so. */
+function randomRows(random: Random, trees: readonly DraftTree[], numNodes: number) {
+  const [all, isDense] = [random.next() < 0.5, random.next() < 0.5];
+  let nextRow = 0;
+  const rows = trees.map(({ tokenIds: { length } }) => {
+    const kept = { numKept: all ? length : random.int(1, length), firstRow: nextRow };
+    nextRow += isDense ? kept.numKept : numNodes;
+    return kept;
+  });
+  return { rows, numRows: nextRow + random.int(0, 3) };
+}
+
+describe("lane_budget", () => {
+  it("keeps the best nodes of all lanes together, ties by lane and node, and gives them rows without a gap", async () => {
+    const gpu = context();
+    const random = new Random(3);
+    let numShared = 0;
+    for (const [maxNodes, maxLanes] of [
+      [2, 3],
+      [16, 8],
+      [40, 70],
+    ] as const) {
+      const shape = { maxNodes, maxRecent: 5 };
+      for (let round = 0; round < 12; round++) {
+        const numLanes = random.int(1, maxLanes);
+        // Few values, so that many are equal; 0 is a certain node's, the lowest ones hardly are numbers.
+        const values = [0, -1e-30, -0.125, -0.5, -3, -87.25, -3e38];
+        const scores = Array.from({ length: numLanes }, () =>
+          Array.from({ length: random.int(0, maxNodes - 1) }, () =>
+            random.next() < 0.5 ? (values[random.int(0, values.length - 1)] ?? 0) : -8 * Math.fround(random.next()),
+          ).sort((a, b) => b - a),
+        );
+        const trees = scores.map(({ length }) =>
+          treeFrom(
+            0,
+            Array.from({ length }, (_, i) => [i, i] as const),
+          ),
+        );
+        const dead = random.int(0, 2 * numLanes);
+        const buffer = uploadLanes(gpu, shape, randomLanes(random, numLanes, trees, 5), dead);
+        const { numWords, tree } = laneLayout(shape);
+        for (const [lane, ofLane] of scores.entries()) {
+          const at = 4 * (lane * numWords + tree + 4 * maxNodes + 1);
+          gpu.device.queue.writeBuffer(buffer, at, Float32Array.from(ofLane));
+        }
+        const budget = random.int(0, 1 + scores.flat().length);
+        const op = await laneBudget(gpu, shape, buffer, maxLanes);
+        const params = { numLanes, numNodes: maxNodes, level: 0, numRows: numLanes + budget };
+        await submit(gpu, [(pass) => op(pass, params)]);
+        const bytes = await gpu.pool.read(buffer, 0, numLanes * laneBytes(shape));
+        const kept = laneBudgetReference(
+          scores.map((ofLane, lane) => (lane === dead ? [] : ofLane)),
+          budget,
+        );
+        let firstRow = 0;
+        for (const [lane, numKept] of kept.entries()) {
+          expect(readLane(shape, bytes, lane)).toMatchObject({ numKept, firstRow });
+          firstRow += numKept;
+        }
+        expect(firstRow).toBeLessThanOrEqual(numLanes + budget);
+        if (new Set(kept).size > 1) numShared++;
+      }
+    }
+    expect(numShared).toBeGreaterThan(10);
+  });
+});
+
 describe("lane_rows", () => {
-  it("writes what the host writes; nodes that are not there, and dead lanes, idle", async () => {
+  it("writes what the host writes; rows of no node, and dead lanes, idle", async () => {
     const gpu = context();
     const random = new Random(1);
     for (const [maxNodes, maxRecent] of [
@@ -42,31 +111,33 @@ describe("lane_rows", () => {
       [13, 4],
     ] as const) {
       const shape = { maxNodes, maxRecent };
-      for (let round = 0; round < 8; round++) {
+      for (let round = 0; round < 12; round++) {
         const numLanes = random.int(1, 6);
         const numNodes = random.int(1, maxNodes);
         const trees = Array.from({ length: numLanes }, () => randomTree(random, numNodes, maxRecent - 1));
         const lanes = randomLanes(random, numLanes, trees, maxRecent);
+        const { rows, numRows } = randomRows(random, trees, numNodes);
         const dead = random.int(0, 2 * numLanes);
-        const { batch, layout } = uploadBatch(gpu, lanes, numLanes * numNodes, maxRecent - 1);
-        const op = await laneRows(gpu, shape, uploadLanes(gpu, shape, lanes, dead), batch);
-        await submit(gpu, [(pass) => op(pass, { numLanes, numNodes, level: 0 })]);
+        const { batch, layout } = uploadBatch(gpu, lanes, numRows, maxRecent - 1);
+        const op = await laneRows(gpu, shape, uploadLanes(gpu, shape, lanes, dead, rows), batch);
+        await submit(gpu, [(pass) => op(pass, { numLanes, numNodes, level: 0, numRows })]);
         const bytes = await gpu.pool.read(batch.buffer, 0, layout.numBytes);
         const host = hostBatch(lanes, () => 1);
         let at = 0;
         for (const [i, lane] of lanes.entries()) {
-          for (let node = 0; node < numNodes; node++) {
-            const row = i * numNodes + node;
-            const isThere = node < lane.tree.tokenIds.length;
-            const got = seenRow(bytes, layout, row);
-            expect(got).toEqual(isThere && i !== dead ? seenRow(host.bytes, host.layout, at) : idleRow(lane));
+          const { firstRow = 0, numKept = 0 } = rows[i] ?? {};
+          const end = rows[i + 1]?.firstRow ?? numRows;
+          for (let row = firstRow; row < end; row++) {
+            const isThere = row < firstRow + numKept && i !== dead;
+            const hostRow = at + row - firstRow;
+            expect(seenRow(bytes, layout, row)).toEqual(
+              isThere ? seenRow(host.bytes, host.layout, hostRow) : idleRow(lane),
+            );
             const sample = seenSample(bytes, layout, row);
             expect(sample.row).toBe(row);
-            if (isThere && i !== dead) {
-              expect(sample.parameters).toEqual(seenSample(host.bytes, host.layout, at).parameters);
-            }
-            if (isThere) at++;
+            if (isThere) expect(sample.parameters).toEqual(seenSample(host.bytes, host.layout, hostRow).parameters);
           }
+          at += lane.tree.tokenIds.length;
         }
       }
     }
@@ -79,27 +150,28 @@ describe("lane_walk", () => {
     const random = new Random(2);
     const shape = { maxNodes: 12, maxRecent: 6 };
     let [numAccepted, numDied] = [0, 0];
-    for (let round = 0; round < 40; round++) {
+    for (let round = 0; round < 60; round++) {
       const numLanes = random.int(1, 5);
       const numNodes = random.int(1, shape.maxNodes);
       const trees = Array.from({ length: numLanes }, () => randomTree(random, numNodes, shape.maxRecent - 1));
       const lanes = randomLanes(random, numLanes, trees, shape.maxRecent);
+      const { rows, numRows } = randomRows(random, trees, numNodes);
       const dead = random.int(0, 3 * numLanes);
-      const buffer = uploadLanes(gpu, shape, lanes, dead);
-      const drawn = Uint32Array.from({ length: numLanes * numNodes }, () =>
-        random.next() < 0.04 ? NO_TOKEN : random.int(0, 3),
-      );
+      const buffer = uploadLanes(gpu, shape, lanes, dead, rows);
+      const drawn = Uint32Array.from({ length: numRows }, () => (random.next() < 0.04 ? NO_TOKEN : random.int(0, 3)));
       const tables = gpu.pool.upload(Uint32Array.from(lanes.flatMap(({ blockTable }) => blockTable)), "tables");
       const moves = gpu.pool.upload(new Uint32Array(2 * numLanes * (shape.maxRecent - 1)).fill(77), "moves");
       const op = await laneWalk(gpu, shape, {
         ...{ lanes: buffer, drawn: gpu.pool.upload(drawn, "drawn"), tables, moves },
         ...{ tableWords: TABLE_WORDS, blockSize: BLOCK_SIZE },
       });
-      await submit(gpu, [(pass) => op(pass, { numLanes, numNodes, level: 0 })]);
+      await submit(gpu, [(pass) => op(pass, { numLanes, numNodes, level: 0, numRows })]);
       const bytes = await gpu.pool.read(buffer, 0, numLanes * laneBytes(shape));
       const moved = await readU32(gpu, moves, moves.size / 4);
       for (const [i, lane] of lanes.entries()) {
-        const { path, tokenIds } = walkTree(lane.tree, drawn.subarray(i * numNodes, (i + 1) * numNodes));
+        const { firstRow = 0, numKept = 0 } = rows[i] ?? {};
+        const verified = keepNodes(lane.tree, new Set(lane.tree.tokenIds.slice(0, numKept).keys()));
+        const { path, tokenIds } = walkTree(verified, drawn.subarray(firstRow, firstRow + numKept));
         const died = tokenIds.at(-1) === NO_TOKEN;
         const result = readLane(shape, bytes, i);
         const width = 2 * (shape.maxRecent - 1);
@@ -116,6 +188,7 @@ describe("lane_walk", () => {
         expect(result.alive).toBe(!died);
         expect(result.numTokens).toBe(lane.tokenIds.length + tokenIds.length);
         expect(result.tree.tokenIds).toEqual(lane.tree.tokenIds);
+        expect(result).toMatchObject({ numKept, firstRow });
         expect(got).toEqual([...wanted, ...new Array(width - wanted.length).fill(0)]);
         numAccepted += path.length;
         if (died) numDied++;
@@ -138,6 +211,7 @@ describe("packed lanes", () => {
     expect(readLane(shape, bytes, 0)).toEqual({
       ...{ alive: true, numTokens: 4, emitted: [1, 2] },
       tree: { tokenIds: [2], parents: [0], depths: [0], logSurvivals: [0] },
+      ...{ numKept: 1, firstRow: 0 },
     });
   });
 });

@@ -62,7 +62,7 @@ describe.each([
         ...{ tables, tableWords: TABLE_WORDS, blockSize: BLOCK_SIZE },
         ...{ children: slots, topK: 1 },
       });
-      await submit(gpu, [(pass) => op(pass, { numLanes, numNodes: 8, level: 4 })]);
+      await submit(gpu, [(pass) => op(pass, { numLanes, numNodes: 8, level: 4, numRows: 0 })]);
       const expected = new DataView(words.buffer);
       for (const [i, { params, choice, tokenIds }] of lanes.entries()) {
         for (let head = 0; head < numHeads; head++) {
@@ -118,7 +118,7 @@ test("the trees are the host's, node by node, also where scores are equal", asyn
       ...{ lanes: buffer, numHeads, topK },
       children: gpu.pool.upload(words, "children"),
     });
-    await submit(gpu, [(pass) => op(pass, { numLanes, numNodes, level: maxDepth })]);
+    await submit(gpu, [(pass) => op(pass, { numLanes, numNodes, level: maxDepth, numRows: 0 })]);
     const bytes = await gpu.pool.read(buffer, 0, numLanes * laneBytes(shape));
     for (const [i, { tokenIds }] of lanes.entries()) {
       const { tree } = readLane(shape, bytes, i);

@@ -4,6 +4,7 @@ import type { ExpectedRates, TreePolicy } from "../../../../engine/speculative/b
 import type { VerifiedDraft } from "../../../../engine/speculative/budget/verified-draft.ts";
 import { childOf, type DraftTree, survivals } from "../../../../engine/speculative/draft-tree.ts";
 import { walkTree } from "../../../../engine/speculative/walk.ts";
+import { laneBudgetReference } from "../../../../kernels/reference/lane-budget.ts";
 import { NO_TREES } from "../../../../scheduler/output.ts";
 import { Random } from "../../../support/random.ts";
 
@@ -128,6 +129,15 @@ export function fixedRates(world: World, lengths: ReadonlyMap<string, number>, n
   return { plain: numSequences / (world.plainShare * world.passMs(numSequences)), best: Math.max(...rates) };
 }
 
+/** Of each tree, whose nodes stand by falling survival, those that are among the best of all. */
+function shareRows(trees: readonly DraftTree[], budget: number): readonly ReadonlySet<number>[] {
+  const kept = laneBudgetReference(
+    trees.map((tree) => survivals(tree).slice(1)),
+    budget,
+  );
+  return kept.map((count) => new Set(Array.from({ length: count }, (_, node) => node)));
+}
+
 function normal(random: Random): number {
   return Math.sqrt(-2 * Math.log(1 - random.next())) * Math.cos(2 * Math.PI * random.next());
 }
@@ -189,7 +199,8 @@ export function simulate(
     if (!isSame) [limits, numBefore] = [policy.limits(numSequences, 0), 0];
     const drafts: VerifiedDraft[] = [];
     const isPlain = hasPrompt || limits.numLookaheadNodes === 0;
-    const mostNodes = Math.min(1 + limits.numLookaheadNodes, Math.floor(TOKEN_BUDGET / numSequences));
+    const numShare = Math.min(1 + limits.numLookaheadNodes, Math.floor(TOKEN_BUDGET / numSequences));
+    const mostNodes = limits.mostLookaheadNodes === undefined ? numShare : 1 + limits.mostLookaheadNodes;
     let [stepMs, draftMs, numRows, numEmitted] = [0, 0, numSequences, 0];
     if (isPlain) {
       stepMs = (hasPrompt ? 2 : plainShare) * world.passMs(numSequences);
@@ -207,11 +218,12 @@ export function simulate(
       );
       const trees = all.map(({ tree }) => tree);
       const cut = draftsOnDevice ? undefined : policy.cut(trees, numSequences);
+      const shared = mostNodes > numShare ? shareRows(trees, numSequences * (numShare - 1)) : undefined;
       for (const [i, drafted] of all.entries()) {
-        const kept = cut?.[i]?.kept;
+        const kept = cut?.[i]?.kept ?? shared?.[i];
         const tokenIds = kept === undefined ? drafted.tokenIds : emitted(drafted, kept);
         numEmitted += tokenIds.length;
-        numRows += (kept?.size ?? mostNodes) - 1;
+        numRows += (draftsOnDevice ? numShare : (kept?.size ?? mostNodes)) - 1;
         const bounds = { maxNodes: mostNodes, maxDepth: depth };
         drafts.push({ tree: drafted.tree, tokenIds, ...bounds, ...(kept ? { kept } : {}) });
       }
@@ -234,7 +246,8 @@ export function simulate(
     numBefore = onDevice ? numBefore + 1 : 0;
     untilPrompt = (hasPrompt ? (run.tokensPerPrompt ?? 0) : untilPrompt) - numEmitted;
     if (step < warmUp) continue;
-    const mean = draftsOnDevice && !isPlain ? lengths.get(`${mostNodes} ${limits.maxDraftDepth}`) : undefined;
+    const isUniform = draftsOnDevice && !isPlain && mostNodes === numShare;
+    const mean = isUniform ? lengths.get(`${mostNodes} ${limits.maxDraftDepth}`) : undefined;
     tokens += mean === undefined ? numEmitted : numSequences * mean;
     ms += trueMs + trueDraftMs;
     if (!isPlain) numDrafting++;
