@@ -21,9 +21,9 @@ export async function createResidents(
   { onDevice }: Proposer,
 ): Promise<Residents> {
   if (stepsInFlight === 0) return {};
-  const options = { maxLanes: maxNumSeqs, treeNodes, treeDepth, stepsInFlight, profile };
-  const isGrown = treeNodes > 1 && tree === undefined;
-  const drafting = isGrown && onDevice && suitsDevice(onDevice, { treeNodes, treeDepth }) ? onDevice : undefined;
+  const sizes = { treeNodes, treeDepth, isShaped: tree !== undefined };
+  const options = { ...sizes, maxLanes: maxNumSeqs, stepsInFlight, profile };
+  const drafting = treeNodes > 1 && onDevice && suitsDevice(onDevice, sizes) ? onDevice : undefined;
   const isEverPlain = treeNodes === 1 || (treeBudget === "adaptive" && tree === undefined);
   const [residentDrafting, residentPlain] = await Promise.all([
     drafting && ResidentLoop.create(gpu, runner, drafting, options),
@@ -48,10 +48,10 @@ export async function createPolicy(
     maxDepth: treeDepth,
     passes: await measurePasses(gpu, runner, { maxNumSeqs, treeNodes }),
   };
-  if (tree === "sequoia") return new SequoiaTrees({ ...sizes, topK: treeTopK });
+  const draftsOnDevice = residentDrafting !== undefined;
+  if (tree === "sequoia") return new SequoiaTrees({ ...sizes, topK: treeTopK, draftsOnDevice });
   return new AdaptiveTrees({
-    ...{ ...sizes, tokenBudget },
-    ...{ plainOnDevice: residentPlain !== undefined, draftsOnDevice: residentDrafting !== undefined },
-    draftRows: treeTopK,
+    ...{ ...sizes, tokenBudget, draftsOnDevice },
+    ...{ plainOnDevice: residentPlain !== undefined, draftRows: treeTopK },
   });
 }

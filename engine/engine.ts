@@ -232,7 +232,8 @@ export class Engine implements EngineClient {
     const loop = output.limits.numLookaheadNodes === 0 ? residentPlain : residentDrafting;
     const step = { output, startMs, numBefore: 0, catchesUp };
     if (catchesUp) return { ...step, verification: catchUpOnHost(this.#parts, sequences) };
-    if (loop?.start(output, sequences)) return { ...step, loop, verification: decodeOnDevice(loop, output, 0) };
+    if (loop?.start(output, sequences, policy.shape))
+      return { ...step, loop, verification: decodeOnDevice(loop, output, 0) };
     return { ...step, verification: decodeOnHost(this.#parts, output, sequences) };
   }
 

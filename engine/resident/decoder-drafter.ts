@@ -14,8 +14,10 @@ import type { SamplingWants } from "../runner/request-sampling.ts";
 import { numLookahead } from "../speculative/draft-limits.ts";
 import type { DraftTables } from "../speculative/draft-tables.ts";
 import type { DraftView, ViewInputs } from "../speculative/draft-view.ts";
+import { shapeWidth, type TreeShape } from "../speculative/tree-shape.ts";
 import { LaneTables, laneBatch } from "./lane-tables.ts";
 import type { DraftedLanes, DraftedSequence, ResidentDrafter, StepSize } from "./resident-drafter.ts";
+import { ShapeTable } from "./shape-table.ts";
 
 /** The parts of a `ModelProposer`. */
 interface DraftDecoder {
@@ -23,6 +25,13 @@ interface DraftDecoder {
   /** Of the runner's own KV cache. */
   readonly tables: DraftTables;
   readonly view: DraftView;
+}
+
+interface DraftPlan {
+  readonly rules: DraftRules;
+  /** Where trees have shapes. */
+  readonly shapes: ShapeTable | undefined;
+  readonly maxRecent: number;
 }
 
 interface DraftOps {
@@ -39,6 +48,9 @@ export class DecoderDrafter implements ResidentDrafter {
   readonly #runner: ModelRunner;
   readonly #tables: DraftTables;
   readonly #rules: DraftRules;
+  readonly #shapes: ShapeTable | undefined;
+  /** Nodes that a level expands now. */
+  #numExpanded: number;
   readonly #maxRecent: number;
   readonly #ops: DraftOps;
   readonly #ownTables: LaneTables;
@@ -49,14 +61,15 @@ export class DecoderDrafter implements ResidentDrafter {
 
   private constructor(
     { runner, tables }: DraftDecoder,
-    rules: DraftRules,
-    maxRecent: number,
+    { rules, shapes, maxRecent }: DraftPlan,
     ops: DraftOps,
     laneTables: { readonly own: LaneTables; readonly target: LaneTables | undefined },
   ) {
     this.#runner = runner;
     this.#tables = tables;
     this.#rules = rules;
+    this.#shapes = shapes;
+    this.#numExpanded = rules.numExpanded;
     this.#maxRecent = maxRecent;
     this.#ops = ops;
     this.#ownTables = laneTables.own;
@@ -65,12 +78,16 @@ export class DecoderDrafter implements ResidentDrafter {
 
   /** @throws GpuError, RangeError where the decoder's inputs do not hold so many lanes */
   static async create(gpu: GpuContext, decoder: DraftDecoder, lanes: DraftedLanes): Promise<DecoderDrafter> {
-    const { shape, maxLanes, buffer } = lanes;
+    const { shape, maxLanes, buffer, isShaped } = lanes;
     const { options, inputs, drawn } = decoder.runner;
-    const { numExpanded, shift, widths, inputs: viewInputs } = decoder.view;
+    const { shift, widths, inputs: viewInputs } = decoder.view;
+    const { topK } = options;
+    const shapes = isShaped ? new ShapeTable(gpu, shape.maxNodes, topK) : undefined;
+    // A shape says by itself how many nodes a level expands, and how many candidates of a node count.
+    const numExpanded = shapes ? Math.max(1, shape.maxNodes - 1) : decoder.view.numExpanded;
     const rules: DraftRules = {
-      ...{ topK: options.topK, numExpanded, shift, reads: readsOf(viewInputs, lanes) },
-      ...(widths ? { widths } : {}),
+      ...{ topK, numExpanded, shift, reads: readsOf(viewInputs, lanes) },
+      ...(shapes ? { shapeChildren: shapes.buffer } : widths ? { widths } : {}),
     };
     const maxPath = shape.maxRecent - 1;
     const most = numBlocksFor(options.maxModelLen + numLookahead(numExpanded, maxPath));
@@ -85,16 +102,20 @@ export class DecoderDrafter implements ResidentDrafter {
     ]);
     return new DecoderDrafter(
       decoder,
-      rules,
-      shape.maxRecent,
+      { rules, shapes, maxRecent: shape.maxRecent },
       { catchUp, grow, tree },
       { own: new LaneTables(gpu.device, own), target: tablesOf(gpu.device, viewInputs, lanes) },
     );
   }
 
+  shapeTrees(shape: TreeShape): void {
+    this.#shapes?.send(shape);
+    this.#numExpanded = Math.max(1, shapeWidth(shape));
+  }
+
   fits(numLanes: number): boolean {
     const { maxRows, maxLogits } = this.#runner.options;
-    const { numExpanded } = this.#rules;
+    const numExpanded = this.#numExpanded;
     return numLanes * Math.max(this.#maxRecent, numExpanded) <= maxRows && numLanes * numExpanded <= maxLogits;
   }
 
@@ -107,8 +128,7 @@ export class DecoderDrafter implements ResidentDrafter {
 
   reserve(id: string, numTokens: number, depth: number): boolean {
     const table = this.#tables.tableOf(id);
-    const { numExpanded, shift } = this.#rules;
-    const numSlots = numTokens - shift + numLookahead(numExpanded, depth);
+    const numSlots = numTokens - this.#rules.shift + numLookahead(this.#numExpanded, depth);
     return table !== undefined && this.#tables.blocks.ensure(table, numSlots);
   }
 
@@ -137,21 +157,21 @@ export class DecoderDrafter implements ResidentDrafter {
 
   encode(
     pass: GPUComputePassEncoder,
-    { numLanes, numRecent, numNodes, numRows, depth, maxPosition }: StepSize,
+    { numLanes, numRecent, numNodes, depth, maxPosition }: StepSize,
     wants: SamplingWants,
   ): void {
-    const forward = (numDraftRows: number, numLogits: number) => {
-      const size = this.#runner.sizeOf(numDraftRows, numLogits, maxPosition);
+    const forward = (numRows: number, numLogits: number) => {
+      const size = this.#runner.sizeOf(numRows, numLogits, maxPosition);
       this.#runner.encodeForward(pass, size);
       this.#runner.encodeSample(pass, size, wants);
     };
-    const numExpanded = numLanes * this.#rules.numExpanded;
-    const params = (level: number) => ({ numLanes, numNodes, level, numRows });
-    this.#ops.catchUp(pass, { numLanes, numNodes: numRecent, level: 0, numRows });
+    const numExpanded = this.#numExpanded;
+    const params = (level: number) => ({ numLanes, numNodes, level, numExpanded });
+    this.#ops.catchUp(pass, { numLanes, numNodes: numRecent });
     forward(numLanes * numRecent, numLanes);
     for (let level = 1; level < depth; level++) {
       this.#ops.grow(pass, params(level));
-      forward(numExpanded, numExpanded);
+      forward(numLanes * numExpanded, numLanes * numExpanded);
     }
     this.#ops.tree(pass, params(depth));
   }

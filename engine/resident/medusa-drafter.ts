@@ -2,7 +2,9 @@ import { type GpuContext, type LaneOp, medusaRows, medusaTree } from "../../kern
 import { BLOCK_SIZE } from "../../kvcache/ids.ts";
 import type { SamplingWants } from "../runner/request-sampling.ts";
 import type { MedusaRunner } from "../speculative/medusa/runner.ts";
+import type { TreeShape } from "../speculative/tree-shape.ts";
 import type { DraftedLanes, ResidentDrafter, StepSize } from "./resident-drafter.ts";
+import { ShapeTable } from "./shape-table.ts";
 
 /** The parts of a `MedusaProposer`. */
 interface MedusaHeads {
@@ -20,19 +22,31 @@ interface MedusaOps {
 export class MedusaDrafter implements ResidentDrafter {
   readonly #heads: MedusaHeads;
   readonly #ops: MedusaOps;
+  /** Where trees have shapes. */
+  readonly #shapes: ShapeTable | undefined;
 
-  private constructor(heads: MedusaHeads, ops: MedusaOps) {
+  private constructor(heads: MedusaHeads, ops: MedusaOps, shapes: ShapeTable | undefined) {
     this.#heads = heads;
     this.#ops = ops;
+    this.#shapes = shapes;
   }
 
   /** @throws GpuError */
   static async create(gpu: GpuContext, heads: MedusaHeads, lanes: DraftedLanes): Promise<MedusaDrafter> {
-    const { shape, buffer, tables, tableWords } = lanes;
+    const { shape, buffer, tables, tableWords, isShaped } = lanes;
     const { pass, sizes } = heads.runner;
-    const args = { ...pass, topK: sizes.topK, lanes: buffer, tables, tableWords, blockSize: BLOCK_SIZE };
-    const [rows, tree] = await Promise.all([medusaRows(gpu, shape, args), medusaTree(gpu, shape, args)]);
-    return new MedusaDrafter(heads, { rows, tree });
+    const { topK } = sizes;
+    const shapes = isShaped ? new ShapeTable(gpu, shape.maxNodes, topK) : undefined;
+    const args = { ...pass, topK, lanes: buffer, tables, tableWords, blockSize: BLOCK_SIZE };
+    const [rows, tree] = await Promise.all([
+      medusaRows(gpu, shape, args),
+      medusaTree(gpu, shape, args, shapes?.buffer),
+    ]);
+    return new MedusaDrafter(heads, { rows, tree }, shapes);
+  }
+
+  shapeTrees(shape: TreeShape): void {
+    this.#shapes?.send(shape);
   }
 
   fits(numLanes: number): boolean {
@@ -59,8 +73,8 @@ export class MedusaDrafter implements ResidentDrafter {
 
   sendTables(): void {}
 
-  encode(pass: GPUComputePassEncoder, { numLanes, numNodes, numRows, depth }: StepSize, wants: SamplingWants): void {
-    const params = { numLanes, numNodes, level: depth, numRows };
+  encode(pass: GPUComputePassEncoder, { numLanes, numNodes, depth }: StepSize, wants: SamplingWants): void {
+    const params = { numLanes, numNodes, level: depth };
     this.#ops.rows(pass, params);
     this.#heads.runner.pass.encode(pass, numLanes, wants);
     this.#ops.tree(pass, params);

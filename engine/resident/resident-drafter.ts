@@ -1,5 +1,6 @@
 import type { Binding, LaneShape } from "../../kernels/index.ts";
 import type { SamplingWants } from "../runner/request-sampling.ts";
+import type { TreeShape } from "../speculative/tree-shape.ts";
 
 /** What a step needs to know to be encoded. */
 export interface StepSize {
@@ -25,6 +26,8 @@ export interface DraftedLanes {
   /** Block tables of the target's cache: lane l's begins l · tableWords words into them. */
   readonly tables: Binding;
   readonly tableWords: number;
+  /** Trees have shapes that `shapeTrees` gives, in place of dynamic trees. */
+  readonly isShaped: boolean;
 }
 
 /** A sequence that gets a lane. */
@@ -39,6 +42,8 @@ export interface DraftedSequence {
  * target has computed, to a tree for every lane. It gives the trees that the proposer gives to the host.
  */
 export interface ResidentDrafter {
+  /** All trees of the steps to come have this shape. To be called ahead of each run, where lanes are made for shapes. */
+  shapeTrees(shape: TreeShape): void;
   /** Whether its passes have room for so many lanes. */
   fits(numLanes: number): boolean;
   /**

@@ -23,6 +23,7 @@ import type { Sequence } from "../../scheduler/sequence.ts";
 import type { ModelRunner, PassTimes } from "../runner/model-runner.ts";
 import type { TokenLogprobs } from "../runner/token-logprobs.ts";
 import type { SamplingParams } from "../sampling-params.ts";
+import type { TreeShape } from "../speculative/tree-shape.ts";
 import type { DeviceDrafting } from "./device-drafting.ts";
 import { LaneSampling } from "./lane-sampling.ts";
 import { LaneTables, laneBatch } from "./lane-tables.ts";
@@ -35,6 +36,8 @@ export interface ResidentOptions {
   /** Nodes of one draft tree, root included. */
   readonly treeNodes: number;
   readonly treeDepth: number;
+  /** Trees have the shapes that runs are started with. */
+  readonly isShaped: boolean;
   /** Steps that may be submitted before the first one's tokens are read. */
   readonly stepsInFlight: number;
   readonly profile: boolean;
@@ -133,7 +136,7 @@ export class ResidentLoop {
     drafting: DeviceDrafting | undefined,
     options: ResidentOptions,
   ): Promise<ResidentLoop> {
-    const { maxLanes, treeNodes, treeDepth } = options;
+    const { maxLanes, treeNodes, treeDepth, isShaped } = options;
     const { maxModelLen, numBlocks } = runner.options;
     const { requestSampling } = runner;
     if (requestSampling === undefined) throw new Error("invariant: the target's runner knows of no requests");
@@ -146,7 +149,7 @@ export class ResidentLoop {
     const lanes = gpu.pool.storage(maxLanes * laneBytes(shape), "lanes");
     const targetTables = runner.inputs.buffers.tables;
     const [drafter, sampling, budget, rows, walk] = await Promise.all([
-      drafting?.create(gpu, { shape, maxLanes, buffer: lanes, tables: targetTables, tableWords }),
+      drafting?.create(gpu, { shape, maxLanes, buffer: lanes, tables: targetTables, tableWords, isShaped }),
       LaneSampling.create(gpu, requestSampling, shape, lanes, options.stepsInFlight),
       laneBudget(gpu, shape, lanes, maxLanes),
       laneRows(gpu, shape, lanes, batch),
@@ -165,9 +168,14 @@ export class ResidentLoop {
   /**
    * Moves the plan's sequences to the device, if the plan is one step of steady decoding: every sequence computes one token,
    * trees may be as deep as chosen for the step, the drafter has seen all tokens but those of the last step, and the kernels that
-   * sampling needs are compiled. `submit` then runs the plan, and `end` is to follow when no step is in flight any more. False otherwise.
+   * sampling needs are compiled. Trees have this shape, where the loop is made for shapes. `submit` then runs the plan, and `end` is to follow when no step is in flight any more. False otherwise.
    */
-  start({ sequences: plan, limits: chosen }: SchedulerOutput, requests: readonly LaneRequest[]): boolean {
+  start(
+    { sequences: plan, limits: chosen }: SchedulerOutput,
+    requests: readonly LaneRequest[],
+    shape?: TreeShape,
+  ): boolean {
+    if (shape) this.#drafter?.shapeTrees(shape);
     const limits = commonLimits(plan, chosen);
     const isSteady = plan.every(
       ({ numTokens, needsSample, maxDraftDepth }) =>
@@ -264,7 +272,7 @@ export class ResidentLoop {
   /** One pass, or one for each part where the parts are measured. */
   #encode(encoder: GPUCommandEncoder, size: StepSize, timer: PassTimer | undefined): void {
     const { numLanes, numNodes, numRows, maxPosition } = size;
-    const params = { numLanes, numNodes, level: 0, numRows };
+    const params = { numLanes, numNodes, numRows };
     const passSize = this.#runner.sizeOf(numRows, numRows, maxPosition);
     let pass = encoder.beginComputePass(timer ? { timestampWrites: timer.writes(0) } : {});
     const nextPart = (part: number) => {

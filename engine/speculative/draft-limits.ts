@@ -25,8 +25,8 @@ export function draftRunnerOptions(
   { maxNumSeqs, treeNodes, treeDepth, treeTopK, tree }: TreeSizes,
   topK: number,
 ): RunnerOptions {
-  const [numExpanded, numSlots] =
-    tree === undefined ? [treeTopK, numLookahead(treeTopK, treeDepth)] : [treeNodes, treeNodes];
+  const numExpanded = tree === undefined ? treeTopK : treeNodes;
+  const numSlots = numLookahead(numExpanded, treeDepth);
   // A level has a row for every node of every sequence that it expands.
   const maxLogits = maxNumSeqs * numExpanded;
   const longest = Math.min(numBlocksFor(maxModelLen + numSlots), numBlocks);

@@ -43,7 +43,8 @@ export class ModelProposer implements Proposer {
 
   get onDevice(): DeviceDrafting {
     return {
-      numCandidates: (treeDepth) => this.runner.options.topK * this.view.numExpanded * treeDepth,
+      numCandidates: ({ treeNodes, treeDepth, isShaped }) =>
+        this.runner.options.topK * (isShaped ? treeNodes : this.view.numExpanded) * treeDepth,
       create: (gpu, lanes) => DecoderDrafter.create(gpu, this, lanes),
     };
   }

@@ -37,6 +37,30 @@ export function shapeTopK({ ranks, parents }: TreeShape): number {
   return parents.length === 1 ? 0 : 1 + Math.max(...ranks);
 }
 
+/** Most nodes that have children, of those of one depth below the root. */
+export function shapeWidth({ parents, depths }: TreeShape): number {
+  const counts = new Map<number, number>();
+  for (const parent of new Set(parents)) {
+    const depth = depths[parent] ?? 0;
+    if (depth > 0) counts.set(depth, (counts.get(depth) ?? 0) + 1);
+  }
+  return Math.max(0, ...counts.values());
+}
+
+/** u32 [maxNodes, topK]: the child of each node and rank, 0 where there is none. @throws RangeError where the shape has more */
+export function shapeChildren({ parents, ranks }: TreeShape, maxNodes: number, topK: number): Uint32Array<ArrayBuffer> {
+  if (parents.length > maxNodes || ranks.some((rank) => rank >= topK)) {
+    throw new RangeError(
+      `a shape of ${parents.length} nodes does not fit ${maxNodes} nodes with ${topK} children each`,
+    );
+  }
+  const children = new Uint32Array(maxNodes * topK);
+  for (let node = 1; node < parents.length; node++) {
+    children[(parents[node] ?? 0) * topK + (ranks[node] ?? 0)] = node;
+  }
+  return children;
+}
+
 /** Nodes of a tree that have a place in the shape, by the order of siblings; the root among them. */
 export function fitShape({ parents }: DraftTree, shape: TreeShape): Set<number> {
   const places = new Map([[0, 0]]);

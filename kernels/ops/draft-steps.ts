@@ -1,6 +1,6 @@
 import type { Binding } from "../kernel.ts";
 import type { OpContext } from "../op.ts";
-import { batchConstants, type LaneBatch, type LaneOp, laneOp } from "./lane-steps.ts";
+import { batchConstants, type LaneBatch, type LaneOp, type LaneParams, laneOp } from "./lane-steps.ts";
 import type { LaneShape } from "./lanes.ts";
 
 /** What a draft pass's rows read of the target beside the text, and where kernels write which row reads what. */
@@ -21,13 +21,15 @@ export interface DraftWidthSteps {
 export interface DraftRules {
   /** Candidates of a node. */
   readonly topK: number;
-  /** Nodes that a level expands. */
+  /** Nodes that a level expands at most. */
   readonly numExpanded: number;
   /** The row at position p holds token p + shift. */
   readonly shift: number;
   readonly reads: TargetReads;
   /** Absent: all candidates may become children. */
   readonly widths?: DraftWidthSteps;
+  /** Trees have a given shape: u32 [maxNodes, topK], the child of each node and rank, 0 where there is none. Absent: dynamic trees. */
+  readonly shapeChildren?: GPUBuffer;
 }
 
 /** Draws of a runner, and the pool that a tree's candidates go to. */
@@ -60,7 +62,7 @@ export function draftCatchUp(
   );
 }
 
-/** Takes in the draws at `level` and writes the rows of the next draft pass: row = lane · numExpanded + rank. */
+/** Takes in the draws at `level` and writes the rows of the next draft pass: row = lane · params.numExpanded + rank. */
 export function draftGrow(
   context: OpContext,
   shape: LaneShape,
@@ -68,21 +70,16 @@ export function draftGrow(
   { lanes, drawn, logShares, pools }: DraftBuffers,
   batch: LaneBatch,
 ): Promise<LaneOp> {
-  const { reads, shift, numExpanded } = rules;
+  const { reads, shift } = rules;
   const buffers = [lanes, batch.buffer, drawn, logShares, pools, ...readBindings(reads)];
-  const width = widthsOf(rules, buffers.length);
+  const choice = choiceOf(rules, buffers.length);
   const constants = {
     ...{ ...poolConstants(shape, rules), ...batchConstants(batch), SHIFT: shift },
-    ...{ ...readConstants(reads, 5), ...width.constants },
+    ...{ ...readConstants(reads, 5), ...choice.constants },
   };
-  const shader = ["lane_batch", ...readShader(reads), width.shader, "draft_pool", "draft_grow"];
-  return laneOp(
-    context,
-    shape,
-    { shader, constants },
-    [...buffers, ...width.bindings],
-    ({ numLanes }) => numLanes * numExpanded,
-  );
+  const shader = ["lane_batch", ...readShader(reads), ...choice.shaders, "draft_pool", "draft_grow"];
+  const numThreads = ({ numLanes, numExpanded = 0 }: LaneParams) => numLanes * numExpanded;
+  return laneOp(context, shape, { shader, constants }, [...buffers, ...choice.bindings], numThreads);
 }
 
 /** Takes in the draws at the deepest level and makes each lane's tree of the best candidates. */
@@ -93,10 +90,10 @@ export function draftTree(
   { lanes, drawn, logShares, pools }: DraftBuffers,
 ): Promise<LaneOp> {
   const buffers = [lanes, drawn, logShares, pools];
-  const width = widthsOf(rules, buffers.length);
-  const constants = { ...poolConstants(shape, rules), ...width.constants };
-  const spec = { shader: [width.shader, "draft_pool", "lane_tree", "draft_tree"], constants };
-  return laneOp(context, shape, spec, [...buffers, ...width.bindings], ({ numLanes }) => numLanes);
+  const choice = choiceOf(rules, buffers.length);
+  const constants = { ...poolConstants(shape, rules), ...choice.constants };
+  const spec = { shader: [...choice.shaders, "draft_pool", "lane_tree", "draft_tree"], constants };
+  return laneOp(context, shape, spec, [...buffers, ...choice.bindings], ({ numLanes }) => numLanes);
 }
 
 /** Bytes of one lane's pool. */
@@ -127,10 +124,20 @@ function readConstants(reads: TargetReads, firstBinding: number): Readonly<Recor
   return reads.kind === "text" ? {} : { READS: firstBinding, TARGET_TABLE_WORDS: reads.tableWords };
 }
 
-function widthsOf({ widths }: DraftRules, binding: number) {
-  if (widths === undefined) return { shader: "draft_width_all", constants: {}, bindings: [] };
+/** Which candidates may become nodes, and which of them do. */
+function choiceOf({ widths, shapeChildren }: DraftRules, binding: number) {
+  const score = scoreOf(shapeChildren, binding);
+  if (widths === undefined) return { ...score, shaders: ["draft_width_all", ...score.shaders] };
+  const at = binding + score.bindings.length;
   return {
-    ...{ shader: "draft_width_cape", bindings: [widths.buffer] },
-    constants: { WIDTHS: binding, NUM_WIDTHS: widths.count },
+    shaders: ["draft_width_cape", ...score.shaders],
+    bindings: [...score.bindings, widths.buffer],
+    constants: { ...score.constants, WIDTHS: at, NUM_WIDTHS: widths.count },
   };
+}
+
+/** By what nodes are chosen (wgsl/draft_score_path.wgsl, draft_score_shape.wgsl). */
+export function scoreOf(shapeChildren: GPUBuffer | undefined, binding: number) {
+  if (shapeChildren === undefined) return { shaders: ["draft_score_path"], bindings: [], constants: {} };
+  return { shaders: ["draft_score_shape"], bindings: [shapeChildren], constants: { SHAPE: binding } };
 }

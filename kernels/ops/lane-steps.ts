@@ -2,15 +2,17 @@ import type { Binding, KernelSpec } from "../kernel.ts";
 import type { OpContext } from "../op.ts";
 import type { LaneShape } from "./lanes.ts";
 
-/** What changes from step to step of the kernels that run lanes. */
+/** What changes from step to step of the kernels that run lanes; each reads what it needs, and takes what is absent for 0. */
 export interface LaneParams {
   readonly numLanes: number;
   /** Nodes of a tree at most, root included; of `draftCatchUp`, a lane's rows in the drafter's pass, at most maxRecent. */
   readonly numNodes: number;
-  /** Depth of the draft nodes that were drawn last; 0 where nothing is drafted. */
-  readonly level: number;
-  /** Of the verify pass: numLanes · numNodes, or fewer where trees share a budget (`laneBudget`). */
-  readonly numRows: number;
+  /** Of a draft: depth of the nodes that were drawn last. */
+  readonly level?: number;
+  /** Of a verify pass: numLanes · numNodes, or fewer where trees share a budget (`laneBudget`). */
+  readonly numRows?: number;
+  /** Of a draft: nodes that a level expands, below its root. */
+  readonly numExpanded?: number;
 }
 
 /** One kernel call over lanes, with its buffers bound. */
@@ -49,7 +51,7 @@ export function laneBudget(context: OpContext, shape: LaneShape, lanes: GPUBuffe
 /** Rows of a verify pass from lanes and their trees (wgsl/lane_rows.wgsl). */
 export function laneRows(context: OpContext, shape: LaneShape, lanes: GPUBuffer, batch: LaneBatch): Promise<LaneOp> {
   const spec = { shader: ["lane_batch", "lane_rows"], constants: batchConstants(batch) };
-  return laneOp(context, shape, spec, [lanes, batch.buffer], ({ numRows }) => numRows);
+  return laneOp(context, shape, spec, [lanes, batch.buffer], ({ numRows = 0 }) => numRows);
 }
 
 /** Walks each lane's tree and advances the lane (wgsl/lane_walk.wgsl). `moves`: vec2u [numLanes, maxRecent − 1]. */
@@ -91,16 +93,14 @@ export async function laneOp(
     {
       shader: ["sampling_params", "lanes", ...shader],
       constants: { ...constants, MAX_NODES: shape.maxNodes, MAX_RECENT: shape.maxRecent, WORKGROUP_SIZE },
-      numImmediates: 4,
+      numImmediates: 5,
     },
     buffers,
   );
-  const words = new Uint32Array(4);
+  const words = new Uint32Array(5);
   return (pass, params) => {
-    words[0] = params.numLanes;
-    words[1] = params.numNodes;
-    words[2] = params.level;
-    words[3] = params.numRows;
+    const { numLanes, numNodes, level = 0, numRows = 0, numExpanded = 0 } = params;
+    words.set([numLanes, numNodes, level, numRows, numExpanded]);
     kernel.dispatch(pass, [Math.ceil(numThreads(params) / WORKGROUP_SIZE), 1, 1], words);
   };
 }

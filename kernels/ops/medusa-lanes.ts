@@ -1,5 +1,6 @@
 import type { Binding } from "../kernel.ts";
 import type { OpContext } from "../op.ts";
+import { scoreOf } from "./draft-steps.ts";
 import { type LaneOp, laneOp } from "./lane-steps.ts";
 import type { LaneShape } from "./lanes.ts";
 import { numMedusaParents } from "./medusa-paths.ts";
@@ -44,13 +45,16 @@ export function medusaRows(context: OpContext, shape: LaneShape, args: MedusaLan
   );
 }
 
-/** Each lane's tree from what the heads propose below every node (wgsl/medusa_tree.wgsl). */
+/** Each lane's tree from what the heads propose below every node (wgsl/medusa_tree.wgsl). @param shapeChildren as of `DraftRules` */
 export function medusaTree(
   context: OpContext,
   shape: LaneShape,
   { lanes, numHeads, children, topK }: Pick<MedusaLanes, "lanes" | "numHeads" | "children" | "topK">,
+  shapeChildren?: GPUBuffer,
 ): Promise<LaneOp> {
-  const constants = { NUM_HEADS: numHeads, TOP_K: topK, NUM_PARENTS: numMedusaParents(numHeads, topK) };
-  const spec = { shader: ["medusa_child", "lane_tree", "medusa_tree"], constants };
-  return laneOp(context, shape, spec, [lanes, children], ({ numLanes }) => numLanes);
+  const score = scoreOf(shapeChildren, 2);
+  const sizes = { NUM_HEADS: numHeads, TOP_K: topK, NUM_PARENTS: numMedusaParents(numHeads, topK) };
+  const shader = ["medusa_child", ...score.shaders, "lane_tree", "medusa_tree"];
+  const spec = { shader, constants: { ...sizes, ...score.constants } };
+  return laneOp(context, shape, spec, [lanes, children, ...score.bindings], ({ numLanes }) => numLanes);
 }

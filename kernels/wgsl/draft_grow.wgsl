@@ -1,5 +1,5 @@
-// One level of a dynamic draft tree: the candidates that were drawn last (depth `level`) go to the pool, and the MAX_FRONTIER best
-// of them become rows of the next pass: row = lane · MAX_FRONTIER + rank. A candidate that is not among the best num_nodes − 1 of
+// One level of a draft tree: the candidates that were drawn last (depth `level`) go to the pool, and the num_expanded best
+// of them, at most MAX_FRONTIER, become rows of the next pass: row = lane · num_expanded + rank. A candidate that is not among the best num_nodes − 1 of
 // the pool so far is not expanded: neither it nor its descendants can end up in the tree.
 //   pools Pool [num_lanes]; others as in draft_pool and lane_batch. What rows read of the target: draft_reads_*
 // The row at position p holds token p + SHIFT. An expanded node's K and V go to slot root + id, root being the last known row's:
@@ -14,8 +14,9 @@ var<immediate> params: LaneParams;
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn main(@builtin(global_invocation_id) id: vec3u) {
   let row = id.x;
-  let lane = row / MAX_FRONTIER;
-  let rank = row % MAX_FRONTIER;
+  let num_expanded = params.num_expanded;
+  let lane = row / num_expanded;
+  let rank = row % num_expanded;
   if (lane >= params.num_lanes) { return; }
   let level = params.level;
   let start = level_start(level);
@@ -26,11 +27,11 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
 
   var best: array<u32, MAX_FRONTIER>;
   var scores: array<f32, MAX_FRONTIER>;
-  for (var i = 0u; i < MAX_FRONTIER; i++) { scores[i] = LOWEST; }
+  for (var i = 0u; i < num_expanded; i++) { scores[i] = LOWEST; }
   for (var i = 0u; i < size; i++) {
     let score = fresh(lane, level, i).score;
-    if (!(score > scores[MAX_FRONTIER - 1u])) { continue; }
-    var at = MAX_FRONTIER - 1u;
+    if (!(score > scores[num_expanded - 1u]) || !is_inner(score)) { continue; }
+    var at = num_expanded - 1u;
     while (at > 0u && score > scores[max(at, 1u) - 1u]) {
       scores[at] = scores[at - 1u];
       best[at] = best[at - 1u];
@@ -44,7 +45,7 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
   let score = scores[rank];
   var num_better = rank;
   for (var i = 0u; i < start; i++) { num_better += select(0u, 1u, pools[lane].candidates[i].score >= score); }
-  let node = 1u + (level - 1u) * MAX_FRONTIER + rank;
+  let node = 1u + (level - 1u) * num_expanded + rank;
   if (lanes[lane].alive == 0u || score == LOWEST || num_better + 1u >= params.num_nodes) {
     pools[lane].expanded[node] = NONE;
     write_idle_row(row, lane);

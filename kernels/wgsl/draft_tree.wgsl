@@ -1,5 +1,5 @@
 // The finished tree: the candidates that were drawn last (depth `level`) go to the pool, and the best num_nodes − 1 of the pool
-// become the lane's tree below its root, best first.
+// become the lane's tree below its root, best first; or those that have a place in a shape (draft_score_shape), in its order.
 //   lanes Lane [num_lanes]; drawn, log_shares and pools as in draft_pool
 // One thread a lane. Reference: engine/speculative/tree-builder.ts
 @group(0) @binding(0) var<storage, read_write> lanes: array<Lane>;
@@ -42,7 +42,7 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
     let node = i + 1u;
     lanes[lane].tokens[node] = candidate.token;
     lanes[lane].parents[node] = parent;
-    lanes[lane].depths[node] = select(2u + (chosen[i] - TOP_K) / (MAX_FRONTIER * TOP_K), 1u, chosen[i] < TOP_K);
+    lanes[lane].depths[node] = select(2u + (chosen[i] - TOP_K) / (params.num_expanded * TOP_K), 1u, chosen[i] < TOP_K);
     lanes[lane].log_survivals[node] = candidate.log_survival;
     lanes[lane].scores[node] = scores[i];
   }

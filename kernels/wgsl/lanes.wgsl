@@ -21,7 +21,7 @@ struct Lane {
   depths: array<u32, MAX_NODES>,
   // The drafter's log-probability that a node is accepted, given that its parent is.
   log_survivals: array<f32, MAX_NODES>,
-  // Σ log_survivals from the root.
+  // What nodes were chosen by: Σ log_survivals from the root, where trees have no given shape.
   scores: array<f32, MAX_NODES>,
 }
 
@@ -33,4 +33,6 @@ struct LaneParams {
   level: u32,
   // Of a verify pass.
   num_rows: u32,
+  // Nodes that a level of a draft expands, below its root.
+  num_expanded: u32,
 }

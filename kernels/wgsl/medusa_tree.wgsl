@@ -1,8 +1,9 @@
 // Each lane's tree from what Medusa's heads propose below every node: best-first, the num_nodes − 1 likeliest paths down to depth
-// `level` (Medusa, arXiv 2401.10774, section 2.1.2). Scores never rise along a path or from one child to the next, and equal ones go
-// to the child that could come first.
+// `level` (Medusa, arXiv 2401.10774, section 2.1.2), or those that have a place in a shape (draft_score_shape). Scores never rise along
+// a path or from one child to the next, and equal ones go to the child that could come first.
 //   lanes Lane [num_lanes];  children Child [num_lanes, 1 + (NUM_HEADS − 1) · TOP_K, TOP_K] as of medusa_paths
-// One thread a lane. Needs sampling_params, lanes, lane_tree and medusa_child. Reference: engine/speculative/medusa/likeliest-tree.ts
+// One thread a lane. Needs sampling_params, lanes, lane_tree, draft_score_* and medusa_child.
+// Reference: engine/speculative/medusa/likeliest-tree.ts
 @group(0) @binding(0) var<storage, read_write> lanes: array<Lane>;
 @group(0) @binding(1) var<storage, read> children: array<Child>;
 var<immediate> params: LaneParams;
@@ -31,7 +32,7 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
   var next_scores: array<f32, MAX_NODES>;
   var since: array<u32, MAX_NODES>;
   next[0] = child_of(lane, 0u, 0u, 0u);
-  next_scores[0] = next[0].log_survival;
+  next_scores[0] = child_score(next[0], 0.0, 0u);
   var count = 1u;
   for (; count < min(params.num_nodes, MAX_NODES); count++) {
     var parent = 0u;
@@ -40,7 +41,7 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
       if (is_better || (next_scores[i] == next_scores[parent] && since[i] < since[parent])) { parent = i; }
     }
     let chosen = next[parent];
-    if (chosen.log_survival == LOWEST) { break; }
+    if (next_scores[parent] == LOWEST) { break; }
     let depth = lanes[lane].depths[parent] + 1u;
     lanes[lane].tokens[count] = chosen.token;
     lanes[lane].parents[count] = parent;
@@ -51,16 +52,17 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
     ranks[count] = chosen.rank;
     places[parent]++;
     next[parent] = child_of(lane, depth - 1u, ranks[parent], places[parent]);
-    next_scores[parent] = score_of(next[parent], scores[parent]);
+    next_scores[parent] = child_score(next[parent], scores[parent], places[parent]);
     since[parent] = 2u * count;
     next[count] = child_of(lane, depth, chosen.rank, 0u);
-    next_scores[count] = score_of(next[count], scores[count]);
+    next_scores[count] = child_score(next[count], scores[count], 0u);
     since[count] = 2u * count + 1u;
   }
   lanes[lane].num_nodes = count;
   lanes[lane].num_kept = count;
 }
 
-fn score_of(child: Child, parent_score: f32) -> f32 {
-  return select(parent_score + child.log_survival, LOWEST, child.log_survival == LOWEST);
+fn child_score(child: Child, parent_score: f32, place: u32) -> f32 {
+  if (child.log_survival == LOWEST) { return LOWEST; }
+  return score_of(parent_score, child.log_survival, place);
 }

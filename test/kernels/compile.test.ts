@@ -144,6 +144,7 @@ async function everyOp(context: GpuContext, sizes: { headDim: number; size: numb
     ]),
     medusaRows(context, shape, medusa),
     medusaTree(context, shape, medusa),
+    medusaTree(context, shape, medusa, buffer()),
     medusaPaths(context, paths),
     laneBudget(context, shape, lanes, 8),
     laneRows(context, shape, lanes, batch),
@@ -210,11 +211,12 @@ function everyDraftRules(buffer: () => GPUBuffer, topK: number): DraftRules[] {
   const [sources, tables, tableWords] = [buffer(), buffer(), 8];
   const widths = { buffer: buffer(), count: 2 };
   const common = { topK, numExpanded: topK, shift: 0 };
-  return [
+  const rules: DraftRules[] = [
     { ...common, reads: { kind: "text" } },
     { ...common, shift: 1, reads: { kind: "features", sources, tables, tableWords } },
     { ...common, reads: { kind: "keys", rowInfo: sources, tableWords }, widths },
   ];
+  return rules.flatMap((rule) => [rule, { ...rule, shapeChildren: buffer() }]);
 }
 
 /** Ops that only drafters have. */

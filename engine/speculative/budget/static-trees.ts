@@ -4,6 +4,7 @@ import { fastestShape, type SiblingRates } from "../sequoia.ts";
 import { fitShape, shapeDepth, type TreeShape } from "../tree-shape.ts";
 import { Calibration } from "./calibration.ts";
 import { keepNodes } from "./cut-trees.ts";
+import { DeviceTimes } from "./device-times.ts";
 import { DraftSample } from "./draft-sample.ts";
 import { HostTimes } from "./host-times.ts";
 import { type PassTable, PassTimes } from "./pass-times.ts";
@@ -50,6 +51,8 @@ export interface SequoiaOptions {
   readonly topK: number;
   /** T(M, context) as measured at start-up. */
   readonly passes: PassTable;
+  /** Steps draft and verify on the device. */
+  readonly draftsOnDevice: boolean;
 }
 
 /** Steps between two looks at the shape. */
@@ -65,15 +68,20 @@ export class SequoiaTrees implements TreePolicy {
   readonly #sample = new DraftSample();
   readonly #calibration = new Calibration();
   readonly #passes: PassTimes;
-  readonly #costs: HostTimes;
+  readonly #costs: HostTimes | DeviceTimes;
   #shape: TreeShape;
+  /** That the steps on the device have. */
+  #shapeInUse: TreeShape | undefined;
   #numSequences = 1;
   #numSteps = 0;
 
   constructor(options: SequoiaOptions) {
     this.#options = options;
     this.#passes = new PassTimes(options.passes);
-    this.#costs = new HostTimes({ passes: this.#passes, plainOnDevice: false, draftRows: options.topK });
+    const { topK: draftRows, draftsOnDevice } = options;
+    this.#costs = draftsOnDevice
+      ? new DeviceTimes(this.#passes, draftRows)
+      : new HostTimes({ passes: this.#passes, plainOnDevice: false, draftRows });
     this.#shape = this.#best();
   }
 
@@ -82,33 +90,42 @@ export class SequoiaTrees implements TreePolicy {
   }
 
   get state(): SpeculationState {
-    return stateOf(this.limits(), this.#calibration);
+    return stateOf(limitsOf(this.#shape), this.#calibration);
   }
 
   limits(): TreeLimits {
+    this.#shapeInUse = this.#shape;
     return limitsOf(this.#shape);
   }
 
   goesOn(): boolean {
-    return true;
+    return this.#shapeInUse === this.#shape;
   }
 
   cut(trees: readonly DraftTree[]): readonly CutTree[] {
     return trees.map((drafted) => cutToShape(drafted, this.#shape));
   }
 
-  observe({ numSequences, context, numRows, limits, isSteady, stepMs, draftMs, drafts }: ObservedStep): void {
+  observe(step: ObservedStep): void {
+    const { stepMs, drafts } = step;
     const all = drafts.map(judged);
     for (const draft of all) this.#acceptance.observe(draft);
     for (const draft of this.#sample.of(all, stepMs)) this.#calibration.observe(draft);
-    if (isSteady && numSequences > 0) {
-      this.#numSequences = numSequences;
-      this.#passes.context = context;
-      this.#costs.observeVerify(numRows, numSequences, stepMs - draftMs);
-      if (drafts.length > 0) this.#costs.observeDraft(numSequences, limits.maxDraftDepth, draftMs);
-    }
+    if (step.isSteady && step.numSequences > 0 && step.onDevice === this.#options.draftsOnDevice) this.#learn(step);
     this.#numSteps++;
     if (this.#numSteps % RESHAPE_EVERY === 0) this.#shape = this.#best();
+  }
+
+  #learn({ numSequences, context, numRows, limits, stepMs, draftMs, drafts }: ObservedStep): void {
+    this.#numSequences = numSequences;
+    this.#passes.context = context;
+    if (this.#costs instanceof DeviceTimes) {
+      const numNodes = Math.round(numRows / numSequences);
+      if (numNodes > 1) this.#costs.observe({ numSequences, numNodes, depth: limits.maxDraftDepth }, stepMs);
+      return;
+    }
+    this.#costs.observeVerify(numRows, numSequences, stepMs - draftMs);
+    if (drafts.length > 0) this.#costs.observeDraft(numSequences, limits.maxDraftDepth, draftMs);
   }
 
   #best(): TreeShape {

@@ -88,7 +88,7 @@ export async function openEngine(context: GpuContext, options: OpenOptions): Pro
     : undefined;
   const proposer: Proposer = draftRunner ? new DraftModelProposer(draftRunner, draftBlocks) : new NoProposer();
   const tree = { treeNodes: drafts ? TREE_NODES : 1, treeDepth: TREE_DEPTH };
-  const loopOptions = { maxLanes: maxNumSeqs, stepsInFlight, profile: false };
+  const loopOptions = { maxLanes: maxNumSeqs, isShaped: false, stepsInFlight, profile: false };
   const resident =
     stepsInFlight === 0
       ? undefined

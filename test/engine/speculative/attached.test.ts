@@ -143,7 +143,7 @@ async function openDraftModel(target: AttachableTarget): Promise<Proposer> {
 /** Drafts on the host and on the device, and compares. */
 async function openOnBothSides(member: string, target: AttachableTarget): Promise<Proposer> {
   const [host, there] = [await openMember(member, target), await openMember(member, target)];
-  const tree = { treeNodes: SIZES.treeNodes, treeDepth: SIZES.treeDepth };
+  const tree = { treeNodes: SIZES.treeNodes, treeDepth: SIZES.treeDepth, isShaped: false };
   if (!there.onDevice || !suitsDevice(there.onDevice, tree)) throw new Error(`${member} does not draft on the device`);
   const sizes = { ...tree, maxLanes: SIZES.maxNumSeqs, tableWords: numBlocksFor(MAX_MODEL_LEN + SIZES.treeNodes) };
   const { requestSampling } = target.runner;

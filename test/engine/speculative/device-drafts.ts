@@ -126,7 +126,10 @@ class DeviceDraft {
     const shape = { maxNodes: treeNodes, maxRecent: 1 + Math.min(treeDepth, treeNodes - 1) };
     const lanes = gpu.pool.storage(maxLanes * laneBytes(shape), "lanes");
     const tables = gpu.pool.storage(4 * maxLanes * tableWords, "targetTables");
-    const drafter = await proposer.onDevice?.create(gpu, { maxLanes, shape, buffer: lanes, tables, tableWords });
+    const drafter = await proposer.onDevice?.create(gpu, {
+      ...{ maxLanes, shape, buffer: lanes, tables, tableWords },
+      isShaped: false,
+    });
     if (drafter === undefined) throw new Error(`${proposer.name} does not draft on the device`);
     const sent = new LaneTables(gpu.device, { buffer: tables, tables: 0, tableWords });
     const readsTarget = !(proposer instanceof DraftModelProposer);

@@ -2,7 +2,13 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { keepNodes } from "../../../engine/speculative/budget/cut-trees.ts";
 import { checkDraftTree, pathOf } from "../../../engine/speculative/draft-tree.ts";
-import { fitShape, regularShape, StaticTreeBuilder } from "../../../engine/speculative/tree-shape.ts";
+import {
+  fitShape,
+  regularShape,
+  StaticTreeBuilder,
+  shapeChildren,
+  shapeWidth,
+} from "../../../engine/speculative/tree-shape.ts";
 import { hash } from "./toy-model.ts";
 import { draftTrees } from "./trees.ts";
 
@@ -85,5 +91,24 @@ describe("fitShape", () => {
       }),
       { numRuns: 150 },
     );
+  });
+});
+
+describe("what kernels are told of a shape", () => {
+  test("the children of its nodes by rank, and how many nodes of a level have some", () => {
+    const regular = regularShape([2, 3, 1]);
+    expect(shapeWidth(regular)).toBe(6);
+    expect([...shapeChildren(regularShape([2, 1]), 6, 3)]).toEqual([
+      ...[1, 2, 0, 3, 0, 0, 4, 0, 0],
+      ...[0, 0, 0, 0, 0, 0, 0, 0, 0],
+    ]);
+    expect(shapeWidth(regularShape([5]))).toBe(0);
+    // Of three nodes below the root, one has children.
+    expect(shapeWidth({ parents: [-1, 0, 0, 0, 2, 2], ranks: [0, 0, 1, 2, 0, 1], depths: [0, 1, 1, 1, 2, 2] })).toBe(1);
+  });
+
+  test("not one that has more nodes or children than there is room for", () => {
+    expect(() => shapeChildren(regularShape([2, 2]), 6, 2)).toThrow(/7 nodes does not fit 6 nodes with 2 children/);
+    expect(() => shapeChildren(regularShape([3]), 8, 2)).toThrow(RangeError);
   });
 });

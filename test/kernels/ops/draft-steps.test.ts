@@ -3,6 +3,12 @@ import { slotAt } from "../../../engine/runner/batch.ts";
 import { type CapeStep, capeWidths, widenByConfidence } from "../../../engine/speculative/glide/cape.ts";
 import { type Candidate, DynamicTreeBuilder } from "../../../engine/speculative/tree-builder.ts";
 import {
+  regularShape,
+  StaticTreeBuilder,
+  shapeChildren,
+  type TreeShape,
+} from "../../../engine/speculative/tree-shape.ts";
+import {
   type DraftRules,
   draftCatchUp,
   draftGrow,
@@ -31,6 +37,13 @@ import {
 
 const test = useGpu();
 const context = () => test.context(FAMILIES[0]);
+
+/** Nodes with children beside nodes without, at several depths. */
+const UNEVEN: TreeShape = {
+  parents: [-1, 0, 0, 0, 1, 1, 3, 4, 4, 6, 8, 10],
+  ranks: [0, 0, 1, 2, 0, 1, 0, 0, 1, 0, 0, 0],
+  depths: [0, 1, 1, 1, 2, 2, 2, 3, 3, 3, 4, 5],
+};
 
 const CAPE: readonly CapeStep[] = [
   { upTo: 0.3, numCandidates: 4 },
@@ -115,7 +128,7 @@ describe.each([
       const target = new Target(gpu, kind, random, numLanes, numRows);
       const buffer = uploadLanes(gpu, shape, lanes, dead);
       const op = await draftCatchUp(gpu, shape, { reads: target.reads, shift }, buffer, batch);
-      await submit(gpu, [(pass) => op(pass, { numLanes, numNodes: rowsPerLane, level: 0, numRows: 0 })]);
+      await submit(gpu, [(pass) => op(pass, { numLanes, numNodes: rowsPerLane })]);
       const bytes = await gpu.pool.read(batch.buffer, 0, layout.numBytes);
       const host = hostBatch(lanes, ({ numRecent }) => numRecent, shift);
       const reads: ExpectedRead[] = [];
@@ -149,10 +162,14 @@ describe("draft_grow and draft_tree", () => {
     { kind: "features", shift: 1, topK: 3, numExpanded: 3, maxNodes: 8, maxRecent: 5 },
     { kind: "keys", shift: 0, topK: 4, numExpanded: 2, maxNodes: 10, maxRecent: 5, cape: CAPE },
     { kind: "keys", shift: 0, topK: 4, numExpanded: 3, maxNodes: 16, maxRecent: 4, cape: CAPE.slice(1, 2) },
+    { kind: "text", shift: 0, topK: 3, numExpanded: 6, maxNodes: 16, maxRecent: 4, tree: regularShape([3, 2, 1]) },
+    { kind: "features", shift: 1, topK: 3, numExpanded: 4, maxNodes: 12, maxRecent: 6, tree: UNEVEN },
+    { kind: "keys", shift: 0, topK: 4, numExpanded: 1, maxNodes: 5, maxRecent: 5, tree: regularShape([1, 1, 1, 1]) },
   ] as const)(
     "$kind, top $topK, $numExpanded a level, $maxNodes nodes: the host's frontiers and the host's trees",
     async ({ kind, shift, topK, numExpanded, maxNodes, maxRecent, ...rest }) => {
       const cape = "cape" in rest ? rest.cape : undefined;
+      const tree = "tree" in rest ? rest.tree : undefined;
       const gpu = context();
       const shape = { maxNodes, maxRecent };
       const random = new Random(topK);
@@ -166,13 +183,17 @@ describe("draft_grow and draft_tree", () => {
         const { batch, layout } = uploadBatch(gpu, lanes, numLanes * numExpanded, maxRecent - 1);
         const target = new Target(gpu, kind, random, numLanes, numLanes * numExpanded);
         const widths = cape && { buffer: gpu.pool.upload(capeWidths(cape), "cape"), count: cape.length };
-        const rules: DraftRules = { topK, numExpanded, shift, reads: target.reads, ...(widths ? { widths } : {}) };
+        const children = tree && { shapeChildren: gpu.pool.upload(shapeChildren(tree, maxNodes, topK), "shape") };
+        const rules: DraftRules = {
+          ...{ topK, numExpanded, shift, reads: target.reads, ...children },
+          ...(widths ? { widths } : {}),
+        };
         const buffers = uploadDraft(gpu, lanes, shape, rules);
         const grow = await draftGrow(gpu, shape, rules, buffers, batch);
         const finish = await draftTree(gpu, shape, rules, buffers);
         const builders = lanes.map(({ tokenIds }) => {
           const limits = { rootTokenId: tokenIds.at(-1) ?? 0, maxNodes: numNodes, maxDepth };
-          return new DynamicTreeBuilder({ ...limits, topK, numExpanded });
+          return tree ? new StaticTreeBuilder(tree, limits) : new DynamicTreeBuilder({ ...limits, topK, numExpanded });
         });
         const draw = (rows: readonly (readonly Candidate[])[]) => {
           const padded = rows.flatMap((row) => Array.from({ length: topK }, (_, i) => row[i]));
@@ -189,7 +210,7 @@ describe("draft_grow and draft_tree", () => {
         /** Of each lane, slots by the path that ends there. */
         const slots = lanes.map((lane) => new Map([["", slotAt(lane.blockTable, rootOf(lane))]]));
         for (let level = 1; level < maxDepth; level++) {
-          await submit(gpu, [(pass) => grow(pass, { numLanes, numNodes, level, numRows: 0 })]);
+          await submit(gpu, [(pass) => grow(pass, { numLanes, numNodes, level, numExpanded: rules.numExpanded })]);
           const bytes = await gpu.pool.read(batch.buffer, 0, layout.numBytes);
           const reads: ExpectedRead[] = [];
           const rows = lanes.flatMap((lane, i) => {
@@ -230,15 +251,17 @@ describe("draft_grow and draft_tree", () => {
             builder.expand(builder.frontier().map((_, rank) => narrow(rows[i * numExpanded + rank] ?? [])));
           }
         }
-        await submit(gpu, [(pass) => finish(pass, { numLanes, numNodes, level: maxDepth, numRows: 0 })]);
+        await submit(gpu, [
+          (pass) => finish(pass, { numLanes, numNodes, level: maxDepth, numExpanded: rules.numExpanded }),
+        ]);
         const bytes = await gpu.pool.read(buffers.lanes, 0, numLanes * laneBytes(shape));
         for (const [i, builder] of builders.entries()) {
-          const { tree } = readLane(shape, bytes, i);
+          const { tree: got } = readLane(shape, bytes, i);
           const wanted = builder.build();
-          expect(tree.tokenIds).toEqual(wanted.tokenIds);
-          expect([-1, ...tree.parents.slice(1)]).toEqual(wanted.parents);
-          expect(tree.depths).toEqual(wanted.depths);
-          expect(tree.logSurvivals.map(Math.exp)).toEqual(wanted.probs);
+          expect(got.tokenIds).toEqual(wanted.tokenIds);
+          expect([-1, ...got.parents.slice(1)]).toEqual(wanted.parents);
+          expect(got.depths).toEqual(wanted.depths);
+          expect(got.logSurvivals.map(Math.exp)).toEqual(wanted.probs);
         }
       }
       if (maxRecent > 2) expect(numIdle).toBeGreaterThan(0);

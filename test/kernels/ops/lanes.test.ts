@@ -81,7 +81,7 @@ describe("lane_budget", () => {
         }
         const budget = random.int(0, 1 + scores.flat().length);
         const op = await laneBudget(gpu, shape, buffer, maxLanes);
-        const params = { numLanes, numNodes: maxNodes, level: 0, numRows: numLanes + budget };
+        const params = { numLanes, numNodes: maxNodes, numRows: numLanes + budget };
         await submit(gpu, [(pass) => op(pass, params)]);
         const bytes = await gpu.pool.read(buffer, 0, numLanes * laneBytes(shape));
         const kept = laneBudgetReference(
@@ -120,7 +120,7 @@ describe("lane_rows", () => {
         const dead = random.int(0, 2 * numLanes);
         const { batch, layout } = uploadBatch(gpu, lanes, numRows, maxRecent - 1);
         const op = await laneRows(gpu, shape, uploadLanes(gpu, shape, lanes, dead, rows), batch);
-        await submit(gpu, [(pass) => op(pass, { numLanes, numNodes, level: 0, numRows })]);
+        await submit(gpu, [(pass) => op(pass, { numLanes, numNodes, numRows })]);
         const bytes = await gpu.pool.read(batch.buffer, 0, layout.numBytes);
         const host = hostBatch(lanes, () => 1);
         let at = 0;
@@ -165,7 +165,7 @@ describe("lane_walk", () => {
         ...{ lanes: buffer, drawn: gpu.pool.upload(drawn, "drawn"), tables, moves },
         ...{ tableWords: TABLE_WORDS, blockSize: BLOCK_SIZE },
       });
-      await submit(gpu, [(pass) => op(pass, { numLanes, numNodes, level: 0, numRows })]);
+      await submit(gpu, [(pass) => op(pass, { numLanes, numNodes, numRows })]);
       const bytes = await gpu.pool.read(buffer, 0, numLanes * laneBytes(shape));
       const moved = await readU32(gpu, moves, moves.size / 4);
       for (const [i, lane] of lanes.entries()) {

@@ -138,7 +138,7 @@ describe("lane_history", () => {
     });
     const buffers = { lanes: gpu.pool.upload(packLanes(laneShape, lanes), "lanes"), processors };
     const op = await laneHistory(gpu, laneShape, shape, buffers);
-    await submit(gpu, [(pass) => op(pass, { numLanes: 3, numNodes: 4, level: 0, numRows: 0 })]);
+    await submit(gpu, [(pass) => op(pass, { numLanes: 3, numNodes: 4 })]);
     const got = await readU32(gpu, processors, 2 * size);
     const expected = new Uint32Array(2 * size);
     // The third lane's second token lies beyond the room.

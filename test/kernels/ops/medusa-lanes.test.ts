@@ -1,6 +1,7 @@
 import { describe, expect, it, test } from "vitest";
 import { slotAt } from "../../../engine/runner/batch.ts";
-import { type ChildrenOf, likeliestTree } from "../../../engine/speculative/medusa/likeliest-tree.ts";
+import { type ChildrenOf, likeliestTree, shapedTree } from "../../../engine/speculative/medusa/likeliest-tree.ts";
+import { regularShape, shapeChildren } from "../../../engine/speculative/tree-shape.ts";
 import {
   MEDUSA_CHILD_BYTES,
   type MedusaChild,
@@ -62,7 +63,7 @@ describe.each([
         ...{ tables, tableWords: TABLE_WORDS, blockSize: BLOCK_SIZE },
         ...{ children: slots, topK: 1 },
       });
-      await submit(gpu, [(pass) => op(pass, { numLanes, numNodes: 8, level: 4, numRows: 0 })]);
+      await submit(gpu, [(pass) => op(pass, { numLanes, numNodes: 8, level: 4 })]);
       const expected = new DataView(words.buffer);
       for (const [i, { params, choice, tokenIds }] of lanes.entries()) {
         for (let head = 0; head < numHeads; head++) {
@@ -80,7 +81,12 @@ describe.each([
   });
 });
 
-test("the trees are the host's, node by node, also where scores are equal", async () => {
+test.each([
+  ["the likeliest", undefined],
+  ["of a regular shape", regularShape([3, 2, 1, 1])],
+  ["of a chain longer than there are heads", regularShape([1, 1, 1, 1, 1])],
+  ["of a shape with many children", regularShape([5, 2])],
+])("the trees are the host's, node by node, also where scores are equal: %s", async (_, tree) => {
   const gpu = device.context(FAMILIES[0]);
   const random = new Random(2);
   const [numHeads, topK, shape] = [4, 5, { maxNodes: 24, maxRecent: 6 }];
@@ -93,13 +99,13 @@ test("the trees are the host's, node by node, also where scores are equal", asyn
     const lanes = randomLanes(random, numLanes, [], shape.maxRecent, 1);
     const words = new Uint32Array((numLanes * numParents * topK * MEDUSA_CHILD_BYTES) / 4).fill(POISON);
     const floats = new Float32Array(words.buffer);
-    const children = lanes.map((_, lane): ChildrenOf => {
+    const children = lanes.map((__, lane): ChildrenOf => {
       // A head has candidates of its own, and each parent an order of them.
       const heads = Array.from({ length: numHeads }, () => {
         const tokens = random.shuffle([1, 2, 3, 4, 5, 6, 7, 8]).slice(0, topK);
         return random.next() < 0.4 ? tokens.slice(0, random.int(0, topK)) : tokens;
       });
-      const lists = Array.from({ length: numParents }, (__, parent) =>
+      const lists = Array.from({ length: numParents }, (___, parent) =>
         childrenBelow(random, heads[parent === 0 ? 0 : 1 + Math.floor((parent - 1) / topK)] ?? []),
       );
       for (const [parent, list] of lists.entries()) {
@@ -114,20 +120,23 @@ test("the trees are the host's, node by node, also where scores are equal", asyn
       return (depth, rank) => (depth >= numHeads ? [] : (lists[depth === 0 ? 0 : 1 + (depth - 1) * topK + rank] ?? []));
     });
     const buffer = uploadLanes(gpu, shape, lanes);
-    const op = await medusaTree(gpu, shape, {
-      ...{ lanes: buffer, numHeads, topK },
-      children: gpu.pool.upload(words, "children"),
-    });
-    await submit(gpu, [(pass) => op(pass, { numLanes, numNodes, level: maxDepth, numRows: 0 })]);
+    const op = await medusaTree(
+      gpu,
+      shape,
+      { lanes: buffer, numHeads, topK, children: gpu.pool.upload(words, "children") },
+      tree && gpu.pool.upload(shapeChildren(tree, shape.maxNodes, topK), "shape"),
+    );
+    await submit(gpu, [(pass) => op(pass, { numLanes, numNodes, level: maxDepth })]);
     const bytes = await gpu.pool.read(buffer, 0, numLanes * laneBytes(shape));
     for (const [i, { tokenIds }] of lanes.entries()) {
-      const { tree } = readLane(shape, bytes, i);
+      const { tree: got } = readLane(shape, bytes, i);
       const below = children[i] ?? (() => []);
-      const wanted = likeliestTree(tokenIds.at(-1) ?? 0, below, { maxNodes: numNodes, maxDepth });
-      expect(tree.tokenIds).toEqual(wanted.tokenIds);
-      expect([-1, ...tree.parents.slice(1)]).toEqual(wanted.parents);
-      expect(tree.depths).toEqual(wanted.depths);
-      expect(tree.logSurvivals.map(Math.exp)).toEqual(wanted.probs);
+      const [root, limits] = [tokenIds.at(-1) ?? 0, { maxNodes: numNodes, maxDepth }];
+      const wanted = tree ? shapedTree(root, below, tree, limits) : likeliestTree(root, below, limits);
+      expect(got.tokenIds).toEqual(wanted.tokenIds);
+      expect([-1, ...got.parents.slice(1)]).toEqual(wanted.parents);
+      expect(got.depths).toEqual(wanted.depths);
+      expect(got.logSurvivals.map(Math.exp)).toEqual(wanted.probs);
       if (wanted.tokenIds.length < numNodes) numEnded++;
     }
   }

@@ -21,13 +21,33 @@ const walked = fc
     return { tree: whole, sampled };
   });
 
+test("Sequoia's trees on the device: steps go on until there is another shape", () => {
+  const passes = { passes: [1, 64].map((numRows) => ({ numRows, ms: 10 + numRows / 64 })), perToken: [], treeShare: 0 };
+  const policy = new SequoiaTrees({ maxNodes: 8, maxDepth: 3, topK: 2, passes, draftsOnDevice: true });
+  const before = policy.shape;
+  const limits = policy.limits();
+  const numNodes = before.parents.length;
+  // Whatever is proposed below the root is wrong: nothing but the smallest tree is worth its time.
+  const tree: DraftTree = { tokenIds: [1, 2, 3], parents: [-1, 0, 0], probs: [1, 0.9, 0.1], depths: [0, 1, 1] };
+  const step = {
+    ...{ numSequences: 1, context: 9, numRows: numNodes, numEmitted: 1, limits, onDevice: true, isSteady: true },
+    ...{ hasPrompt: false, stepMs: 12, draftMs: 0, drafts: [{ tree, tokenIds: [4], maxNodes: numNodes, maxDepth: 3 }] },
+  };
+  let numSteps = 0;
+  for (; policy.goesOn() && numSteps < 200; numSteps++) policy.observe(step);
+  expect(numSteps).toBeLessThan(200);
+  expect(policy.shape).not.toEqual(before);
+  policy.limits();
+  expect(policy.goesOn()).toBe(true);
+});
+
 test("trees of fixed size and shape tell how far estimates are off", () => {
   const tree: DraftTree = { tokenIds: [1, 2], parents: [-1, 0], probs: [1, 0.9], depths: [0, 1] };
   const passes = { passes: [{ numRows: 1, ms: 1 }], perToken: [], treeShare: 0 };
   for (const policy of [
     new FixedTrees({ numLookaheadNodes: 1, maxDraftDepth: 1 }),
     new ShapedTrees(regularShape([1])),
-    new SequoiaTrees({ maxNodes: 2, maxDepth: 1, topK: 1, passes }),
+    new SequoiaTrees({ maxNodes: 2, maxDepth: 1, topK: 1, passes, draftsOnDevice: false }),
   ]) {
     expect(policy.state.calibrationError).toBe(0);
     policy.observe({
