@@ -11,7 +11,7 @@ export function decodeOnDevice(loop: ResidentLoop, output: SchedulerOutput, numA
   const verification = loop.submit(numAhead).then(({ lanes, times }): Verification => {
     const sequences = output.sequences.flatMap(({ sequence: { id } }, i) => {
       const lane = lanes[i];
-      return lane ? verifiedLane(id, lane) : [];
+      return lane ? verifiedLane(id, lane, loop.proposers) : [];
     });
     return times ? { sequences, draftMs: times.draftMs, pass: times } : { sequences, draftMs: 0 };
   });

@@ -1,4 +1,4 @@
-import { NO_TOKEN } from "../kernels/index.ts";
+import { type LaneTree, NO_TOKEN } from "../kernels/index.ts";
 import { BLOCK_SIZE, type SlotMove } from "../kvcache/ids.ts";
 import type { ScheduledSequence, StepResult } from "../scheduler/output.ts";
 import type { Sequence } from "../scheduler/sequence.ts";
@@ -93,13 +93,18 @@ function movesOf({ scheduled, blockTable }: PlannedSequence, path: readonly numb
     .map(({ from, to }) => ({ from: slot(from), to: slot(to) }));
 }
 
-/** What a lane's step found, its tree as the host has trees. */
+/**
+ * What a lane's step found, its tree as the host has trees.
+ * @param proposers names of those who propose into one tree, where they are several
+ */
 export function verifiedLane(
   id: string,
   { alive, emitted, tree: lane, numKept, logprobs }: LaneStep,
+  proposers?: readonly string[],
 ): VerifiedSequence {
   const { tokenIds, parents, depths, logSurvivals } = lane;
-  const drafted = { tokenIds, parents: parents.with(0, -1), depths, probs: logSurvivals.map(Math.exp) };
+  const tree = { tokenIds, parents: parents.with(0, -1), depths, probs: logSurvivals.map(Math.exp) };
+  const drafted = proposers && tokenIds.length > 1 ? { ...tree, proposers: namesOf(lane, proposers) } : tree;
   const result = { id, tokenIds: emitted, numAccepted: emitted.length - 1 };
   const verified = { tree: drafted, drafted, result, failed: !alive };
   const cut = numKept < tokenIds.length ? { ...verified, ...firstNodes(drafted, numKept) } : verified;
@@ -107,10 +112,16 @@ export function verifiedLane(
 }
 
 /** What is left of a tree of which the best nodes come first. */
-function firstNodes({ tokenIds, parents, depths, probs }: DraftTree, count: number) {
+function firstNodes({ tokenIds, parents, depths, probs, proposers }: DraftTree, count: number) {
   const first = <T>(values: readonly T[]) => values.slice(0, count);
   const tree = { tokenIds: first(tokenIds), parents: first(parents), depths: first(depths), probs: first(probs) };
-  return { tree, kept: new Set(tree.tokenIds.keys()) };
+  const named = proposers && count > 1 ? { ...tree, proposers: first(proposers) } : tree;
+  return { tree: named, kept: new Set(tree.tokenIds.keys()) };
+}
+
+/** Who proposed each node: nobody the root. */
+function namesOf({ proposers: bits }: LaneTree, names: readonly string[]): string[][] {
+  return bits.map((mask, node) => (node === 0 ? [] : names.filter((_, member) => (mask & (1 << member)) !== 0)));
 }
 
 /** What the dashboard and the metrics are told about a verified sequence. */

@@ -53,6 +53,7 @@ export {
   laneRows,
   laneWalk,
 } from "./ops/lane-steps.ts";
+export { laneUnionBytes, laneUnite } from "./ops/lane-unite.ts";
 export {
   type LaneResult,
   type LaneShape,

@@ -14,6 +14,8 @@ export interface DeviceTreeSizes {
 export interface DeviceDrafting {
   /** Candidates from which a tree of these sizes is built. */
   numCandidates(sizes: DeviceTreeSizes): number;
+  /** Names of those who propose into one tree, where they are several. */
+  readonly proposers?: readonly string[];
   /** @throws GpuError, RangeError where the proposer was made for fewer lanes */
   create(gpu: GpuContext, lanes: DraftedLanes): Promise<ResidentDrafter>;
 }

@@ -81,6 +81,8 @@ interface TargetOps {
  * are the same, and so are the tokens, bit for bit.
  */
 export class ResidentLoop {
+  /** Names of those who propose into one tree, where they are several. */
+  readonly proposers: readonly string[] | undefined;
   readonly #gpu: GpuContext;
   readonly #runner: ModelRunner;
   readonly #drafter: ResidentDrafter | undefined;
@@ -103,6 +105,7 @@ export class ResidentLoop {
       readonly gpu: GpuContext;
       readonly runner: ModelRunner;
       readonly drafter: ResidentDrafter | undefined;
+      readonly proposers: readonly string[] | undefined;
       readonly shape: LaneShape;
       readonly options: ResidentOptions;
     },
@@ -115,6 +118,7 @@ export class ResidentLoop {
     this.#gpu = parts.gpu;
     this.#runner = parts.runner;
     this.#drafter = parts.drafter;
+    this.proposers = parts.proposers;
     this.#shape = parts.shape;
     this.#options = parts.options;
     this.#lanesBuffer = buffers.lanes;
@@ -158,7 +162,8 @@ export class ResidentLoop {
         ...{ drawn: runner.drawn.tokens, tables: targetTables, moves: runner.kv.moves },
       }),
     ]);
-    return new ResidentLoop({ gpu, runner, drafter, shape, options }, { lanes, tables }, sampling, {
+    const { proposers } = drafting ?? {};
+    return new ResidentLoop({ gpu, runner, drafter, proposers, shape, options }, { lanes, tables }, sampling, {
       budget,
       rows,
       walk,

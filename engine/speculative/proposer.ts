@@ -63,7 +63,7 @@ export interface KnownSequence {
 export interface Proposer {
   readonly name: string;
   /** Of proposers that can draft on the device. */
-  readonly onDevice?: DeviceDrafting;
+  readonly onDevice?: DeviceDrafting | undefined;
   begin(id: string, tokenIds: readonly number[], hints?: Hints): void;
   propose(requests: readonly ProposeRequest[]): Promise<readonly DraftTree[]>;
   /** @param tokenIds emitted by this step: accepted tokens, then the bonus token */

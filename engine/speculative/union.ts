@@ -1,3 +1,5 @@
+import type { DeviceDrafting } from "../resident/device-drafting.ts";
+import { UnionDrafter } from "../resident/union-drafter.ts";
 import { type DraftTree, rootOnly } from "./draft-tree.ts";
 import type { Hints, KnownSequence, ProposeRequest, Proposer } from "./proposer.ts";
 
@@ -10,6 +12,20 @@ export class UnionProposer implements Proposer {
   constructor(members: readonly Proposer[]) {
     this.members = members;
     this.name = members.map(({ name }) => name).join(",");
+  }
+
+  /** Where all of them draft there. A shape would have to hold for their union: that is the host's to see to. */
+  get onDevice(): DeviceDrafting | undefined {
+    const draftings = this.members.flatMap(({ onDevice }) => onDevice ?? []);
+    if (draftings.length < this.members.length) return undefined;
+    return {
+      numCandidates: (sizes) => {
+        if (sizes.isShaped) return Number.POSITIVE_INFINITY;
+        return Math.max(draftings.length * sizes.treeNodes, ...draftings.map((one) => one.numCandidates(sizes)));
+      },
+      proposers: this.members.map(({ name }) => name),
+      create: (gpu, lanes) => UnionDrafter.create(gpu, draftings, lanes),
+    };
   }
 
   begin(id: string, tokenIds: readonly number[], hints?: Hints): void {
@@ -92,11 +108,16 @@ function newNode(index: number, tokenId: number, parent: UnitedNode | undefined)
 }
 
 function best(all: readonly UnitedNode[], maxNodes: number): UnitedNode[] {
-  const survivals: number[] = [];
-  for (const { parent, prob } of all)
-    survivals.push((parent === undefined ? 1 : (survivals[parent.index] ?? 0)) * prob);
-  const survival = ({ index }: UnitedNode) => survivals[index] ?? 0;
-  return all.toSorted((a, b) => survival(b) - survival(a) || a.index - b.index).slice(0, maxNodes);
+  const scores: number[] = [];
+  // Logs, rounded as on the device (wgsl/lane_unite.wgsl), so that both build the same tree.
+  for (const { parent, prob } of all) {
+    scores.push(parent === undefined ? 0 : Math.fround((scores[parent.index] ?? 0) + Math.fround(Math.log(prob))));
+  }
+  const compare = (a: UnitedNode, b: UnitedNode) => {
+    const [one, other] = [scores[a.index] ?? 0, scores[b.index] ?? 0];
+    return one === other ? a.index - b.index : other - one;
+  };
+  return all.toSorted(compare).slice(0, maxNodes);
 }
 
 function toTree(nodes: readonly UnitedNode[]): DraftTree {

@@ -26,6 +26,8 @@ export interface LaneTree {
   readonly depths: readonly number[];
   /** Drafter's log-probability of each node, given its parent. */
   readonly logSurvivals: readonly number[];
+  /** Where several drafters propose into one tree, a bit for each that proposed the node; anything elsewhere, and for the root. */
+  readonly proposers: readonly number[];
 }
 
 /** A lane as a step leaves it. */
@@ -47,7 +49,7 @@ export function laneLayout({ maxNodes, maxRecent }: LaneShape) {
   const alive = SAMPLING_ROW_BYTES / 4;
   const numNodes = alive + 3 + maxRecent;
   const tree = numNodes + 3;
-  const end = tree + 5 * maxNodes;
+  const end = tree + 6 * maxNodes;
   return {
     alive,
     numTokens: alive + 1,
@@ -105,6 +107,7 @@ export function readLane(shape: LaneShape, bytes: ArrayBuffer, index: number): L
       parents: toArray(words, array(1), numNodes),
       depths: toArray(words, array(2), numNodes),
       logSurvivals: toArray(floats, array(3), numNodes),
+      proposers: toArray(words, array(5), numNodes),
     },
     numKept: words[at.numKept] ?? 0,
     firstRow: words[at.firstRow] ?? 0,

@@ -1,5 +1,5 @@
 // A lane: one sequence of a batch that decodes on the device, with the tree that is being verified. Written by the host when
-// the batch is put together (ops/lanes.ts), then only by draft_tree, medusa_tree, lane_budget and lane_walk; read back after every step.
+// the batch is put together (ops/lanes.ts), then only by draft_tree, medusa_tree, lane_unite, lane_budget and lane_walk; read back after every step.
 // Needs sampling_params.
 struct Lane {
   // As the host set it, but for `position`, which is a row's own.
@@ -23,6 +23,8 @@ struct Lane {
   log_survivals: array<f32, MAX_NODES>,
   // What nodes were chosen by: Σ log_survivals from the root, where trees have no given shape.
   scores: array<f32, MAX_NODES>,
+  // Where several drafters propose into one tree, a bit for each that proposed the node.
+  proposers: array<u32, MAX_NODES>,
 }
 
 struct LaneParams {

@@ -42,7 +42,8 @@ const PENALISED: SamplingParams = {
 const ATTACHED = ["eagle", "glide", "medusa", "eagle3"] as const;
 /** Several that propose into one tree, with one that reads the target among them. */
 const UNIONS = ["eagle,suffix", "draft,medusa"] as const;
-type Name = (typeof ATTACHED)[number] | (typeof UNIONS)[number];
+const UNIONS_ON_DEVICE = ["draft,medusa", "draft,eagle,glide"] as const;
+type Name = (typeof ATTACHED)[number] | (typeof UNIONS)[number] | (typeof UNIONS_ON_DEVICE)[number];
 
 /** EAGLE-3 reads three of seven layers at least; its drafter here has random weights, and so may its target. */
 const SMALL: LlamaConfig = {
@@ -72,7 +73,7 @@ beforeAll(async () => {
   source.close();
   const small = { config: SMALL, weights: syntheticWeights(gpu, SMALL, "f32", MAX_MODEL_LEN) };
   eagle3Folder = randomEagle3Folder(SMALL, EAGLE3_TOKENS);
-  for (const name of [...ATTACHED, ...UNIONS]) {
+  for (const name of new Set<Name>([...ATTACHED, ...UNIONS, ...UNIONS_ON_DEVICE])) {
     const model = name === "eagle3" ? small : { config: shallow, weights };
     const files = membersOf(name).flatMap((member) => withFiles(member, (one) => [one]) ?? []);
     const features = featuresForAll(files, model.config);
@@ -141,26 +142,33 @@ async function openDraftModel(target: AttachableTarget): Promise<Proposer> {
 }
 
 /** Drafts on the host and on the device, and compares. */
-async function openOnBothSides(member: string, target: AttachableTarget): Promise<Proposer> {
-  const [host, there] = [await openMember(member, target), await openMember(member, target)];
+async function openOnBothSides(members: readonly string[], target: AttachableTarget): Promise<Proposer> {
+  const open = async () => {
+    const all = await Promise.all(members.map((member) => openMember(member, target)));
+    const [only] = all;
+    return only !== undefined && all.length === 1 ? only : new UnionProposer(all);
+  };
+  const [host, there] = [await open(), await open()];
   const tree = { treeNodes: SIZES.treeNodes, treeDepth: SIZES.treeDepth, isShaped: false };
-  if (!there.onDevice || !suitsDevice(there.onDevice, tree)) throw new Error(`${member} does not draft on the device`);
+  if (!there.onDevice || !suitsDevice(there.onDevice, tree)) throw new Error(`${members} does not draft on the device`);
   const sizes = { ...tree, maxLanes: SIZES.maxNumSeqs, tableWords: numBlocksFor(MAX_MODEL_LEN + SIZES.treeNodes) };
   const { requestSampling } = target.runner;
   return OnBothSides.create(gpu, host, there, { ...sizes, maxModelLen: MAX_MODEL_LEN, requestSampling });
 }
 
-/** What looks texts up remembers them, so that it is made anew each time. Several drafters together are driven by the host. */
+/** What looks texts up remembers them, so that it is made anew each time; with it the host drives them all. */
 async function makeProposer(name: Name): Promise<Reused> {
   const { target, idle } = placeOf(name);
   const members = membersOf(name);
-  const onDevice = members.filter((member) => member !== "suffix");
-  const open = members.length === 1 ? openOnBothSides : openMember;
-  const ready = idle.pop() ?? (await Promise.all(onDevice.map((member) => open(member, target))));
-  const all = [...ready, ...(members.includes("suffix") ? [new SuffixProposer()] : [])];
-  const [only] = all;
-  const proposer = only !== undefined && all.length === 1 ? only : new UnionProposer(all);
-  return new Reused(proposer, target.runner, () => idle.push(ready));
+  const others = members.filter((member) => member !== "suffix");
+  if (others.length === members.length) {
+    const ready = idle.pop() ?? [await openOnBothSides(members, target)];
+    const [proposer] = ready;
+    if (proposer === undefined) throw new Error(`no ${name}`);
+    return new Reused(proposer, target.runner, () => idle.push(ready));
+  }
+  const ready = idle.pop() ?? (await Promise.all(others.map((member) => openMember(member, target))));
+  return new Reused(new UnionProposer([...ready, new SuffixProposer()]), target.runner, () => idle.push(ready));
 }
 
 for (const name of [...ATTACHED, ...UNIONS]) {
@@ -168,15 +176,21 @@ for (const name of [...ATTACHED, ...UNIONS]) {
   proposerContract(name, () => makeProposer(name), { vocabSize, maxDepth: 3 });
 }
 
-describe.each(ATTACHED)("%s", (kind) => {
+/** A text that the kind's target knows the tokens of, and what is asked of a drafter after some of it. */
+function textOf(kind: Name): readonly number[] {
   const [{ promptTokens, greedyTokens } = { promptTokens: [], greedyTokens: [] }] = referencePrompts();
   const known = [...promptTokens, ...greedyTokens];
-  const text = kind === "eagle3" ? known.map((token) => token % SMALL.vocabSize) : known;
-  const request = (tokenIds: readonly number[], params = GREEDY) => ({
-    ...{ id: "a", tokenIds, choice: 0, params, maxNodes: 8, maxDepth: 3 },
-    processor: processorOf(params, { tokenIds, numPromptTokens: 20 }),
-    target: { blockTable: [], numComputedTokens: 0 },
-  });
+  return kind === "eagle3" ? known.map((token) => token % SMALL.vocabSize) : known;
+}
+
+const request = (tokenIds: readonly number[], params = GREEDY) => ({
+  ...{ id: "a", tokenIds, choice: 0, params, maxNodes: 8, maxDepth: 3 },
+  processor: processorOf(params, { tokenIds, numPromptTokens: 20 }),
+  target: { blockTable: [], numComputedTokens: 0 },
+});
+
+describe.each([...ATTACHED, ...UNIONS_ON_DEVICE])("%s", (kind) => {
+  const text = textOf(kind);
 
   test.each([
     ["greedy", GREEDY],
@@ -199,6 +213,10 @@ describe.each(ATTACHED)("%s", (kind) => {
     expect(proposer.numOnDevice - numOnDevice).toBeGreaterThanOrEqual(4);
     proposer.close();
   });
+});
+
+describe.each(ATTACHED)("%s", (kind) => {
+  const text = textOf(kind);
 
   test("what is banned is not drafted, and what is favoured is; without a processor the raw logits hold", async () => {
     const proposer = await makeProposer(kind);

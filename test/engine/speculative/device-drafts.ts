@@ -100,6 +100,7 @@ class DeviceDraft {
   readonly #sizes: DeviceDraftSizes;
   readonly #drafter: ResidentDrafter;
   readonly #readsTarget: boolean;
+  readonly #proposers: readonly string[] | undefined;
   readonly #shape: { readonly maxNodes: number; readonly maxRecent: number };
   readonly #lanes: GPUBuffer;
   readonly #tables: LaneTables;
@@ -108,14 +109,15 @@ class DeviceDraft {
     gpu: GpuContext,
     sizes: DeviceDraftSizes,
     drafter: ResidentDrafter,
-    readsTarget: boolean,
+    proposer: Proposer,
     shape: { readonly maxNodes: number; readonly maxRecent: number },
     buffers: { readonly lanes: GPUBuffer; readonly tables: LaneTables },
   ) {
     this.#gpu = gpu;
     this.#sizes = sizes;
     this.#drafter = drafter;
-    this.#readsTarget = readsTarget;
+    this.#readsTarget = !(proposer instanceof DraftModelProposer);
+    this.#proposers = proposer.onDevice?.proposers;
     this.#shape = shape;
     this.#lanes = buffers.lanes;
     this.#tables = buffers.tables;
@@ -132,8 +134,7 @@ class DeviceDraft {
     });
     if (drafter === undefined) throw new Error(`${proposer.name} does not draft on the device`);
     const sent = new LaneTables(gpu.device, { buffer: tables, tables: 0, tableWords });
-    const readsTarget = !(proposer instanceof DraftModelProposer);
-    return new DeviceDraft(gpu, sizes, drafter, readsTarget, shape, { lanes, tables: sent });
+    return new DeviceDraft(gpu, sizes, drafter, proposer, shape, { lanes, tables: sent });
   }
 
   canDraft(request: ProposeRequest): boolean {
@@ -185,7 +186,7 @@ class DeviceDraft {
     for (const [lane, { numTokens }] of lanes.entries()) drafter.commit(lane, numTokens);
     drafter.release();
     drafter.end();
-    return requests.map(({ id }, lane) => verifiedLane(id, readLane(this.#shape, bytes, lane)).tree);
+    return requests.map(({ id }, lane) => verifiedLane(id, readLane(this.#shape, bytes, lane), this.#proposers).tree);
   }
 
   #depthOf({ maxNodes, maxDepth }: ProposeRequest): number {

@@ -68,6 +68,7 @@ export function uploadLanes(
       recent: tokenIds.slice(-numRecent),
     })),
   );
+  const floats = new Float32Array(words.buffer);
   let nextRow = 0;
   for (const [i, { tree }] of lanes.entries()) {
     const lane = words.subarray(i * at.numWords, (i + 1) * at.numWords);
@@ -79,6 +80,7 @@ export function uploadLanes(
     lane.set(tree.tokenIds, at.tree);
     lane.set([0, ...tree.parents.slice(1)], at.tree + shape.maxNodes);
     lane.set(tree.depths, at.tree + 2 * shape.maxNodes);
+    floats.set(tree.probs.map(Math.log), i * at.numWords + at.tree + 3 * shape.maxNodes);
     if (i === dead) lane[at.alive] = 0;
   }
   return gpu.pool.upload(words, "lanes");

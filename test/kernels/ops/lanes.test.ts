@@ -1,8 +1,18 @@
 import { describe, expect, it } from "vitest";
 import { keepNodes } from "../../../engine/speculative/budget/cut-trees.ts";
 import type { DraftTree } from "../../../engine/speculative/draft-tree.ts";
+import { uniteTrees } from "../../../engine/speculative/union.ts";
 import { walkTree } from "../../../engine/speculative/walk.ts";
-import { laneBudget, laneRows, laneWalk, NO_TOKEN, readLane } from "../../../kernels/index.ts";
+import { verifiedLane } from "../../../engine/step.ts";
+import {
+  laneBudget,
+  laneRows,
+  laneUnionBytes,
+  laneUnite,
+  laneWalk,
+  NO_TOKEN,
+  readLane,
+} from "../../../kernels/index.ts";
 import { laneBytes, laneLayout, packLanes } from "../../../kernels/ops/lanes.ts";
 import { laneBudgetReference } from "../../../kernels/reference/lane-budget.ts";
 import { treeFrom } from "../../engine/speculative/trees.ts";
@@ -45,6 +55,52 @@ function randomRows(random: Random, trees: readonly DraftTree[], numNodes: numbe
   });
   return { rows, numRows: nextRow + random.int(0, 3) };
 }
+
+describe("lane_unite", () => {
+  it("makes the host's union of several drafters' trees, also where estimates are equal", async () => {
+    const gpu = context();
+    const random = new Random(4);
+    const shape = { maxNodes: 12, maxRecent: 5 };
+    let [numShared, numCut] = [0, 0];
+    for (let round = 0; round < 20; round++) {
+      const [numLanes, numMembers] = [random.int(1, 4), random.int(2, 4)];
+      const numNodes = random.int(1, shape.maxNodes);
+      const estimates = [1, 0.5, 0.25, 0.7, 0.2];
+      const proposals = Array.from({ length: numMembers }, () =>
+        Array.from({ length: numLanes }, (_, lane) => {
+          const tree = randomTree(random, numNodes, 4);
+          const probs = tree.probs.map((__, node) => (node === 0 ? 1 : (estimates[random.int(0, 4)] ?? 1)));
+          return { ...tree, tokenIds: tree.tokenIds.with(0, lane), probs };
+        }),
+      );
+      const numWords = numLanes * laneUnionBytes(shape, numMembers);
+      const unions = gpu.pool.upload(new Uint32Array(numWords / 4).fill(3), "unions");
+      const lanes = gpu.pool.storage(numLanes * laneBytes(shape), "lanes");
+      for (const [member, trees] of proposals.entries()) {
+        const proposed = uploadLanes(gpu, shape, randomLanes(new Random(round), numLanes, trees, 5));
+        gpu.device.queue.writeBuffer(lanes, 0, await gpu.pool.read(proposed, 0, lanes.size));
+        const op = await laneUnite(gpu, shape, { lanes, unions }, { member, numMembers });
+        await submit(gpu, [(pass) => op(pass, { numLanes, numNodes })]);
+      }
+      const bytes = await gpu.pool.read(lanes, 0, lanes.size);
+      const names = Array.from({ length: numMembers }, (_, member) => String(member));
+      for (let lane = 0; lane < numLanes; lane++) {
+        const given = proposals.flatMap((trees, i) => {
+          const tree = trees[lane];
+          // As the device has it: logs, rounded.
+          const rounded = tree && { ...tree, probs: tree.probs.map((prob) => Math.exp(Math.fround(Math.log(prob)))) };
+          return rounded ? [{ name: names[i] ?? "", tree: rounded }] : [];
+        });
+        const wanted = uniteTrees(lane, given, numNodes);
+        const { tree } = verifiedLane("a", readLane(shape, bytes, lane), names);
+        expect(tree).toEqual(wanted);
+        if (wanted.proposers?.some(({ length }) => length > 1)) numShared++;
+        if (wanted.tokenIds.length === numNodes) numCut++;
+      }
+    }
+    expect(Math.min(numShared, numCut)).toBeGreaterThan(5);
+  });
+});
 
 describe("lane_budget", () => {
   it("keeps the best nodes of all lanes together, ties by lane and node, and gives them rows without a gap", async () => {
@@ -210,7 +266,7 @@ describe("packed lanes", () => {
     const bytes = packLanes(shape, [{ ...lane, numTokens: 4, recent: [1, 2] }]).buffer;
     expect(readLane(shape, bytes, 0)).toEqual({
       ...{ alive: true, numTokens: 4, emitted: [1, 2] },
-      tree: { tokenIds: [2], parents: [0], depths: [0], logSurvivals: [0] },
+      tree: { tokenIds: [2], parents: [0], depths: [0], logSurvivals: [0], proposers: [0] },
       ...{ numKept: 1, firstRow: 0 },
     });
   });
