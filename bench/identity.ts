@@ -35,7 +35,7 @@ export const BATCH_SIZES: readonly number[] = [1, 3, 8];
 /** A way to choose trees. */
 export interface TreeKind {
   readonly name: string;
-  readonly options: Pick<EngineOptions, "treeNodes" | "tree">;
+  readonly options: Pick<EngineOptions, "treeNodes" | "tree" | "treeBudget">;
 }
 
 export const TREE_KINDS: readonly TreeKind[] = [
@@ -43,6 +43,9 @@ export const TREE_KINDS: readonly TreeKind[] = [
   { name: "shape 3,1,2", options: { tree: [3, 1, 2] } },
   { name: "sequoia, 16 nodes", options: { treeNodes: 16, tree: "sequoia" } },
 ];
+
+/** Whose sizes depend on the machine's times: trees that share their rows, and plain steps between them. */
+const ADAPTIVE: TreeKind = { name: "adaptive, 16 nodes", options: { treeNodes: 16, treeBudget: "adaptive" } };
 
 /** Memory of the engine that speculates. */
 export interface MemoryCase {
@@ -82,7 +85,7 @@ export interface PairResult {
 /** Every combination. */
 export function allPairs(drafters: readonly DrafterChoice[], seeds = SEEDS): IdentityPair[] {
   return drafters.flatMap((drafter) =>
-    TREE_KINDS.flatMap((trees) =>
+    [...TREE_KINDS, ADAPTIVE].flatMap((trees) =>
       MEMORY_CASES.flatMap((memory) =>
         BATCH_SIZES.flatMap((batchSize) =>
           SAMPLING_CASES.flatMap((sampling) =>
@@ -125,7 +128,7 @@ export async function* runPairs(
   for (const own of enginesOf(pairs)) {
     const [{ drafter, trees, memory }] = own;
     const numKvBlocks = blocksOf(memory, prompts, maxTokens);
-    const speculating = { drafter, ...trees.options, ...numKvBlocks, treeBudget: "fixed" } as const;
+    const speculating = { drafter, treeBudget: "fixed", ...trees.options, ...numKvBlocks } as const;
     const { client } = await shared.createEngine({ ...options, ...speculating });
     let numPreemptions = 0;
     client.onStep((step) => {

@@ -1,6 +1,6 @@
 import type { GpuContext } from "../kernels/index.ts";
-import type { EngineParts } from "./engine.ts";
 import type { Settings } from "./engine-options.ts";
+import type { EngineParts } from "./engine-parts.ts";
 import { suitsDevice } from "./resident/device-drafting.ts";
 import { ResidentLoop } from "./resident/resident-loop.ts";
 import type { ModelRunner } from "./runner/model-runner.ts";

@@ -1,48 +1,21 @@
 import { getHeapStatistics } from "node:v8";
-import type { BlockManager } from "../kvcache/block-manager.ts";
 import { InvariantError, invariant } from "../kvcache/invariant.ts";
 import { SchedulerError } from "../scheduler/errors.ts";
 import { type CommittedSequence, NO_TREES, type ScheduledSequence, type SchedulerOutput } from "../scheduler/output.ts";
 import { Scheduler } from "../scheduler/scheduler.ts";
 import type { Sequence } from "../scheduler/sequence.ts";
 import type { EngineClient, EngineInfo, EngineMemory, EngineOutput, EngineRequest, StepStats } from "./client.ts";
-import type { DeviceLedger } from "./device-ledger.ts";
 import { decodeOnDevice } from "./device-step.ts";
+import type { EngineParts } from "./engine-parts.ts";
 import { EngineDeadError, EngineRequestError } from "./errors.ts";
 import { catchUpOnHost, decodeOnHost, type Verification } from "./host-step.ts";
 import { NOTHING } from "./output-stream.ts";
 import { Readers } from "./readers.ts";
 import { checkRequest } from "./request-check.ts";
 import type { ResidentLoop } from "./resident/resident-loop.ts";
-import type { ModelRunner } from "./runner/model-runner.ts";
-import type { TreePolicy } from "./speculative/budget/tree-policy.ts";
-import type { Proposer } from "./speculative/proposer.ts";
 import type { SequenceOfStep, VerifiedSequence } from "./step.ts";
 import { StepReports } from "./step-reports.ts";
 import { meanContext } from "./step-stats.ts";
-
-export interface EngineParts {
-  readonly info: EngineInfo;
-  readonly runner: ModelRunner;
-  readonly blocks: BlockManager;
-  readonly proposer: Proposer;
-  readonly tokenBudget: number;
-  /** Nodes of one draft tree, root included; 1 with a proposer that never proposes. */
-  readonly treeNodes: number;
-  /** How much is speculated. */
-  readonly policy: TreePolicy;
-  /** Run steady decoding on the device: where the proposer can draft there, and where nothing is drafted. */
-  readonly residentDrafting?: ResidentLoop;
-  readonly residentPlain?: ResidentLoop;
-  /** Steps that may be submitted before the first one's tokens are read, where they run on the device. */
-  readonly stepsInFlight: number;
-  /** Check after every step what must hold, before any of its tokens leaves; the engine ends where it does not. */
-  readonly checkInvariants: boolean;
-  /** The ledger of everything on the device. */
-  readonly ledger: DeviceLedger;
-  /** Frees the device and everything on it. */
-  readonly dispose: () => void;
-}
 
 /** A step whose results are not committed yet. */
 interface StepInFlight {

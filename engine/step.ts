@@ -3,7 +3,7 @@ import { BLOCK_SIZE, type SlotMove } from "../kvcache/ids.ts";
 import type { ScheduledSequence, StepResult } from "../scheduler/output.ts";
 import type { Sequence } from "../scheduler/sequence.ts";
 import type { StepSequence } from "./client.ts";
-import type { LaneStep } from "./resident/resident-loop.ts";
+import type { LaneStep } from "./resident/resident-step.ts";
 import type { BatchSequence } from "./runner/batch.ts";
 import { processorOf } from "./runner/logits-processor.ts";
 import type { SampledRows } from "./runner/model-runner.ts";

@@ -1,5 +1,5 @@
 import type { GpuContext } from "../../../kernels/index.ts";
-import { BLOCK_SIZE } from "../../../kvcache/ids.ts";
+import { BLOCK_SIZE, numBlocksFor } from "../../../kvcache/ids.ts";
 import type { ModelRunner } from "../../runner/model-runner.ts";
 import { Curve, type PassCost, type PassTable } from "./pass-times.ts";
 import { probeRows } from "./probe-rows.ts";
@@ -39,24 +39,26 @@ async function measureContext(
   { maxNumSeqs, treeNodes }: PassBounds,
   passes: Curve,
 ): Promise<Pick<PassTable, "perToken" | "treeShare">> {
-  const { maxModelLen, numBlocks } = runner.options;
-  const tableSize = Math.floor(Math.min(MAX_CONTEXT, maxModelLen - treeNodes) / BLOCK_SIZE);
+  const { maxModelLen, numBlocks, maxRows, maxLogits } = runner.options;
+  const numNodes = Math.min(treeNodes, maxRows, maxLogits);
+  const longest = Math.min(MAX_CONTEXT, maxModelLen - numNodes, (numBlocks - numBlocksFor(numNodes)) * BLOCK_SIZE);
+  const tableSize = Math.floor(longest / BLOCK_SIZE);
   if (tableSize < 1) return { perToken: [], treeShare: 0 };
   const context = tableSize * BLOCK_SIZE;
   const addedMs = (ms: number, numRows: number) => Math.max(0, ms - passes.at(numRows)) / context;
-  const tree = probeRows(0, context, treeNodes, numBlocks);
-  const treeMs = addedMs(await timePass(gpu, runner, [tree]), treeNodes);
+  const tree = probeRows(0, context, numNodes, numBlocks);
+  const treeMs = addedMs(await timePass(gpu, runner, [tree]), numNodes);
   const counts = [1, ...sizesUpTo(maxNumSeqs)].filter((count) => Number.isInteger(Math.log2(count)));
   const perToken = await timed(counts, MAX_MS.with, 1, async (count) => {
     const sequences = Array.from({ length: count }, (_, i) => probeRows(i, context, 1, numBlocks));
     return addedMs(await timePass(gpu, runner, sequences), count);
   });
-  return { perToken, treeShare: shareOf(treeMs, new Curve(perToken), treeNodes) };
+  return { perToken, treeShare: shareOf(treeMs, new Curve(perToken), numNodes) };
 }
 
 /** What the tree's rows add beyond its root, over what as many sequences would. */
-function shareOf(treeMs: number, perToken: Curve, treeNodes: number): number {
-  const [root, sequences] = [perToken.at(1), perToken.at(treeNodes)];
+function shareOf(treeMs: number, perToken: Curve, numNodes: number): number {
+  const [root, sequences] = [perToken.at(1), perToken.at(numNodes)];
   return sequences > root ? Math.max(0, Math.min(1, (treeMs - root) / (sequences - root))) : 0;
 }
 

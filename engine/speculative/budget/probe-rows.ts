@@ -1,4 +1,4 @@
-import { BLOCK_SIZE } from "../../../kvcache/ids.ts";
+import { BLOCK_SIZE, numBlocksFor } from "../../../kvcache/ids.ts";
 import type { BatchSequence } from "../../runner/batch.ts";
 import { GREEDY } from "../../sampling-params.ts";
 
@@ -12,7 +12,7 @@ import { GREEDY } from "../../sampling-params.ts";
 export function probeRows(index: number, context: number, numNodes: number, numBlocks: number): BatchSequence {
   const numRead = context / BLOCK_SIZE;
   const read = Array.from({ length: numRead }, (_, i) => 1 + ((index * numRead + i) % (numBlocks - 1)));
-  const written = Array.from({ length: Math.ceil(numNodes / BLOCK_SIZE) }, () => 0);
+  const written = Array.from({ length: numBlocksFor(numNodes) }, () => 0);
   const nodes = (root: number, others: number) => Array.from({ length: numNodes }, (_, i) => (i === 0 ? root : others));
   return {
     ...{ tokenIds: [], startPosition: context, numTokens: 1, rootPosition: context },

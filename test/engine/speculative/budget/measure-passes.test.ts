@@ -9,11 +9,16 @@ import { FAMILIES, useGpu } from "../../../support/gpu.ts";
 
 const test = useGpu();
 
-it("T(M, context) has a time for ever more rows, and what the cache holds stays as it was", async () => {
+it.each([
+  { maxModelLen: 64, treeNodes: 8 },
+  // Far fewer blocks than a sequence could fill, and trees of more nodes than a pass draws for.
+  { maxModelLen: 512, treeNodes: 20 },
+])("T(M, context) has a time for ever more rows, and what the cache holds stays as it was: %o", async (sizes) => {
+  const { maxModelLen, treeNodes } = sizes;
   const model = openModel(resolveModel("sapling-2m-draft"));
   const [{ promptTokens: tokenIds } = { promptTokens: [] }] = referencePrompts();
-  const limits = { maxRows: 64, maxLogits: 16, maxModelLen: 64, numBlocks: 5, maxTableWords: 64, topK: 1 };
-  const bounds = { maxNumSeqs: 4, treeNodes: 8 };
+  const limits = { maxRows: 64, maxLogits: 16, maxModelLen, numBlocks: 5, maxTableWords: 64, topK: 1 };
+  const bounds = { maxNumSeqs: 4, treeNodes };
   const gpu = test.context(FAMILIES[0]);
   const runner = await ModelRunner.create(gpu, model, limits);
   model.weights.close();
