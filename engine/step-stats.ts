@@ -102,14 +102,26 @@ function draftsOf(sequences: readonly ScheduledSequence[], verified: readonly Ve
   const bounds = new Map<string, ScheduledSequence>();
   for (const scheduled of sequences) bounds.set(scheduled.sequence.id, scheduled);
   const drafts: VerifiedDraft[] = [];
-  for (const { drafted: tree, kept, result } of verified) {
-    const bound = bounds.get(result.id);
-    if (bound === undefined || bound.numLookaheadNodes === 0) continue;
-    const { maxDraftDepth: maxDepth } = bound;
-    const draft = { tree, tokenIds: result.tokenIds, maxNodes: 1 + numTreeSlots(bound), maxDepth };
-    drafts.push(kept ? { ...draft, kept } : draft);
+  for (const one of verified) {
+    const bound = bounds.get(one.result.id);
+    if (bound !== undefined && bound.numLookaheadNodes > 0) drafts.push(draftOf(one, bound));
   }
   return drafts;
+}
+
+/** Trees of the device are read when they are looked at. */
+function draftOf(verified: VerifiedSequence, bound: ScheduledSequence): VerifiedDraft {
+  return {
+    get tree() {
+      return verified.drafted;
+    },
+    get kept() {
+      return verified.kept;
+    },
+    tokenIds: verified.result.tokenIds,
+    maxNodes: 1 + numTreeSlots(bound),
+    maxDepth: bound.maxDraftDepth,
+  };
 }
 
 function withOverhead({ forwardMs, sampleMs }: PassTimes, verifyMs: number) {

@@ -99,24 +99,46 @@ function movesOf({ scheduled, blockTable }: PlannedSequence, path: readonly numb
  */
 export function verifiedLane(
   id: string,
-  { alive, emitted, tree: lane, numKept, logprobs }: LaneStep,
+  { alive, emitted, tree: verified, numDrafted, drafted, logprobs }: LaneStep,
   proposers?: readonly string[],
 ): VerifiedSequence {
-  const { tokenIds, parents, depths, logSurvivals } = lane;
-  const tree = { tokenIds, parents: parents.with(0, -1), depths, probs: logSurvivals.map(Math.exp) };
-  const drafted = proposers && tokenIds.length > 1 ? { ...tree, proposers: namesOf(lane, proposers) } : tree;
+  const tree = asDraftTree(verified, proposers);
   const result = { id, tokenIds: emitted, numAccepted: emitted.length - 1 };
-  const verified = { tree: drafted, drafted, result, failed: !alive };
-  const cut = numKept < tokenIds.length ? { ...verified, ...firstNodes(drafted, numKept) } : verified;
-  return logprobs ? { ...cut, logprobs } : cut;
+  const isWhole = numDrafted === tree.tokenIds.length;
+  const found = isWhole
+    ? { tree, drafted: tree, result, failed: !alive }
+    : new CutLane(tree, () => asDraftTree(drafted(), proposers), result, !alive);
+  return logprobs ? Object.assign(found, { logprobs }) : found;
 }
 
-/** What is left of a tree of which the best nodes come first. */
-function firstNodes({ tokenIds, parents, depths, probs, proposers }: DraftTree, count: number) {
-  const first = <T>(values: readonly T[]) => values.slice(0, count);
-  const tree = { tokenIds: first(tokenIds), parents: first(parents), depths: first(depths), probs: first(probs) };
-  const named = proposers && count > 1 ? { ...tree, proposers: first(proposers) } : tree;
-  return { tree: named, kept: new Set(tree.tokenIds.keys()) };
+/** A sequence's part of a step of which some nodes were cut: what they were is read where it is asked for. */
+class CutLane implements VerifiedSequence {
+  readonly tree: DraftTree;
+  readonly result: StepResult;
+  readonly failed: boolean;
+  readonly #drafted: () => DraftTree;
+
+  constructor(tree: DraftTree, drafted: () => DraftTree, result: StepResult, failed: boolean) {
+    this.tree = tree;
+    this.#drafted = drafted;
+    this.result = result;
+    this.failed = failed;
+  }
+
+  get drafted(): DraftTree {
+    return this.#drafted();
+  }
+
+  get kept(): ReadonlySet<number> {
+    return new Set(this.tree.tokenIds.keys());
+  }
+}
+
+/** A tree of the root alone has no proposers. */
+function asDraftTree(lane: LaneTree, proposers: readonly string[] | undefined): DraftTree {
+  const { tokenIds, parents, depths, logSurvivals } = lane;
+  const tree = { tokenIds, parents: parents.with(0, -1), depths, probs: logSurvivals.map(Math.exp) };
+  return proposers && tokenIds.length > 1 ? { ...tree, proposers: namesOf(lane, proposers) } : tree;
 }
 
 /** Who proposed each node: nobody the root. */

@@ -37,11 +37,12 @@ export interface LaneResult {
   readonly numTokens: number;
   /** Tokens that the step emitted: accepted ones, then the bonus token. */
   readonly emitted: readonly number[];
-  /** As drafted. */
+  /** The nodes that were verified, the first ones of the tree; that of the first of them is row `firstRow` of the verify pass. */
   readonly tree: LaneTree;
-  /** Its nodes that were verified, the first ones, and the row of the first of them in the verify pass. */
-  readonly numKept: number;
   readonly firstRow: number;
+  /** Nodes that were drafted, and the tree of all of them: read when it is asked for, since few are looked at. */
+  readonly numDrafted: number;
+  readonly drafted: () => LaneTree;
 }
 
 /** Where a lane's fields lie, in words. */
@@ -96,21 +97,23 @@ export function readLane(shape: LaneShape, bytes: ArrayBuffer, index: number): L
   const start = index * at.numWords;
   const words = new Uint32Array(bytes, 4 * start, at.numWords);
   const floats = new Float32Array(bytes, 4 * start, at.numWords);
-  const numNodes = words[at.numNodes] ?? 0;
   const array = (place: number) => at.tree + place * shape.maxNodes;
+  const treeOf = (numNodes: number): LaneTree => ({
+    tokenIds: toArray(words, array(0), numNodes),
+    parents: toArray(words, array(1), numNodes),
+    depths: toArray(words, array(2), numNodes),
+    logSurvivals: toArray(floats, array(3), numNodes),
+    proposers: toArray(words, array(5), numNodes),
+  });
+  const numDrafted = words[at.numNodes] ?? 0;
   return {
     alive: words[at.alive] !== 0,
     numTokens: words[at.numTokens] ?? 0,
     emitted: toArray(words, at.recent, words[at.numRecent] ?? 0),
-    tree: {
-      tokenIds: toArray(words, array(0), numNodes),
-      parents: toArray(words, array(1), numNodes),
-      depths: toArray(words, array(2), numNodes),
-      logSurvivals: toArray(floats, array(3), numNodes),
-      proposers: toArray(words, array(5), numNodes),
-    },
-    numKept: words[at.numKept] ?? 0,
+    tree: treeOf(words[at.numKept] ?? 0),
     firstRow: words[at.firstRow] ?? 0,
+    numDrafted,
+    drafted: () => treeOf(numDrafted),
   };
 }
 

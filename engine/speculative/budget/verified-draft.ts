@@ -6,7 +6,7 @@ export interface VerifiedDraft {
   /** As drafted: with the nodes that were cut before verification. */
   readonly tree: DraftTree;
   /** Nodes that were verified, the root among them; all of them where it is absent. */
-  readonly kept?: ReadonlySet<number>;
+  readonly kept?: ReadonlySet<number> | undefined;
   /** Accepted tokens, then the bonus token. */
   readonly tokenIds: readonly number[];
   /** Most nodes that the tree could have had, root included. */
@@ -26,7 +26,7 @@ export interface JudgedDraft extends VerifiedDraft {
 }
 
 export function judged(draft: VerifiedDraft): JudgedDraft {
-  const { tree, kept, tokenIds } = draft;
+  const { tree, kept, tokenIds, maxNodes, maxDepth } = draft;
   const walked = walkedNodes(tree, tokenIds);
   const last = walked.at(-1) ?? 0;
   const unknownBelow = kept === undefined || kept.has(last) ? undefined : last;
@@ -42,5 +42,5 @@ export function judged(draft: VerifiedDraft): JudgedDraft {
       outcomes[node] = outcome * (tree.probs[node] ?? 0);
     } else if (outcome > 0) tested.push({ node, accepted: outcomes[node] === 1 });
   }
-  return { outcomes, tested, ...draft };
+  return { outcomes, tested, tree, kept, tokenIds, maxNodes, maxDepth };
 }
