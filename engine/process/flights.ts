@@ -12,7 +12,7 @@ export interface Flight {
   readonly deadlineMs: number;
   /** An engine knew it that is gone. */
   readonly isLost: boolean;
-  /** Nobody waits for it any more. Where the engine may be at it, it stays until there is an output of it, or the engine fails. */
+  /** Nobody waits for it any more. Where the engine may be at it, it stays until there is an output of it, or its trial ends, or the engine fails. */
   readonly isOver: boolean;
 }
 
@@ -73,8 +73,8 @@ export class Flights {
   }
 
   /**
-   * Its reader has left. One that is on trial stays until there is an output of it, as the engine may hang in it: then it is not the next
-   * one that is blamed. Undefined where it is over already.
+   * Its reader has left. One that is on trial stays until that ends, as the engine may hang in it: then it is not the next one that is
+   * blamed. Undefined where it is over already.
    */
   abandon(key: number): Flight | undefined {
     const flight = this.#flights.get(key);
@@ -121,7 +121,7 @@ export class Flights {
     if (queueMs !== undefined) {
       flight.first ??= { queueMs, ...(numCachedTokens === undefined ? {} : { numCachedTokens }) };
     }
-    if (output.finishReason !== undefined || flight.isOver) this.#flights.delete(key);
+    if (output.finishReason !== undefined || (flight.isOver && !isSuspect(flight))) this.#flights.delete(key);
     return { flight, output: { ...output, ...flight.first } };
   }
 
