@@ -43,8 +43,8 @@ export async function measurePassTable(
   const table = await measurePasses(gpu, runner, { maxNumSeqs, treeNodes });
   const tookMs = performance.now() - startMs;
   const times = new PassTimes(table);
-  const shapes = [1, maxNumSeqs / 2, maxNumSeqs].flatMap((numSequences) =>
-    [1, treeNodes / 2, treeNodes].flatMap((numNodes) =>
+  const shapes = [1, Math.ceil(maxNumSeqs / 2), maxNumSeqs].flatMap((numSequences) =>
+    [1, Math.ceil(treeNodes / 2), treeNodes].flatMap((numNodes) =>
       contexts.map((context) => ({ numSequences, numNodes, context })),
     ),
   );

@@ -9,8 +9,8 @@ export const contexts = defineSuite(
   "T(M, context) as start-up measures it, beside what passes take",
   {
     model: { type: "string", value: "NAME|PATH", default: "sapling-14m", help: "whose passes" },
-    sequences: { type: "string", value: "N", default: "8", help: "of a pass at most, an even number" },
-    nodes: { type: "string", value: "N", default: "8", help: "of a tree at most, an even number" },
+    sequences: { type: "string", value: "N", default: "8", help: "of a pass at most" },
+    nodes: { type: "string", value: "N", default: "8", help: "of a tree at most" },
     rounds: { type: "string", value: "N", default: "5", help: "passes of each size" },
   },
   async (values, print) => {

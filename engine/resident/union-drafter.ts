@@ -1,6 +1,5 @@
 import { type GpuContext, type LaneOp, laneUnionBytes, laneUnite } from "../../kernels/index.ts";
 import type { SamplingWants } from "../runner/request-sampling.ts";
-import type { TreeShape } from "../speculative/tree-shape.ts";
 import type { DeviceDrafting } from "./device-drafting.ts";
 import type { DraftedLanes, DraftedSequence, ResidentDrafter, StepSize } from "./resident-drafter.ts";
 
@@ -29,10 +28,6 @@ export class UnionDrafter implements ResidentDrafter {
       Promise.all(draftings.map((_, member) => laneUnite(gpu, shape, buffers, { member, numMembers }))),
     ]);
     return new UnionDrafter(members, unite);
-  }
-
-  shapeTrees(shape: TreeShape): void {
-    for (const member of this.#members) member.shapeTrees(shape);
   }
 
   fits(numLanes: number): boolean {

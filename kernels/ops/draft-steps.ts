@@ -92,7 +92,7 @@ export function draftTree(
   const buffers = [lanes, drawn, logShares, pools];
   const choice = choiceOf(rules, buffers.length);
   const constants = { ...poolConstants(shape, rules), ...choice.constants };
-  const spec = { shader: [...choice.shaders, "draft_pool", "lane_tree", "draft_tree"], constants };
+  const spec = { shader: [...choice.shaders, "draft_pool", "lane_tree", "best_nodes", "draft_tree"], constants };
   return laneOp(context, shape, spec, [...buffers, ...choice.bindings], ({ numLanes }) => numLanes);
 }
 

@@ -9,7 +9,10 @@ export function laneUnite(
   buffers: { readonly lanes: GPUBuffer; readonly unions: GPUBuffer },
   { member, numMembers }: { readonly member: number; readonly numMembers: number },
 ): Promise<LaneOp> {
-  const spec = { shader: ["lane_tree", "lane_unite"], constants: { MEMBER: member, NUM_MEMBERS: numMembers } };
+  const spec = {
+    shader: ["lane_tree", "best_nodes", "lane_unite"],
+    constants: { MEMBER: member, NUM_MEMBERS: numMembers },
+  };
   return laneOp(context, shape, spec, [buffers.lanes, buffers.unions], ({ numLanes }) => numLanes);
 }
 

@@ -3,7 +3,7 @@
 // who was met first.
 //   lanes Lane [num_lanes]: the member's tree at first
 //   unions Union [num_lanes]
-// One thread a lane. Needs sampling_params, lanes and lane_tree. Reference: engine/speculative/union.ts
+// One thread a lane. Needs sampling_params, lanes, lane_tree and best_nodes. Reference: engine/speculative/union.ts
 @group(0) @binding(0) var<storage, read_write> lanes: array<Lane>;
 @group(0) @binding(1) var<storage, read_write> unions: array<Union>;
 var<immediate> params: LaneParams;
@@ -54,34 +54,19 @@ fn take_in(lane: u32) {
 // The best num_nodes − 1 nodes of all below the root.
 fn make_tree(lane: u32) {
   let most = min(params.num_nodes, MAX_NODES) - 1u;
-  var chosen: array<u32, MAX_NODES>;
-  var scores: array<f32, MAX_NODES>;
-  var count = 0u;
-  for (var i = 1u; most > 0u && i < unions[lane].count; i++) {
+  for (var i = 1u; i < unions[lane].count; i++) {
     let score = unions[lane].scores[unions[lane].parents[i]] + unions[lane].log_survivals[i];
     unions[lane].scores[i] = score;
-    if (count == most && !(score > scores[most - 1u])) { continue; }
-    var at = min(count, most - 1u);
-    while (at > 0u && score > scores[max(at, 1u) - 1u]) {
-      scores[at] = scores[at - 1u];
-      chosen[at] = chosen[at - 1u];
-      at--;
-    }
-    scores[at] = score;
-    chosen[at] = i;
-    count = min(count + 1u, most);
+    consider(i, score, most);
   }
-  begin_tree(lane, 1u + count);
-  for (var i = 0u; i < count; i++) {
-    let place = chosen[i];
-    var parent = 0u;
-    for (var j = 0u; j < i; j++) { parent = select(parent, j + 1u, chosen[j] == unions[lane].parents[place]); }
-    let node = i + 1u;
+  begin_tree(lane, 1u + num_best);
+  for (var node = 1u; node <= num_best; node++) {
+    let place = best_candidates[node - 1u];
     lanes[lane].tokens[node] = unions[lane].tokens[place];
-    lanes[lane].parents[node] = parent;
+    lanes[lane].parents[node] = node_of(unions[lane].parents[place], node);
     lanes[lane].depths[node] = unions[lane].depths[place];
     lanes[lane].log_survivals[node] = unions[lane].log_survivals[place];
-    lanes[lane].scores[node] = scores[i];
+    lanes[lane].scores[node] = best_scores[node - 1u];
     lanes[lane].proposers[node] = unions[lane].proposers[place];
   }
 }

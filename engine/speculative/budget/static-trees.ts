@@ -3,12 +3,14 @@ import type { DraftTree } from "../draft-tree.ts";
 import { fastestShape, type SiblingRates } from "../sequoia.ts";
 import { fitShape, shapeDepth, type TreeShape } from "../tree-shape.ts";
 import { Calibration } from "./calibration.ts";
+import type { CostModel } from "./cost-model.ts";
 import { keepNodes } from "./cut-trees.ts";
 import { DeviceTimes } from "./device-times.ts";
 import { DraftSample } from "./draft-sample.ts";
 import { HostTimes } from "./host-times.ts";
 import { type PassTable, PassTimes } from "./pass-times.ts";
 import { SiblingAcceptance } from "./sibling-acceptance.ts";
+import { StepCosts } from "./step-costs.ts";
 import { type CutTree, type ObservedStep, type SpeculationState, stateOf, type TreePolicy } from "./tree-policy.ts";
 import { judged } from "./verified-draft.ts";
 
@@ -68,7 +70,8 @@ export class SequoiaTrees implements TreePolicy {
   readonly #sample = new DraftSample();
   readonly #calibration = new Calibration();
   readonly #passes: PassTimes;
-  readonly #costs: HostTimes | DeviceTimes;
+  readonly #costs: CostModel;
+  readonly #stepCosts: StepCosts;
   #shape: TreeShape;
   /** That the steps on the device have. */
   #shapeInUse: TreeShape | undefined;
@@ -79,9 +82,10 @@ export class SequoiaTrees implements TreePolicy {
     this.#options = options;
     this.#passes = new PassTimes(options.passes);
     const { topK: draftRows, draftsOnDevice } = options;
-    this.#costs = draftsOnDevice
-      ? new DeviceTimes(this.#passes, draftRows)
-      : new HostTimes({ passes: this.#passes, plainOnDevice: false, draftRows });
+    const host = new HostTimes({ passes: this.#passes, plainOnDevice: false, draftRows });
+    const device = draftsOnDevice ? new DeviceTimes(this.#passes, draftRows) : undefined;
+    this.#costs = device ?? host;
+    this.#stepCosts = new StepCosts(false, host, device);
     this.#shape = this.#best();
   }
 
@@ -111,21 +115,13 @@ export class SequoiaTrees implements TreePolicy {
     const all = drafts.map(judged);
     for (const draft of all) this.#acceptance.observe(draft);
     for (const draft of this.#sample.of(all, stepMs)) this.#calibration.observe(draft);
-    if (step.isSteady && step.numSequences > 0 && step.onDevice === this.#options.draftsOnDevice) this.#learn(step);
+    if (step.numSequences > 0) {
+      this.#numSequences = step.numSequences;
+      this.#passes.context = step.context;
+      this.#stepCosts.observe(step);
+    }
     this.#numSteps++;
     if (this.#numSteps % RESHAPE_EVERY === 0) this.#shape = this.#best();
-  }
-
-  #learn({ numSequences, context, numRows, limits, stepMs, draftMs, drafts }: ObservedStep): void {
-    this.#numSequences = numSequences;
-    this.#passes.context = context;
-    if (this.#costs instanceof DeviceTimes) {
-      const numNodes = Math.round(numRows / numSequences);
-      if (numNodes > 1) this.#costs.observe({ numSequences, numNodes, depth: limits.maxDraftDepth }, stepMs);
-      return;
-    }
-    this.#costs.observeVerify(numRows, numSequences, stepMs - draftMs);
-    if (drafts.length > 0) this.#costs.observeDraft(numSequences, limits.maxDraftDepth, draftMs);
   }
 
   #best(): TreeShape {

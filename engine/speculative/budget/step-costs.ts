@@ -9,11 +9,12 @@ export class StepCosts {
   readonly #host: HostTimes;
   /** Where steps draft and verify on the device. */
   readonly #device: DeviceTimes | undefined;
-  readonly #sizes: SizeChoice;
+  /** Where trees are cut by what they bring. */
+  readonly #sizes: SizeChoice | undefined;
   /** There was no steady step since the latest with a prompt. */
   #isAfterPrompt = false;
 
-  constructor(plainOnDevice: boolean, host: HostTimes, device: DeviceTimes | undefined, sizes: SizeChoice) {
+  constructor(plainOnDevice: boolean, host: HostTimes, device: DeviceTimes | undefined, sizes?: SizeChoice) {
     this.#plainOnDevice = plainOnDevice;
     this.#host = host;
     this.#device = device;
@@ -47,7 +48,7 @@ export class StepCosts {
       if (isStart) this.#device.observeStart(size, stepMs);
       else if (onDevice) this.#device.observe(size, stepMs);
     } else {
-      this.#sizes.learnCut(step);
+      this.#sizes?.learnCut(step);
       this.#host.observeVerify(numRows, numSequences, stepMs - draftMs);
       if (drafts.length > 0) this.#host.observeDraft(numSequences, limits.maxDraftDepth, draftMs);
     }

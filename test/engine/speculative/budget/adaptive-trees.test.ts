@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { AdaptiveTrees } from "../../../../engine/speculative/budget/adaptive-trees.ts";
+import type { PassTable } from "../../../../engine/speculative/budget/pass-times.ts";
 import { NO_TREES } from "../../../../scheduler/output.ts";
 import { fixedRates, MAX_DEPTH, MAX_NODES, meanLengths, simulate, type World } from "./simulation.ts";
 import { GUSTY, MISMEASURED, WORLDS } from "./worlds.ts";
@@ -57,28 +58,16 @@ describe("adaptive trees", () => {
   });
 
   test("a probe ends with the load that it is for", () => {
-    const passes = { passes: passesOf(10), perToken: [], treeShare: 0 };
-    const sizes = { maxNodes: MAX_NODES, maxDepth: MAX_DEPTH, tokenBudget: 512, draftRows: 3 };
-    const policy = new AdaptiveTrees({ ...sizes, passes, plainOnDevice: true, draftsOnDevice: true });
-    const step = {
-      context: 0,
-      limits: NO_TREES,
-      onDevice: true,
-      isSteady: true,
-      hasPrompt: false,
-      draftMs: 0,
-      drafts: [],
-    };
+    const policy = onDevice({ passes: passesOf(10), perToken: [], treeShare: 0 });
     for (let i = 0; i < 4; i++) {
       expect(policy.limits(1, 0)).toEqual(NO_TREES);
-      policy.observe({ ...step, numSequences: 1, numRows: 1, numEmitted: 1, stepMs: 10 });
+      policy.observe({ ...PLAIN, numSequences: 1, numRows: 1, numEmitted: 1, stepMs: 10 });
     }
     expect(policy.limits(1, 0).numLookaheadNodes).toBeGreaterThan(0);
     expect(policy.limits(32, 0)).toEqual(NO_TREES);
   });
 
   test("contexts that grow: what they cost is known from start-up, before a step has shown it", () => {
-    const sizes = { maxNodes: MAX_NODES, maxDepth: MAX_DEPTH, tokenBudget: 512, draftRows: 3 };
     // Rows cost next to nothing at first, so that trees pay. Then all of them do what a tree's rows do, or read keys together.
     const sizeAt = (context: number, treeShare: number) => {
       const passes = {
@@ -89,12 +78,11 @@ describe("adaptive trees", () => {
         perToken: passesOf(0.01),
         treeShare,
       };
-      const policy = new AdaptiveTrees({ ...sizes, passes, plainOnDevice: true, draftsOnDevice: true });
-      const step = { limits: NO_TREES, onDevice: true, isSteady: true, hasPrompt: false, draftMs: 0, drafts: [] };
+      const policy = onDevice(passes);
       const numSequences = 4;
       for (let i = 0; i < 4; i++) {
         expect(policy.limits(numSequences, context)).toEqual(NO_TREES);
-        policy.observe({ ...step, numSequences, context, numRows: 4, numEmitted: 4, stepMs: 10 + context * 0.04 });
+        policy.observe({ ...PLAIN, numSequences, context, numRows: 4, numEmitted: 4, stepMs: 10 + context * 0.04 });
       }
       policy.limits(numSequences, context);
       const { plain = 0, trees = 0 } = policy.state.expected ?? {};
@@ -106,19 +94,8 @@ describe("adaptive trees", () => {
   });
 
   test("a look is had even where steps of what was in use are still under way, and where it is expected to lose", () => {
-    const passes = { passes: passesOf(10), perToken: [], treeShare: 0 };
-    const sizes = { maxNodes: MAX_NODES, maxDepth: MAX_DEPTH, tokenBudget: 512, draftRows: 3 };
-    const policy = new AdaptiveTrees({ ...sizes, passes, plainOnDevice: true, draftsOnDevice: true });
-    const step = {
-      context: 0,
-      limits: NO_TREES,
-      onDevice: true,
-      isSteady: true,
-      hasPrompt: false,
-      draftMs: 0,
-      drafts: [],
-    };
-    const plain = { ...step, numSequences: 16, numRows: 16, numEmitted: 16, stepMs: 160 };
+    const policy = onDevice({ passes: passesOf(10), perToken: [], treeShare: 0 });
+    const plain = { ...PLAIN, numSequences: 16, numRows: 16, numEmitted: 16, stepMs: 160 };
     let numLooks = 0;
     policy.limits(16, 0);
     for (let i = 0; i < 3000 && numLooks < 2; i++) {
@@ -217,6 +194,18 @@ describe("adaptive trees", () => {
     return rateOf(best, measuredBy.get(best) ?? 0);
   }
 });
+
+/** A plain step on the device, but for its load and its time. */
+const PLAIN = {
+  ...{ context: 0, limits: NO_TREES, onDevice: true, isSteady: true, hasPrompt: false },
+  ...{ draftMs: 0, drafts: [] },
+};
+
+/** Of an engine all of whose steady steps run there. */
+function onDevice(passes: PassTable): AdaptiveTrees {
+  const sizes = { maxNodes: MAX_NODES, maxDepth: MAX_DEPTH, tokenBudget: 512, draftRows: 3 };
+  return new AdaptiveTrees({ ...sizes, passes, plainOnDevice: true, draftsOnDevice: true });
+}
 
 function passesOf(msPerRow: number) {
   return [1, 2, 64].map((numRows) => ({ numRows, ms: msPerRow * numRows }));
