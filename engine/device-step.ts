@@ -8,7 +8,8 @@ import { verifiedLane } from "./step.ts";
  * @param numAhead steps in flight before it
  */
 export function decodeOnDevice(loop: ResidentLoop, output: SchedulerOutput, numAhead: number): Promise<Verification> {
-  const verification = loop.submit(numAhead).then(({ lanes, times }): Verification => {
+  const planned = output.sequences.map(({ sequence }) => sequence);
+  const verification = loop.submit(numAhead, planned).then(({ lanes, times }): Verification => {
     const sequences = output.sequences.flatMap(({ sequence: { id } }, i) => {
       const lane = lanes[i];
       return lane ? verifiedLane(id, lane, loop.proposers) : [];

@@ -11,6 +11,7 @@ import { EngineDeadError, EngineRequestError } from "./errors.ts";
 import { catchUpOnHost, decodeOnHost, type Verification } from "./host-step.ts";
 import { NOTHING } from "./output-stream.ts";
 import { Readers } from "./readers.ts";
+import { Regrouping } from "./regrouping.ts";
 import { checkRequest } from "./request-check.ts";
 import type { ResidentLoop } from "./resident/resident-loop.ts";
 import type { SequenceOfStep, VerifiedSequence } from "./step.ts";
@@ -36,11 +37,14 @@ export class Engine implements EngineClient {
   readonly #parts: EngineParts;
   readonly #scheduler: Scheduler;
   readonly #readers = new Readers();
+  readonly #regrouping = new Regrouping();
   readonly #reports: StepReports;
   /** In order. Several only where all of them run on the device. */
   readonly #inFlight: StepInFlight[] = [];
   /** Sequences that decoded in the latest step that was no continuation, where the drafter was to catch up with them. */
   #caughtUp: ReadonlySet<string> = new Set();
+  /** Newcomers came into the batch with that step. */
+  #hasGrown = false;
   #loop: Promise<void> | undefined;
   #death: EngineDeadError | undefined;
 
@@ -48,7 +52,7 @@ export class Engine implements EngineClient {
     const { info, blocks, tokenBudget, treeNodes, policy, stepsInFlight } = parts;
     this.info = info;
     this.#parts = parts;
-    this.#reports = new StepReports(policy, stepsInFlight);
+    this.#reports = new StepReports(policy, this.#regrouping, stepsInFlight);
     this.#scheduler = new Scheduler({
       ...{ blockManager: blocks, tokenBudget },
       ...{ maxNumSeqs: info.maxNumSeqs, maxModelLen: info.maxModelLen, maxTreeNodes: treeNodes },
@@ -194,8 +198,10 @@ export class Engine implements EngineClient {
       if (isBehind) this.#caughtUp = new Set(sampling.map(({ id }) => id));
       catchesUp = !isDecode || isBehind;
       return catchesUp ? NO_TREES : { ...wanted, uniform: true };
-    });
+    }, this.#hasGrown && this.#holdsNewcomers(startMs));
     if (output.sequences.length === 0) return undefined;
+    this.#hasGrown = output.admitted.length > 0;
+    this.#regrouping.begin(output.admitted.length, startMs);
     this.#parts.runner.kv.commit(output.copies);
     for (const { sequence } of output.sequences) {
       const reader = this.#readers.get(sequence.id);
@@ -210,13 +216,22 @@ export class Engine implements EngineClient {
     return { ...step, verification: decodeOnHost(this.#parts, output, sequences) };
   }
 
-  /** One more of the same, as long as the policy wants the same. */
+  /** One more of the same for those who go on, as long as the policy wants the same and it is no time for others to come in. */
   #ahead({ output: { limits }, loop, numBefore }: StepInFlight, numAhead: number, startMs: number) {
-    const reserved = loop && this.#parts.policy.goesOn(limits) ? loop.reserveAhead(numAhead) : undefined;
-    const output = reserved && this.#scheduler.scheduleAhead(reserved);
-    if (loop === undefined || output === undefined) return undefined;
+    const goingOn = loop && this.#holdsNewcomers(startMs) ? this.#scheduler.goingOn() : undefined;
+    if (loop === undefined || goingOn === undefined) return undefined;
+    const { numLanes } = loop;
+    const keepsLanes = this.#regrouping.keepsIdle(numLanes - goingOn.length, numLanes, startMs);
+    const reserved = keepsLanes && this.#parts.policy.goesOn(limits) && loop.reserveAhead(numAhead, goingOn);
+    const output = reserved ? this.#scheduler.scheduleAhead(reserved) : undefined;
+    if (output === undefined) return undefined;
     const verification = decodeOnDevice(loop, output, numAhead);
     return { output, startMs, numBefore: numBefore + 1, loop, catchesUp: false, verification };
+  }
+
+  #holdsNewcomers(nowMs: number): boolean {
+    const { newcomers, numRunning } = this.#scheduler;
+    return this.#regrouping.holds(newcomers, numRunning, nowMs);
   }
 
   /** Leaves out sequences that ended meanwhile; ends those whose logits were not numbers, and those alone. */

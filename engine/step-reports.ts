@@ -1,5 +1,6 @@
 import type { CommittedSequence, SchedulerOutput } from "../scheduler/output.ts";
 import type { StepStats } from "./client.ts";
+import type { Regrouping } from "./regrouping.ts";
 import type { TreePolicy } from "./speculative/budget/tree-policy.ts";
 import type { VerifiedSequence } from "./step.ts";
 import { observedStep, type StepTimes, stepStats } from "./step-stats.ts";
@@ -19,16 +20,18 @@ export interface EndedStep {
   readonly times: Pick<StepTimes, "draftMs" | "pass" | "verifiedMs">;
 }
 
-/** Tells the policy and the listeners of every step. Steps may overlap: a step's time is what it added to the time of the one before it. */
+/** Tells the policy, whoever else learns from steps, and the listeners of every step. Steps may overlap: a step's time is what it added to the time of the one before it. */
 export class StepReports {
   readonly #policy: TreePolicy;
+  readonly #regrouping: Regrouping;
   readonly #stepsInFlight: number;
   readonly #listeners = new Set<(stats: StepStats) => void>();
   #lastStepEndMs = 0;
 
   /** @param stepsInFlight that may be at most */
-  constructor(policy: TreePolicy, stepsInFlight: number) {
+  constructor(policy: TreePolicy, regrouping: Regrouping, stepsInFlight: number) {
     this.#policy = policy;
+    this.#regrouping = regrouping;
     this.#stepsInFlight = stepsInFlight;
   }
 
@@ -47,7 +50,9 @@ export class StepReports {
     const { draftMs } = times;
     // The first steps in flight were all submitted before the first was read: their times are not what each of them took.
     const tells = !catchesUp && (!onDevice || numBefore >= this.#stepsInFlight);
-    this.#policy.observe(observedStep(output, verified, { onDevice, tells, draftMs, stepMs: endMs - begunMs }));
+    const observed = observedStep(output, verified, { onDevice, tells, draftMs, stepMs: endMs - begunMs });
+    this.#policy.observe(observed);
+    this.#regrouping.observe(observed);
     if (this.#listeners.size === 0) return;
     const after = { speculation: this.#policy.state, ...load() };
     const stats = stepStats(output, verified, committed, { begunMs, endMs, ...times }, after);

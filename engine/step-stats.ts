@@ -77,7 +77,7 @@ export function observedStep(
   const numDraft = onDevice
     ? sequences.reduce((sum, { numLookaheadNodes }) => sum + numLookaheadNodes, 0)
     : verified.reduce((sum, { tree }) => sum + tree.tokenIds.length - 1, 0);
-  const hasPrompt = numTokens !== verified.length || sequences.some((scheduled) => numPromptRows(scheduled) > 0);
+  const hasPrompt = numTokens !== sequences.length || sequences.some((scheduled) => numPromptRows(scheduled) > 0);
   return {
     onDevice,
     limits,

@@ -55,6 +55,7 @@ export {
 } from "./ops/lane-steps.ts";
 export { laneUnionBytes, laneUnite } from "./ops/lane-unite.ts";
 export {
+  aliveOffset,
   type LaneResult,
   type LaneShape,
   type LaneStart,

@@ -13,6 +13,14 @@ export interface BatchChanges {
   readonly copies: readonly SlotMove[];
 }
 
+/** Who waits for a place in the batch, preempted sequences among them. */
+export interface Newcomers {
+  /** As many as there are free places for. */
+  readonly count: number;
+  /** The first of them is more important than one that runs. */
+  readonly isUrgent: boolean;
+}
+
 /**
  * The sequences that have places and blocks, and those that wait for them. Where there is not enough for all, the least
  * important gives way: the highest priority value, and of that the latest arrival. Whoever ranks first in the batch never
@@ -44,10 +52,10 @@ export class Batch {
     return this.#numPreemptions;
   }
 
-  /** Whether someone waits who could have a place. */
-  get isAboutToGrow(): boolean {
+  get newcomers(): Newcomers {
     const next = this.#queue.next();
-    return next !== undefined && (this.#running.length < this.#maxNumSeqs || this.#isAboveLast(next));
+    const count = Math.min(this.numWaiting, this.#maxNumSeqs - this.#running.length);
+    return { count, isUrgent: next !== undefined && this.#isAboveLast(next) };
   }
 
   waiting(): readonly SequenceState[] {
@@ -78,8 +86,9 @@ export class Batch {
   /**
    * Blocks for all known tokens of those that run; then, unless someone had to leave for that, newcomers, while there are
    * rows, places and blocks for all their known tokens.
+   * @param holdsNewcomers they wait, unless no one runs or the step computes a prompt anyway
    */
-  update(tokenBudget: number): BatchChanges {
+  update(tokenBudget: number, holdsNewcomers: boolean): BatchChanges {
     const preemptedIds: string[] = [];
     for (const sequence of [...this.#running]) {
       while (sequence.status === "running" && !this.#blocks.ensure(sequence.id, sequence.numTokens)) {
@@ -87,7 +96,8 @@ export class Batch {
         preemptedIds.push(this.#preemptLast());
       }
     }
-    if (preemptedIds.length > 0) return { admitted: [], preemptedIds, copies: [] };
+    const isDecoding = this.#running.length > 0 && this.#running.every((sequence) => sequence.numPendingTokens === 1);
+    if (preemptedIds.length > 0 || (holdsNewcomers && isDecoding)) return { admitted: [], preemptedIds, copies: [] };
     const admitted: Sequence[] = [];
     const copies: SlotMove[] = [];
     let next = this.#queue.next();

@@ -56,11 +56,6 @@ export function planAhead(sequence: SequenceState, numAhead: number, limits: Tre
   return { sequence, startPosition: position, numTokens: 1, rootPosition: position, needsSample: true, ...limits };
 }
 
-/** A decode that is not certain to have ended by the time that `numAhead` steps in flight have. */
-export function goesOn({ sequence, needsSample }: ScheduledSequence, numAhead: number): boolean {
-  return sequence.status === "running" && needsSample && sequence.numTokens + numAhead < sequence.maxNumTokens;
-}
-
 /** Reserves what a decode may write whatever the `numAhead` steps before it emit. False where that might not fit. */
 export function reserveAhead(
   { id, numTokens }: Sequence,

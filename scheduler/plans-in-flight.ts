@@ -24,6 +24,13 @@ export class PlansInFlight {
     return this.#plans.some(({ sequences }) => sequences.some((scheduled) => scheduled.sequence === sequence));
   }
 
+  /** Plans whose steps give the sequence a token at least. */
+  numSampling(sequence: Sequence): number {
+    return this.#plans.filter(({ sequences }) =>
+      sequences.some((scheduled) => scheduled.sequence === sequence && scheduled.needsSample),
+    ).length;
+  }
+
   begin(plan: Omit<SchedulerOutput, "stepId">): SchedulerOutput {
     const output = { stepId: this.#numBegun++, ...plan };
     this.#plans.push(output);

@@ -2,7 +2,7 @@ import type { BlockManager } from "../kvcache/block-manager.ts";
 import { BLOCK_SIZE, numBlocksFor } from "../kvcache/ids.ts";
 import { invariant } from "../kvcache/invariant.ts";
 import { checkAdmissible } from "./admissible.ts";
-import { Batch, type BatchChanges } from "./batch.ts";
+import { Batch, type BatchChanges, type Newcomers } from "./batch.ts";
 import { SchedulerError } from "./errors.ts";
 import { checkSchedulerIntegrity } from "./integrity.ts";
 import {
@@ -17,7 +17,6 @@ import {
 } from "./output.ts";
 import {
   assignRows,
-  goesOn,
   largestTrees,
   planAhead,
   planKnownTokens,
@@ -91,6 +90,10 @@ export class Scheduler {
     return this.#batch.numPreemptions;
   }
 
+  get newcomers(): Newcomers {
+    return this.#batch.newcomers;
+  }
+
   hasWork(): boolean {
     return this.numRunning + this.numWaiting > 0;
   }
@@ -152,11 +155,15 @@ export class Scheduler {
    * Plans a step from what is known, with none in flight. Blocks go first to running sequences, then to newcomers; rows
    * and blocks that are left, to drafts.
    * @param choose by default trees as large as they may be
+   * @param holdsNewcomers they wait for a later step, unless nothing is decoded or this one computes a prompt anyway
    */
-  schedule(choose: ChooseLimits = () => largestTrees(this.#options.maxTreeNodes)): SchedulerOutput {
+  schedule(
+    choose: ChooseLimits = () => largestTrees(this.#options.maxTreeNodes),
+    holdsNewcomers = false,
+  ): SchedulerOutput {
     invariant(this.#inFlight.length === 0, "the step before has not been committed");
     const { tokenBudget, maxTreeNodes } = this.#options;
-    const changes = this.#batch.update(tokenBudget);
+    const changes = this.#batch.update(tokenBudget, holdsNewcomers);
     const rows = assignRows(this.#batch.inTurn(), tokenBudget);
     const plans = this.#batch.running
       .map((sequence) => planKnownTokens(sequence, rows.get(sequence) ?? 0))
@@ -172,19 +179,25 @@ export class Scheduler {
   }
 
   /**
-   * Plans one more decode of the latest plan's sequences before it is known what the steps in flight emit: 1 to
-   * maxDraftDepth + 1 tokens each, as long as all of them keep to `limits`. Slots are reserved for the most that can be.
-   * Undefined where the batch has changed or is about to, and where model or cache might have no room: then the steps in
-   * flight have to end first. What was reserved goes back with them.
+   * Sequences that decode after the steps in flight, in order of joining: of those that run, all but the ones that end by their length
+   * before that, whatever the steps emit. Undefined where one of them does not decode in the latest step: then the steps in flight have
+   * to end first.
+   */
+  goingOn(): readonly Sequence[] | undefined {
+    return this.#goingOn();
+  }
+
+  /**
+   * Plans one more decode of those who go on before it is known what the steps in flight emit: 1 to maxDraftDepth + 1 tokens each, as
+   * long as all of them keep to `limits`. Slots are reserved for the most that can be. Newcomers wait. Undefined where no one goes on or
+   * someone has to begin, and where model or cache might have no room: then the steps in flight have to end first. What was reserved goes
+   * back with them.
    */
   scheduleAhead(limits: TreeLimits): SchedulerOutput | undefined {
-    const { running, isAboutToGrow } = this.#batch;
     const numAhead = this.#inFlight.length;
-    const latest = this.#inFlight.latest?.sequences ?? [];
-    if (isAboutToGrow || latest.length !== running.length || !latest.every((one) => goesOn(one, numAhead))) {
-      return undefined;
-    }
-    const plans = running.map((sequence) => planAhead(sequence, numAhead, limits));
+    const goingOn = this.#goingOn() ?? [];
+    if (goingOn.length === 0) return undefined;
+    const plans = goingOn.map((sequence) => planAhead(sequence, numAhead, limits));
     const hasRoom =
       plans.length * (1 + limits.numLookaheadNodes) <= this.#options.tokenBudget &&
       plans.every(({ sequence }) => reserveAhead(sequence, numAhead, limits, this.#blocks, this.maxSequenceLen));
@@ -243,6 +256,16 @@ export class Scheduler {
       known: [...this.#sequences.values()],
       inFlight: this.#inFlight.all(),
     });
+  }
+
+  #goingOn(): readonly SequenceState[] | undefined {
+    const latest = new Set(
+      this.#inFlight.latest?.sequences.filter(({ needsSample }) => needsSample).map(({ sequence }) => sequence),
+    );
+    const goingOn = this.#batch.running.filter(
+      (sequence) => sequence.numTokens + this.#inFlight.numSampling(sequence) < sequence.maxNumTokens,
+    );
+    return goingOn.every((sequence) => latest.has(sequence)) ? goingOn : undefined;
   }
 
   #begin(sequences: readonly ScheduledSequence[], limits: TreeLimits, changes: BatchChanges): SchedulerOutput {

@@ -7,7 +7,6 @@ import {
   laneRows,
   laneWalk,
   PassTimer,
-  packLanes,
   readLane,
 } from "../../kernels/index.ts";
 import { BLOCK_SIZE, numBlocksFor } from "../../kvcache/ids.ts";
@@ -24,6 +23,7 @@ import type { TreeShape } from "../speculative/tree-shape.ts";
 import type { DeviceDrafting } from "./device-drafting.ts";
 import { LaneSampling } from "./lane-sampling.ts";
 import { LaneTables, laneBatch } from "./lane-tables.ts";
+import { Lanes } from "./lanes.ts";
 import { ReadbackRing } from "./readback-ring.ts";
 import type { ResidentDrafter, StepSize } from "./resident-drafter.ts";
 import type { LaneRequest, ResidentOptions, ResidentStep } from "./resident-step.ts";
@@ -37,8 +37,8 @@ interface TargetOps {
 /**
  * Decoding without the host between steps: lengths, last tokens and trees of a fixed set of sequences, the lanes, are
  * kept on the device, where one step's walk leaves them for the next step's drafting. So a step can be submitted before
- * the tokens of the one before it are read. Kernels write rows where `ModelRunner.run` would have written them; the passes
- * are the same, and so are the tokens, bit for bit.
+ * the tokens of the one before it are read. Lanes of sequences that have ended idle until the run ends. Kernels write rows where
+ * `ModelRunner.run` would have written them; the passes are the same, and so are the tokens, bit for bit.
  */
 export class ResidentLoop {
   /** Names of those who propose into one tree, where they are several. */
@@ -48,14 +48,13 @@ export class ResidentLoop {
   readonly #drafter: ResidentDrafter | undefined;
   readonly #shape: LaneShape;
   readonly #options: ResidentOptions;
+  readonly #lanes: Lanes;
   readonly #tables: LaneTables;
   readonly #sampling: LaneSampling;
-  readonly #lanesBuffer: GPUBuffer;
   readonly #ops: TargetOps;
   readonly #ring: ReadbackRing;
   /** One for each slot of the ring, where steps are measured. */
   readonly #timers: readonly PassTimer[];
-  #lanes: readonly Sequence[] = [];
   #limits: TreeLimits = NO_TREES;
   /** Tokens of a lane that the next step's drafter takes in, at most: no more than a step emits, but for the first one's. */
   #numRecent = 1;
@@ -69,7 +68,7 @@ export class ResidentLoop {
       readonly shape: LaneShape;
       readonly options: ResidentOptions;
     },
-    buffers: { readonly lanes: GPUBuffer; readonly tables: LaneTables },
+    buffers: { readonly lanes: Lanes; readonly tables: LaneTables },
     sampling: LaneSampling,
     ops: TargetOps,
   ) {
@@ -81,7 +80,7 @@ export class ResidentLoop {
     this.proposers = parts.proposers;
     this.#shape = parts.shape;
     this.#options = parts.options;
-    this.#lanesBuffer = buffers.lanes;
+    this.#lanes = buffers.lanes;
     this.#tables = buffers.tables;
     this.#sampling = sampling;
     this.#ops = ops;
@@ -111,6 +110,7 @@ export class ResidentLoop {
     const batch = laneBatch(runner.inputs, { maxLanes, tableWords, maxRows, maxPath });
     const tables = new LaneTables(gpu.device, batch);
     const lanes = gpu.pool.storage(maxLanes * laneBytes(shape), "lanes");
+    const buffers = { lanes: new Lanes(gpu.device, lanes, shape), tables };
     const targetTables = runner.inputs.buffers.tables;
     const [drafter, sampling, budget, rows, walk] = await Promise.all([
       drafting?.create(gpu, { shape, maxLanes, buffer: lanes, tables: targetTables, tableWords, isShaped }),
@@ -123,7 +123,7 @@ export class ResidentLoop {
       }),
     ]);
     const { proposers } = drafting ?? {};
-    return new ResidentLoop({ gpu, runner, drafter, proposers, shape, options }, { lanes, tables }, sampling, {
+    return new ResidentLoop({ gpu, runner, drafter, proposers, shape, options }, buffers, sampling, {
       budget,
       rows,
       walk,
@@ -150,7 +150,6 @@ export class ResidentLoop {
     const draws = this.#sampling.start(requests);
     if (draws === undefined || this.#drafter?.isReady(this.#sampling.wants) === false) return false;
     this.#limits = limits;
-    this.#lanes = requests.map(({ sequence }) => sequence);
     this.#tables.start(requests.map(({ blockTable }) => blockTable));
     this.#drafter?.start(requests.map(({ sequence: { id }, blockTable }) => ({ id, blockTable })));
     const lanes = draws.map(({ sampling, sequence: { id, tokenIds, numTokens } }) => ({
@@ -158,7 +157,10 @@ export class ResidentLoop {
       recent: tokenIds.slice(-(this.#drafter?.numRecent(id, numTokens) ?? 1)),
     }));
     this.#numRecent = Math.max(...lanes.map(({ recent }) => recent.length));
-    this.#gpu.device.queue.writeBuffer(this.#lanesBuffer, 0, packLanes(this.#shape, lanes));
+    this.#lanes.start(
+      requests.map(({ sequence }) => sequence),
+      lanes,
+    );
     return true;
   }
 
@@ -168,33 +170,39 @@ export class ResidentLoop {
     return sequences.filter(({ id, numTokens }) => drafter && drafter.numRecent(id, numTokens) === undefined);
   }
 
+  /** Lanes of the run, idle ones included; 0 when nothing is on the device. */
+  get numLanes(): number {
+    return this.#lanes.count;
+  }
+
   /**
-   * Reserves what the drafter needs for a step after `numAhead` steps whose tokens are not known yet.
-   * @returns bounds of its trees; undefined where the drafter's blocks do not suffice, or nothing is on the device
+   * Reserves what the drafter needs for a step of these sequences after `numAhead` steps whose tokens are not known yet.
+   * @returns bounds of its trees; undefined where the drafter's blocks do not suffice
    */
-  reserveAhead(numAhead: number): TreeLimits | undefined {
-    if (this.#lanes.length === 0) return undefined;
+  reserveAhead(numAhead: number, sequences: readonly Sequence[]): TreeLimits | undefined {
     const drafter = this.#drafter;
     const { maxDraftDepth } = this.#limits;
-    const hasRoom = this.#lanes.every(
+    const hasRoom = sequences.every(
       ({ id, numTokens }) => drafter?.reserve(id, this.#mostTokens(numTokens, numAhead), maxDraftDepth) ?? true,
     );
     return hasRoom ? this.#limits : undefined;
   }
 
   /**
-   * Encodes and submits the next step of all lanes before it returns; at most `stepsInFlight` may be in flight.
+   * Encodes and submits the next step before it returns; at most `stepsInFlight` may be in flight.
    * @param numAhead steps whose tokens the sequences do not have yet
+   * @param sequences who goes on, of those of the step before; lanes of others idle from now on
    * @throws GpuError as a rejection, when the device failed in this step or before; then no result may be used.
    */
-  async submit(numAhead: number): Promise<ResidentStep> {
+  async submit(numAhead: number, sequences: readonly Sequence[]): Promise<ResidentStep> {
     this.#drafter?.hold();
     try {
-      const size = this.#stepSize(numAhead);
+      const lanes = this.#lanes.keep(sequences);
+      const size = this.#stepSize(numAhead, sequences);
       this.#numRecent = 1 + size.depth;
-      const step = await this.#gpu.guard.run(() => this.#run(size));
-      for (const [lane, { alive, numTokens, emitted }] of step.lanes.entries()) {
-        if (alive) this.#drafter?.commit(lane, numTokens - emitted.length);
+      const step = await this.#gpu.guard.run(() => this.#run(size, lanes));
+      for (const [i, { alive, numTokens, emitted }] of step.lanes.entries()) {
+        if (alive) this.#drafter?.commit(lanes[i] ?? -1, numTokens - emitted.length);
       }
       return step;
     } finally {
@@ -205,18 +213,19 @@ export class ResidentLoop {
   /** The sequences are the host's again. */
   end(): void {
     this.#drafter?.end();
-    this.#lanes = [];
+    this.#lanes.end();
   }
 
-  async #run(size: StepSize): Promise<ResidentStep> {
+  /** @param ofSequences lanes whose results are read */
+  async #run(size: StepSize, ofSequences: readonly number[]): Promise<ResidentStep> {
     const slot = this.#ring.take();
     const timer = this.#timers[slot];
-    const bytes = size.numLanes * laneBytes(this.#shape);
+    const bytes = this.#lanes.size;
     this.#tables.send();
     this.#drafter?.sendTables();
     const encoder = this.#gpu.device.createCommandEncoder();
     this.#encode(encoder, size, timer);
-    this.#ring.encodeCopy(encoder, slot, this.#lanesBuffer, bytes);
+    this.#ring.encodeCopy(encoder, slot, this.#lanes.buffer, bytes);
     this.#sampling.encodeCopy(encoder, slot);
     timer?.resolve(encoder);
     this.#gpu.device.queue.submit([encoder.finish()]);
@@ -224,7 +233,7 @@ export class ResidentLoop {
       this.#ring.read(slot, bytes),
       this.#sampling.read(slot, size.numRows),
     ]);
-    const lanes = Array.from({ length: size.numLanes }, (_, index) => {
+    const lanes = ofSequences.map((index) => {
       const lane = readLane(this.#shape, words, index);
       const ofLane = logprobs && this.#sampling.logprobsOf(index, logprobs, lane);
       return ofLane ? { ...lane, logprobs: ofLane } : lane;
@@ -266,10 +275,10 @@ export class ResidentLoop {
     return sequences.every(({ id, numTokens }) => drafter.reserve(id, numTokens, maxDraftDepth));
   }
 
-  #stepSize(numAhead: number): StepSize {
+  #stepSize(numAhead: number, sequences: readonly Sequence[]): StepSize {
     const { numLookaheadNodes, maxDraftDepth: depth } = this.#limits;
-    const numLanes = this.#lanes.length;
-    const mostTokens = Math.max(...this.#lanes.map(({ numTokens }) => this.#mostTokens(numTokens, numAhead)));
+    const numLanes = this.#lanes.count;
+    const mostTokens = Math.max(...sequences.map(({ numTokens }) => this.#mostTokens(numTokens, numAhead)));
     const maxPosition = Math.min(mostTokens - 1 + depth, this.#runner.options.maxModelLen - 1);
     const numRecent = this.#numRecent;
     const sizes = { numNodes: 1 + numTreeSlots(this.#limits), numRows: numLanes * (1 + numLookaheadNodes) };

@@ -37,7 +37,7 @@ export interface LaneStep extends LaneResult {
 }
 
 export interface ResidentStep {
-  /** In the order of the lanes. */
+  /** Of the sequences that it was for, in their order. */
   readonly lanes: readonly LaneStep[];
   readonly times?: ResidentTimes;
 }

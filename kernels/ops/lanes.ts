@@ -69,6 +69,11 @@ export function laneBytes(shape: LaneShape): number {
   return 4 * laneLayout(shape).numWords;
 }
 
+/** Where a lane says that it is alive, in bytes: a u32, 0 for one that idles. */
+export function aliveOffset(shape: LaneShape): number {
+  return 4 * laneLayout(shape).alive;
+}
+
 /** Lanes as the kernels read them, `laneBytes` each. */
 export function packLanes(shape: LaneShape, lanes: readonly LaneStart[]): Uint32Array<ArrayBuffer> {
   const at = laneLayout(shape);

@@ -8,6 +8,12 @@ export interface Coverage {
   abortedInFlight: number;
   ahead: number;
   endedBeforeLater: number;
+  /** Plans ahead for fewer sequences than the plan before, and those that leave out one that runs but ends by its length before. */
+  aheadWithoutEnded: number;
+  aheadWithoutEnding: number;
+  /** Plans ahead, and others, beside which newcomers waited for whom there were places. */
+  heldAhead: number;
+  held: number;
   /** Plans in which all trees have one size, that of a sequence too which ends before it. */
   pastEnd: number;
   refused: number;
@@ -35,6 +41,10 @@ export const noCoverage = (): Coverage => ({
   abortedInFlight: 0,
   ahead: 0,
   endedBeforeLater: 0,
+  aheadWithoutEnded: 0,
+  aheadWithoutEnding: 0,
+  heldAhead: 0,
+  held: 0,
   pastEnd: 0,
   refused: 0,
   replayed: 0,

@@ -22,7 +22,7 @@ const newSequence: fc.Arbitrary<NewSequence> = fc.record({
     { weight: 1, arbitrary: fc.array(token, { minLength: 1, maxLength: 80, size: "max" }) },
   ),
   maxTokens: fc.oneof(
-    { weight: 1, arbitrary: fc.integer({ min: 1, max: 4 }) },
+    { weight: 2, arbitrary: fc.integer({ min: 1, max: 6 }) },
     { weight: 4, arbitrary: fc.integer({ min: 30, max: 120 }) },
   ),
   stopTokenIds: fc.oneof({ weight: 4, arbitrary: fc.constant([]) }, fc.array(token, { minLength: 1, maxLength: 2 })),
@@ -57,7 +57,7 @@ function step(incidents: {
 const operation: fc.Arbitrary<Operation> = fc.oneof(
   { weight: 4, arbitrary: fc.record({ kind: fc.constant("add"), sequence: maybeHurried }) },
   { weight: 1, arbitrary: fc.record({ kind: fc.constant("abort"), pick: share }) },
-  { weight: 15, arbitrary: fc.record({ kind: fc.constant("submit"), seed }) },
+  { weight: 25, arbitrary: fc.record({ kind: fc.constant("submit"), seed }) },
   { weight: 10, arbitrary: fc.record({ kind: fc.constant("settle"), fails: fc.constant(false) }) },
   { weight: 1, arbitrary: fc.record({ kind: fc.constant("settle"), fails: fc.constant(true) }) },
   { weight: 15, arbitrary: step({ fails: fc.constant(false), abortPicks: fc.constant([]) }) },

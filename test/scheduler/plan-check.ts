@@ -80,15 +80,26 @@ function checkScheduled(
   checkTable(id, planned);
 }
 
-/** The same for a plan that was made before the steps ahead of it have ended. */
-export function checkPlanAhead(plan: SchedulerOutput, planned: Planned): void {
+/**
+ * The same for a plan that was made before the steps ahead of it have ended.
+ * @param before plans of those steps
+ * @returns how many that run it leaves out: those that end by their length before it
+ */
+export function checkPlanAhead(plan: SchedulerOutput, before: readonly SchedulerOutput[], planned: Planned): number {
   const numRows = plan.sequences.length + plan.numLookaheadNodes;
   expect(numRows <= planned.tokenBudget, () => `${numRows} rows, budget ${planned.tokenBudget}`);
-  expect(plan.sequences.length === planned.scheduler.numRunning, () => "not all that run go on");
-  for (const { sequence } of plan.sequences) {
-    expect(sequence.status === "running", () => `${sequence.id} goes on, but is ${sequence.status}`);
-    checkTable(sequence.id, planned);
+  expect(plan.admitted.length === 0 && plan.preemptedIds.length === 0, () => "the batch changed under steps in flight");
+  const isPart = (sequence: Sequence, { sequences }: SchedulerOutput) =>
+    sequences.some((scheduled) => scheduled.sequence === sequence && scheduled.needsSample);
+  const running = planned.live.filter(({ status }) => status === "running");
+  for (const sequence of running) {
+    const isOver = sequence.numTokens + before.filter((one) => isPart(sequence, one)).length >= sequence.maxNumTokens;
+    expect(isPart(sequence, plan) !== isOver, () => `${sequence.id} goes on: ${!isOver}, planned: ${isOver}`);
+    if (!isOver) checkTable(sequence.id, planned);
   }
+  for (const { sequence } of plan.sequences)
+    expect(sequence.status === "running", () => `${sequence.id} goes on, but is ${sequence.status}`);
+  return running.length - plan.sequences.length;
 }
 
 function checkTable(id: string, { blocks, scheduler }: Planned): void {

@@ -224,7 +224,16 @@ export class World {
     this.#cacheLedger.beforePlan(this.#live.all());
     this.#rankCheck.beforePlan(this.#live.all());
     const limits = this.#limitsOf(seed);
-    const plan = this.scheduler.schedule(limits && (() => limits));
+    const holds = seed % 3 === 0;
+    const { newcomers } = this.scheduler;
+    const running = this.#live.all().filter(({ sequence }) => sequence.status === "running");
+    const isDecoding =
+      running.length > 0 && running.every(({ sequence: one }) => one.numTokens - one.numComputedTokens === 1);
+    const plan = this.scheduler.schedule(limits && (() => limits), holds);
+    if (holds && isDecoding) {
+      expect(plan.admitted.length === 0, () => "newcomers were to wait");
+      if (newcomers.count > 0) this.#coverage.held++;
+    }
     if (checkPlan(plan, this.#planned, limits?.uniform ?? false)) this.#coverage.pastEnd++;
     this.#coverage.displaced += this.#rankCheck.checkPlan(plan, this.#live.all());
     const { numHits, numResumed, numTails } = this.#cacheLedger.checkPlan(plan);
@@ -245,7 +254,10 @@ export class World {
       mostLookaheadNodes: most(numTreeSlots),
     });
     if (plan === undefined) return;
-    checkPlanAhead(plan, this.#planned);
+    const before = this.#inFlight.map((step) => step.plan);
+    if (checkPlanAhead(plan, before, this.#planned) > 0) this.#coverage.aheadWithoutEnding++;
+    if (plan.sequences.length < (before.at(-1)?.sequences.length ?? 0)) this.#coverage.aheadWithoutEnded++;
+    if (this.scheduler.newcomers.count > 0) this.#coverage.heldAhead++;
     this.#inFlight.push({ plan, seed, ahead: true });
     this.#coverage.ahead++;
     this.#coverage.steps++;

@@ -79,16 +79,18 @@ export class AcceptanceTable {
     this.#numKnown = Math.min(this.#numKnown + 1, WINDOW);
     this.#isStale.fill(true);
     const survival = survivals(tree);
-    const order = [...tree.tokenIds.keys()].slice(1);
-    order.sort((a, b) => (survival[b] ?? 0) - (survival[a] ?? 0) || a - b);
+    const order = byFalling(survival);
     this.#countAccepted(survival, outcomes);
     const isWhole = tree.tokenIds.length < maxNodes;
     for (let depth = 1; depth <= Math.min(maxDepth, this.#maxDepth); depth++) {
-      const nodes = order.filter((node) => (tree.depths[node] ?? 0) <= depth).slice(0, this.#maxNodes - 1);
-      const survivalsThere = nodes.map((node) => survival[node] ?? 0);
+      const survivalsThere: number[] = [];
+      for (const node of order) {
+        if ((tree.depths[node] ?? 0) <= depth) survivalsThere.push(survival[node] ?? 0);
+        if (survivalsThere.length === this.#maxNodes - 1) break;
+      }
       if (isWhole || maxNodes >= this.#maxNodes) this.#shared.observe(depth, survivalsThere, WINDOW);
-      for (const [i, estimate] of survivalsThere.entries()) this.#add(depth, i + 1, estimate);
-      let rank = nodes.length;
+      let rank = 0;
+      for (const estimate of survivalsThere) this.#add(depth, ++rank, estimate);
       // Of a tree that is not full there is no further candidate, also for a larger one.
       while (isWhole && ++rank < this.#maxNodes) this.#add(depth, rank, 0);
     }
@@ -125,4 +127,19 @@ export class AcceptanceTable {
     this.#counts[at] = count;
     this.#means[at] = (this.#means[at] ?? 0) + (estimate - (this.#means[at] ?? 0)) / count;
   }
+}
+
+/** Nodes but the root, ties by index: insertion, since trees mostly come best first. */
+function byFalling(survival: readonly number[]): number[] {
+  const order: number[] = [];
+  for (let node = 1; node < survival.length; node++) {
+    const own = survival[node] ?? 0;
+    let at = order.length;
+    while (at > 0 && (survival[order[at - 1] ?? 0] ?? 0) < own) {
+      order[at] = order[at - 1] ?? 0;
+      at--;
+    }
+    order[at] = node;
+  }
+  return order;
 }

@@ -12,7 +12,7 @@ import { loadClass } from "./load-class.ts";
 import { Looks, type Way } from "./looks.ts";
 import { type PassTable, PassTimes } from "./pass-times.ts";
 import { RestartLoss } from "./restart-loss.ts";
-import { SizeChoice, type SizeOptions } from "./size-choice.ts";
+import { type Forecast, SizeChoice, type SizeOptions } from "./size-choice.ts";
 import { StepCosts } from "./step-costs.ts";
 import {
   type CutTree,
@@ -46,8 +46,11 @@ const CLEARLY = 1.25;
 /** Steps on the device, or ms, before what runs there is given up for something better: prompts stop it anyway, now and then. */
 const RUN_STEPS = 64;
 const RUN_MS = 2000;
+/** What it costs to stop a run for something else, in steps, and weight of the latest run in what runs are long. */
+const STOP_STEPS = 2;
+const RUN_RATE = 0.1;
 /** Time for which a decision stands, while neither the load changes nor a look ends: each takes the host some 20 to 200 µs. */
-const DECIDE_EVERY_MS = 50;
+const DECIDE_EVERY_MS = 100;
 /** Drafting that takes less than this share of a plain step is taken for free. */
 const FREE_SHARE = 0.02;
 
@@ -94,6 +97,8 @@ export class AdaptiveTrees implements TreePolicy {
   #expected: ExpectedRates | undefined;
   /** A trial ended since it was decided. */
   #trialIsOver = false;
+  /** Steps of a run on the device, until it stops for whatever reason. */
+  #meanRunSteps = RUN_STEPS;
   /** Steps on the device since it was decided, and their time. */
   #runSteps = 0;
   #runMs = 0;
@@ -121,6 +126,7 @@ export class AdaptiveTrees implements TreePolicy {
     if (numSequences > 0) {
       this.#numSequences = numSequences;
       this.#passes.context = context;
+      if (this.#runSteps > 0) this.#meanRunSteps += RUN_RATE * (this.#runSteps - this.#meanRunSteps);
       [this.#runSteps, this.#runMs] = [0, 0];
       this.#trialIsOver = false;
       if (this.#trial?.load !== this.#loadClass) this.#trial = undefined;
@@ -160,7 +166,14 @@ export class AdaptiveTrees implements TreePolicy {
 
   #mayStop(limits: TreeLimits): boolean {
     const isLong = this.#runSteps >= RUN_STEPS || this.#runMs >= RUN_MS;
-    return isLong || this.#isUndecided || this.#trialIsOver || this.#isClearlyWorse(limits);
+    const isOver = this.#trialIsOver && this.#isWorthStopping(limits);
+    return isLong || this.#isUndecided || isOver || this.#isClearlyWorse(limits);
+  }
+
+  /** Whether what is in use by rights would gain more, until the run stops anyway, than it costs to stop it now. */
+  #isWorthStopping(limits: TreeLimits): boolean {
+    const [rate, better] = [limits, this.#inUse.limits].map((one) => this.#sizes.rateOf(this.#numSequences, one));
+    return (1 - (rate ?? 0) / (better ?? 1)) * this.#meanRunSteps > STOP_STEPS;
   }
 
   /** Whether nothing was decided for this load, and could be now. */
@@ -225,8 +238,11 @@ export class AdaptiveTrees implements TreePolicy {
     const numSequences = this.#numSequences;
     if (this.#costs.numPlainObserved(numSequences) < NUM_SEEN) return NO_TREES;
     if (this.#inUseLeftMs > 0 && this.#inUse.load === this.#loadClass) return this.#inUse.limits;
-    const plain = this.#way(NO_TREES);
-    const trees = this.#sizes.all(numSequences).map((limits) => this.#way(limits));
+    const [restartMs, restartDraftingMs] = [false, true].map((drafts) =>
+      this.#restarts.msPerToken(numSequences, drafts),
+    );
+    const plain = wayOf(this.#sizes.forecast(numSequences, NO_TREES), restartMs ?? 0);
+    const trees = this.#sizes.all(numSequences).map((forecast) => wayOf(forecast, restartDraftingMs ?? 0));
     const ways = [plain, ...trees];
     this.#expected = { plain: 1000 / plain.tokenMs, trees: 1000 / Math.min(...trees.map(({ tokenMs }) => tokenMs)) };
     const inUse = this.#fastest(ways);
@@ -242,12 +258,6 @@ export class AdaptiveTrees implements TreePolicy {
     return other.limits;
   }
 
-  #way(limits: TreeLimits): Way {
-    const { rate, stepMs } = this.#sizes.forecast(this.#numSequences, limits);
-    const restartMs = this.#restarts.msPerToken(this.#numSequences, limits.numLookaheadNodes > 0);
-    return { limits, tokenMs: 1 / rate + restartMs, stepMs };
-  }
-
   /** The one before, where it is about as good. */
   #fastest(ways: readonly Way[]): Way {
     const best = ways.reduce((least, way) => (way.tokenMs < least.tokenMs ? way : least));
@@ -258,6 +268,10 @@ export class AdaptiveTrees implements TreePolicy {
   get #loadClass(): number {
     return loadClass(this.#numSequences);
   }
+}
+
+function wayOf({ limits, rate, stepMs }: Forecast, restartMs: number): Way {
+  return { limits, tokenMs: 1 / rate + restartMs, stepMs };
 }
 
 function isSame(one: TreeLimits, other: TreeLimits): boolean {

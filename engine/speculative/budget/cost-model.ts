@@ -4,6 +4,8 @@ export interface StepShape {
   /** Of a tree, root included. */
   readonly numNodes: number;
   readonly depth: number;
+  /** The trees share their rows: then `numNodes` is what they have on average. */
+  readonly sharesRows?: boolean;
 }
 
 /** What steps cost, in ms: T(M) as measured at start-up, times factors that are learned from the steps themselves. */

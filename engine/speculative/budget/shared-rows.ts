@@ -4,9 +4,15 @@ const BIN_LOG = 0.1;
 /** Trees before what was seen is believed by half. */
 const NUM_PRIOR = 4;
 
-/** Of trees down to one depth, as means over them. */
-interface Means {
+/** Weights grow, so that what is old need not be touched; from here on they are scaled back. */
+const MOST_WEIGHT = 1e9;
+
+/** Of trees down to one depth, as sums over them in which the latest ones have more weight. */
+interface Sums {
   count: number;
+  /** Of the latest tree, and of all. */
+  weight: number;
+  total: number;
   /** By rank: survival of the best node, the next one, … */
   readonly ranks: Float64Array;
   /** By survival: nodes that have it, and what theirs add up to. */
@@ -21,12 +27,14 @@ interface Means {
 export class SharedRows {
   readonly #maxNodes: number;
   /** By depth, from 1. */
-  readonly #means: readonly Means[];
+  readonly #sums: readonly Sums[];
 
   constructor(maxNodes: number, maxDepth: number) {
     this.#maxNodes = maxNodes;
-    this.#means = Array.from({ length: maxDepth }, () => ({
+    this.#sums = Array.from({ length: maxDepth }, () => ({
       count: 0,
+      weight: 1,
+      total: 0,
       ranks: new Float64Array(maxNodes),
       nodes: new Float64Array(NUM_BINS),
       sums: new Float64Array(NUM_BINS),
@@ -39,32 +47,42 @@ export class SharedRows {
    * @param window trees that means look back on
    */
   observe(depth: number, survivals: readonly number[], window: number): void {
-    const means = this.#means[depth - 1];
-    if (means === undefined) return;
-    means.count = Math.min(means.count + 1, window);
-    const rate = 1 / means.count;
-    for (const array of [means.ranks, means.nodes, means.sums]) {
-      for (let i = 0; i < array.length; i++) array[i] = (1 - rate) * (array[i] ?? 0);
-    }
-    for (const [rank, survival] of survivals.entries()) {
+    const of = this.#sums[depth - 1];
+    if (of === undefined) return;
+    of.count = Math.min(of.count + 1, window);
+    if (of.count === window) of.weight /= 1 - 1 / window;
+    if (of.weight > MOST_WEIGHT) scaleBack(of);
+    const { weight, ranks, nodes, sums } = of;
+    of.total += weight;
+    for (let rank = 0; rank < survivals.length; rank++) {
+      const survival = survivals[rank] ?? 0;
       const bin = Math.min(NUM_BINS - 1, Math.floor(-Math.log(survival) / BIN_LOG));
-      means.ranks[rank] = (means.ranks[rank] ?? 0) + rate * survival;
-      means.nodes[bin] = (means.nodes[bin] ?? 0) + rate;
-      means.sums[bin] = (means.sums[bin] ?? 0) + rate * survival;
+      ranks[rank] = (ranks[rank] ?? 0) + weight * survival;
+      nodes[bin] = (nodes[bin] ?? 0) + weight;
+      sums[bin] = (sums[bin] ?? 0) + weight * survival;
     }
   }
 
   /** Draft tokens that a tree gets accepted beyond what it does with rows of its own; root included in `numNodes`, which is the mean. */
   gain(numNodes: number, depth: number, numTrees: number): number {
-    const means = this.#means[depth - 1];
-    if (means === undefined || numTrees < 2 || numNodes >= this.#maxNodes) return 0;
-    const own = means.ranks.subarray(0, numNodes - 1).reduce((sum, survival) => sum + survival, 0);
-    let [left, shared] = [numNodes - 1, 0];
+    const of = this.#sums[depth - 1];
+    if (of === undefined || of.total === 0 || numTrees < 2 || numNodes >= this.#maxNodes) return 0;
+    const own = of.ranks.subarray(0, numNodes - 1).reduce((sum, survival) => sum + survival, 0);
+    let [left, shared] = [(numNodes - 1) * of.total, 0];
     for (let bin = 0; bin < NUM_BINS && left > 0; bin++) {
-      const count = means.nodes[bin] ?? 0;
-      if (count > 0) shared += (means.sums[bin] ?? 0) * Math.min(1, left / count);
+      const count = of.nodes[bin] ?? 0;
+      if (count > 0) shared += (of.sums[bin] ?? 0) * Math.min(1, left / count);
       left -= count;
     }
-    return (means.count / (means.count + NUM_PRIOR)) * (1 - 1 / numTrees) * Math.max(0, shared - own);
+    const isKnown = of.count / (of.count + NUM_PRIOR);
+    return (isKnown * (1 - 1 / numTrees) * Math.max(0, shared - own)) / of.total;
   }
+}
+
+function scaleBack(of: Sums): void {
+  for (const array of [of.ranks, of.nodes, of.sums]) {
+    for (let i = 0; i < array.length; i++) array[i] = (array[i] ?? 0) / of.weight;
+  }
+  of.total /= of.weight;
+  of.weight = 1;
 }

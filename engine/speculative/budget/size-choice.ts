@@ -14,8 +14,9 @@ export interface SizeOptions {
   readonly draftsOnDevice: boolean;
 }
 
-/** What is expected of a step. */
+/** What is expected of a step, with trees of these bounds or none. */
 export interface Forecast {
+  readonly limits: TreeLimits;
   /** Tokens of the batch a ms. */
   readonly rate: number;
   readonly stepMs: number;
@@ -55,18 +56,14 @@ export class SizeChoice {
   }
 
   /**
-   * All bounds that trees may have. Where trees are cut later, only their depth is chosen: it is what drafting costs. Trees that share
-   * their rows may be a level deeper than if each had its own: the surest ones are, and more levels hardly gain.
+   * Of all bounds that trees may have: of each number of nodes and levels those by which trees share their rows, or have their own,
+   * whichever is expected to be faster. Where trees are cut later, only their depth is chosen: it is what drafting costs.
    */
-  all(numSequences: number): TreeLimits[] {
+  all(numSequences: number): Forecast[] {
     const { maxDepth, maxNodes, draftsOnDevice } = this.#options;
     const sizes = draftsOnDevice ? sizesUpTo(this.#mostNodes(numSequences)) : [maxNodes];
-    const isShared = this.#isShared(numSequences);
-    const shared = isShared ? { mostLookaheadNodes: maxNodes - 1 } : {};
-    return Array.from({ length: maxDepth }, (_, i) => i + 1).flatMap((maxDraftDepth) =>
-      sizes
-        .filter((numNodes) => maxDraftDepth < (isShared ? Math.min(numNodes + 1, maxNodes) : numNodes))
-        .map((numNodes) => ({ numLookaheadNodes: numNodes - 1, maxDraftDepth, ...shared })),
+    return Array.from({ length: maxDepth }, (_, i) => i + 1).flatMap((depth) =>
+      sizes.flatMap((numNodes) => this.#ofSize(numSequences, numNodes, depth)),
     );
   }
 
@@ -80,17 +77,17 @@ export class SizeChoice {
     const shape = this.#shapeOf(numSequences, limits);
     if (shape === undefined) {
       const stepMs = this.#costs.plainMs(numSequences);
-      return { rate: numSequences / stepMs, stepMs };
+      return { limits, rate: numSequences / stepMs, stepMs };
     }
     const whole = this.#whole(shape);
-    if (this.#options.draftsOnDevice) return whole;
+    if (this.#options.draftsOnDevice) return { limits, ...whole };
     const parts = sizesUpTo(shape.numNodes).map((numNodes) => this.#whole({ ...shape, numNodes }).rate);
-    return { rate: Math.max(...parts) * this.#cutGain, stepMs: whole.stepMs };
+    return { limits, rate: Math.max(...parts) * this.#cutGain, stepMs: whole.stepMs };
   }
 
   /** Of the best trees. */
   bestRate(numSequences: number): number {
-    return Math.max(0, ...this.all(numSequences).map((limits) => this.rateOf(numSequences, limits)));
+    return Math.max(0, ...this.all(numSequences).map(({ rate }) => rate));
   }
 
   /** Of the ratio of one's rate to the other's. @param numSteps of a look at the one */
@@ -122,29 +119,40 @@ export class SizeChoice {
     return this.#options.draftsOnDevice ? 0 : (CUT_SPREAD ** 2 * CUT_PRIOR) / (CUT_PRIOR + this.#cutTokens);
   }
 
+  /** Trees that share their rows may be a level deeper than if each had its own: the surest ones are, and more levels hardly gain. */
+  #ofSize(numSequences: number, numNodes: number, maxDraftDepth: number): Forecast[] {
+    const { maxNodes, draftsOnDevice } = this.#options;
+    const limits = { numLookaheadNodes: numNodes - 1, maxDraftDepth };
+    const mayShare = draftsOnDevice && numSequences > 1 && maxDraftDepth <= numNodes && numNodes < maxNodes;
+    const own = maxDraftDepth < numNodes ? [this.forecast(numSequences, limits)] : [];
+    if (!mayShare) return own;
+    const shared = this.forecast(numSequences, { ...limits, mostLookaheadNodes: maxNodes - 1 });
+    return own.every(({ rate }) => rate < shared.rate) ? [shared] : own;
+  }
+
   /** Nodes of a tree for which the step has rows, root included. */
   #mostNodes(numSequences: number): number {
     return Math.max(1, Math.min(this.#options.maxNodes, Math.floor(this.#options.tokenBudget / numSequences)));
   }
 
-  #whole(shape: StepShape): Forecast {
+  #whole(shape: StepShape): Omit<Forecast, "limits"> {
     const stepMs = this.#costs.wholeMs(shape);
     return { rate: (shape.numSequences * (1 + this.#accepted(shape))) / stepMs, stepMs };
   }
 
   /** By one tree, of those of a step. */
-  #accepted({ numSequences, numNodes, depth }: StepShape): number {
-    return this.#acceptance.expected(numNodes, depth, this.#isShared(numSequences) ? numSequences : 1);
-  }
-
-  #isShared(numSequences: number): boolean {
-    return this.#options.draftsOnDevice && numSequences > 1;
+  #accepted({ numSequences, numNodes, depth, sharesRows }: StepShape): number {
+    return this.#acceptance.expected(numNodes, depth, sharesRows ? numSequences : 1);
   }
 
   /** Undefined for plain decoding. */
-  #shapeOf(numSequences: number, { numLookaheadNodes, maxDraftDepth: depth }: TreeLimits): StepShape | undefined {
+  #shapeOf(
+    numSequences: number,
+    { numLookaheadNodes, maxDraftDepth: depth, mostLookaheadNodes }: TreeLimits,
+  ): StepShape | undefined {
     if (numLookaheadNodes === 0) return undefined;
-    return { numSequences, numNodes: Math.min(numLookaheadNodes + 1, this.#mostNodes(numSequences)), depth };
+    const numNodes = Math.min(numLookaheadNodes + 1, this.#mostNodes(numSequences));
+    return { numSequences, numNodes, depth, sharesRows: mostLookaheadNodes !== undefined };
   }
 
   /** By how much the tokens of a step rise, in log ratio, when as many drafts more are accepted as a ratio of 1 says. */

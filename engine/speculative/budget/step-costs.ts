@@ -44,7 +44,8 @@ export class StepCosts {
       if (onDevice === this.#plainOnDevice) (this.#device ?? this.#host).observePlain(numSequences, stepMs);
     } else if (this.#device) {
       const numNodes = Math.round(numRows / numSequences);
-      const size = { numSequences, numNodes, depth: limits.maxDraftDepth };
+      const sharesRows = limits.mostLookaheadNodes !== undefined;
+      const size = { numSequences, numNodes, depth: limits.maxDraftDepth, sharesRows };
       if (isStart) this.#device.observeStart(size, stepMs);
       else if (onDevice) this.#device.observe(size, stepMs);
     } else {
