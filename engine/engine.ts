@@ -26,6 +26,8 @@ interface StepInFlight {
   readonly numBefore: number;
   /** What it runs in, where that is the device. */
   readonly loop?: ResidentLoop;
+  /** Sequences that it has rows for, idle lanes included. */
+  readonly numLanes: number;
   /** It is a plain step in which the drafter computes what it has not seen yet. */
   readonly catchesUp: boolean;
   readonly verification: Promise<Verification>;
@@ -159,13 +161,14 @@ export class Engine implements EngineClient {
     const byId = new Map(verified.map((one) => [one.result.id, one]));
     for (const sequence of sequences) this.#emit(sequence, byId.get(sequence.id) ?? {});
     if (this.#inFlight.length === 0) step.loop?.end();
-    const { output, startMs, numBefore, loop, catchesUp } = step;
+    const { output, startMs, numBefore, loop, numLanes, catchesUp } = step;
     this.#reports.tell(
       {
         output,
         startMs,
         numBefore,
         onDevice: loop !== undefined,
+        numLanes,
         catchesUp,
         verified,
         committed: sequences,
@@ -209,7 +212,7 @@ export class Engine implements EngineClient {
     }
     const sequences = output.sequences.map((scheduled) => this.#withReader(scheduled));
     const loop = output.limits.numLookaheadNodes === 0 ? residentPlain : residentDrafting;
-    const step = { output, startMs, numBefore: 0, catchesUp };
+    const step = { output, startMs, numBefore: 0, numLanes: sequences.length, catchesUp };
     if (catchesUp) return { ...step, verification: catchUpOnHost(this.#parts, sequences) };
     if (loop?.start(output, sequences, policy.shape))
       return { ...step, loop, verification: decodeOnDevice(loop, output, 0) };
@@ -226,7 +229,7 @@ export class Engine implements EngineClient {
     const output = reserved ? this.#scheduler.scheduleAhead(reserved) : undefined;
     if (output === undefined) return undefined;
     const verification = decodeOnDevice(loop, output, numAhead);
-    return { output, startMs, numBefore: numBefore + 1, loop, catchesUp: false, verification };
+    return { output, startMs, numBefore: numBefore + 1, loop, numLanes, catchesUp: false, verification };
   }
 
   #holdsNewcomers(nowMs: number): boolean {

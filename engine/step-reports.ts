@@ -13,6 +13,8 @@ export interface EndedStep {
   /** Steps before it whose results were not known when it was submitted. */
   readonly numBefore: number;
   readonly onDevice: boolean;
+  /** Sequences that it had rows for, idle lanes included. */
+  readonly numLanes: number;
   /** A plain step in which the drafter computed what it had not seen yet. */
   readonly catchesUp: boolean;
   readonly verified: readonly VerifiedSequence[];
@@ -43,14 +45,14 @@ export class StepReports {
 
   /** @param load of the engine after the step */
   tell(step: EndedStep, load: () => Pick<StepStats, "numWaiting" | "numRunning" | "kvUsage">): void {
-    const { output, startMs, numBefore, onDevice, catchesUp, verified, committed, times } = step;
+    const { output, startMs, numBefore, onDevice, numLanes, catchesUp, verified, committed, times } = step;
     const endMs = performance.now();
     const begunMs = Math.max(startMs, this.#lastStepEndMs);
     this.#lastStepEndMs = endMs;
     const { draftMs } = times;
     // The first steps in flight were all submitted before the first was read: their times are not what each of them took.
     const tells = !catchesUp && (!onDevice || numBefore >= this.#stepsInFlight);
-    const observed = observedStep(output, verified, { onDevice, tells, draftMs, stepMs: endMs - begunMs });
+    const observed = observedStep(output, verified, { onDevice, numLanes, tells, draftMs, stepMs: endMs - begunMs });
     this.#policy.observe(observed);
     this.#regrouping.observe(observed);
     if (this.#listeners.size === 0) return;

@@ -65,18 +65,20 @@ export function observedStep(
   verified: readonly VerifiedSequence[],
   step: {
     readonly onDevice: boolean;
+    /** Sequences that it had rows for, idle lanes included. */
+    readonly numLanes: number;
     /** Its time is what such steps take: it is no first one of steps that overlap, and the drafter does nothing else in it. */
     readonly tells: boolean;
     readonly draftMs: number;
     readonly stepMs: number;
   },
 ): ObservedStep {
-  const { onDevice, tells, draftMs, stepMs } = step;
+  const { onDevice, numLanes, tells, draftMs, stepMs } = step;
   const drafts = limits.numLookaheadNodes === 0 ? [] : draftsOf(sequences, verified);
   // On the device all rows are there, whether trees fill them or not.
-  const numDraft = onDevice
-    ? sequences.reduce((sum, { numLookaheadNodes }) => sum + numLookaheadNodes, 0)
-    : verified.reduce((sum, { tree }) => sum + tree.tokenIds.length - 1, 0);
+  const numRows = onDevice
+    ? numLanes * (1 + (sequences[0]?.numLookaheadNodes ?? 0))
+    : verified.reduce((sum, { tree }) => sum + tree.tokenIds.length - 1, numTokens);
   const hasPrompt = numTokens !== sequences.length || sequences.some((scheduled) => numPromptRows(scheduled) > 0);
   return {
     onDevice,
@@ -86,8 +88,9 @@ export function observedStep(
     drafts,
     hasPrompt,
     numSequences: verified.length,
+    numLanes,
+    numRows,
     context: meanContext(sequences.map(({ rootPosition }) => rootPosition + 1)),
-    numRows: numTokens + numDraft,
     numEmitted: verified.reduce((sum, { result }) => sum + result.tokenIds.length, 0),
     isSteady: tells && preemptedIds.length === 0 && !hasPrompt,
   };

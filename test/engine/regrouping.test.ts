@@ -30,7 +30,7 @@ function serve(rate: number, numSteps: number, seed: number, groups?: number): O
     const numEmitted = kind === "prompt" ? 0 : 3 * numRunning;
     const numRows = numRunning + (onDevice ? 0 : numWaiting);
     regrouping.observe({
-      ...{ ...base, numSequences: numRunning, numRows, numEmitted, onDevice, stepMs },
+      ...{ ...base, numSequences: numRunning, numLanes: numRunning, numRows, numEmitted, onDevice, stepMs },
       ...{ isSteady: kind === "steady", hasPrompt: !onDevice },
     });
     nowMs += stepMs;
@@ -82,7 +82,15 @@ describe("when newcomers come in", () => {
 
   test("who is more important than one that runs does not wait; who came just now does, among many", () => {
     const regrouping = new Regrouping();
-    const steady = { ...base, numSequences: 32, numRows: 32, numEmitted: 96, onDevice: true, hasPrompt: false };
+    const steady = {
+      ...base,
+      numSequences: 32,
+      numLanes: 32,
+      numRows: 32,
+      numEmitted: 96,
+      onDevice: true,
+      hasPrompt: false,
+    };
     for (let group = 0; group < 40; group++) {
       regrouping.begin(6, group * 10);
       regrouping.observe({
@@ -109,7 +117,7 @@ describe("when newcomers come in", () => {
     regrouping.begin(0, 0);
     expect(regrouping.keepsIdle(0, 32, 1)).toBe(true);
     expect(regrouping.keepsIdle(1, 32, 2)).toBe(false);
-    const step = { ...base, numSequences: 32, numRows: 32, numEmitted: 32, hasPrompt: false };
+    const step = { ...base, numSequences: 32, numLanes: 32, numRows: 32, numEmitted: 32, hasPrompt: false };
     for (let run = 0; run < 200; run++) {
       regrouping.observe({ ...step, onDevice: true, isSteady: false, stepMs: 5 });
       for (let i = 0; i < 4; i++) regrouping.observe({ ...step, onDevice: true, isSteady: true, stepMs: 1 });

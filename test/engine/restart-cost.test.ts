@@ -11,7 +11,16 @@ const [STEADY_MS, NUM_EMITTED, START_MS] = [2, 40, 1.5];
 function step(kind: "steady" | "start" | "prompt", stepMs: number, numPromptRows = 0): ObservedStep {
   const onDevice = kind !== "prompt";
   return {
-    ...{ numSequences: NUM_SEQUENCES, context: 100, limits: NO_TREES, draftMs: 0, drafts: [], stepMs, onDevice },
+    ...{
+      numSequences: NUM_SEQUENCES,
+      numLanes: NUM_SEQUENCES,
+      context: 100,
+      limits: NO_TREES,
+      draftMs: 0,
+      drafts: [],
+      stepMs,
+      onDevice,
+    },
     numRows: NUM_SEQUENCES + numPromptRows,
     numEmitted: onDevice ? NUM_EMITTED : NUM_SEQUENCES,
     isSteady: kind === "steady",

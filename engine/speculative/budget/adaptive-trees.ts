@@ -159,9 +159,13 @@ export class AdaptiveTrees implements TreePolicy {
       this.#acceptance.observe({ ...draft, tree: this.#calibration.observe(draft) });
     }
     const isSteady = this.#stepCosts.observe(step);
-    if (step.numSequences > 0)
-      this.#restarts.observe({ ...step, isSteady }, () => this.#sizes.rateOf(step.numSequences, step.limits));
+    if (step.numSequences > 0) this.#restarts.observe({ ...step, isSteady }, () => this.#rateOf(step));
     this.#account(step);
+  }
+
+  /** Of such steps when they are steady: idle lanes emit nothing. */
+  #rateOf({ numSequences, numLanes, limits }: ObservedStep): number {
+    return (numSequences / numLanes) * this.#sizes.rateOf(numLanes, limits);
   }
 
   #mayStop(limits: TreeLimits): boolean {

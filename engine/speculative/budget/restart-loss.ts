@@ -32,7 +32,7 @@ export class RestartLoss {
 
   /** @param tokensPerMs what such steps emit when they are steady */
   observe(
-    { numSequences, limits, isSteady, hasPrompt, stepMs, numEmitted }: ObservedStep,
+    { numLanes, limits, isSteady, hasPrompt, stepMs, numEmitted }: ObservedStep,
     tokensPerMs: () => number,
   ): void {
     const kept = 1 - 1 / WINDOW;
@@ -44,7 +44,7 @@ export class RestartLoss {
       this.#openMs = (this.#openMs ?? 0) + stepMs - numEmitted / tokensPerMs();
     } else if (this.#openMs !== undefined) {
       const isDrafting = limits.numLookaheadNodes > 0;
-      if (this.#hasPrompt) this.#learn(numSequences, isDrafting, Math.max(0, this.#openMs));
+      if (this.#hasPrompt) this.#learn(numLanes, isDrafting, Math.max(0, this.#openMs));
       this.#openMs = undefined;
       this.#hasPrompt = false;
     }

@@ -116,7 +116,7 @@ export class SequoiaTrees implements TreePolicy {
     for (const draft of all) this.#acceptance.observe(draft);
     for (const draft of this.#sample.of(all, stepMs)) this.#calibration.observe(draft);
     if (step.numSequences > 0) {
-      this.#numSequences = step.numSequences;
+      this.#numSequences = step.numLanes;
       this.#passes.context = step.context;
       this.#stepCosts.observe(step);
     }

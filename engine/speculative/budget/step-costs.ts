@@ -39,19 +39,19 @@ export class StepCosts {
   }
 
   #learn(step: ObservedStep, isStart: boolean): void {
-    const { numSequences, numRows, limits, onDevice, stepMs, draftMs, drafts } = step;
+    const { numLanes, numRows, limits, onDevice, stepMs, draftMs, drafts } = step;
     if (limits.numLookaheadNodes === 0) {
-      if (onDevice === this.#plainOnDevice) (this.#device ?? this.#host).observePlain(numSequences, stepMs);
+      if (onDevice === this.#plainOnDevice) (this.#device ?? this.#host).observePlain(numLanes, stepMs);
     } else if (this.#device) {
-      const numNodes = Math.round(numRows / numSequences);
+      const numNodes = Math.round(numRows / numLanes);
       const sharesRows = limits.mostLookaheadNodes !== undefined;
-      const size = { numSequences, numNodes, depth: limits.maxDraftDepth, sharesRows };
+      const size = { numSequences: numLanes, numNodes, depth: limits.maxDraftDepth, sharesRows };
       if (isStart) this.#device.observeStart(size, stepMs);
       else if (onDevice) this.#device.observe(size, stepMs);
     } else {
       this.#sizes?.learnCut(step);
-      this.#host.observeVerify(numRows, numSequences, stepMs - draftMs);
-      if (drafts.length > 0) this.#host.observeDraft(numSequences, limits.maxDraftDepth, draftMs);
+      this.#host.observeVerify(numRows, numLanes, stepMs - draftMs);
+      if (drafts.length > 0) this.#host.observeDraft(numLanes, limits.maxDraftDepth, draftMs);
     }
   }
 }

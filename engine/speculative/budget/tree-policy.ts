@@ -18,9 +18,11 @@ export interface CutTree {
 export interface ObservedStep {
   /** Sequences that sampled. */
   readonly numSequences: number;
+  /** Sequences that it had rows for: those too that had ended when it did or, where lanes idle, before it began. */
+  readonly numLanes: number;
   /** Known tokens of one of them, on average. */
   readonly context: number;
-  /** Rows that were verified, padding included. */
+  /** Rows that were verified, those of idle lanes and other padding included. */
   readonly numRows: number;
   readonly numEmitted: number;
   /** As given by `limits` for this step. */

@@ -30,8 +30,8 @@ describe.each([
       for (let round = 0; round < 2; round++) await expectPlain(parts.engine, (2 * i + round) % 8);
     });
     await Promise.all(streams);
-    expect(numIdle).toBeGreaterThan(10);
-    expect(numHeld).toBeGreaterThan(5);
+    expect(numIdle).toBeGreaterThan(4);
+    expect(numHeld).toBeGreaterThan(2);
     await expectIdle(parts);
   });
 });

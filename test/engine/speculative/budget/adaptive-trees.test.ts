@@ -61,7 +61,7 @@ describe("adaptive trees", () => {
     const policy = onDevice({ passes: passesOf(10), perToken: [], treeShare: 0 });
     for (let i = 0; i < 4; i++) {
       expect(policy.limits(1, 0)).toEqual(NO_TREES);
-      policy.observe({ ...PLAIN, numSequences: 1, numRows: 1, numEmitted: 1, stepMs: 10 });
+      policy.observe({ ...PLAIN, numSequences: 1, numLanes: 1, numRows: 1, numEmitted: 1, stepMs: 10 });
     }
     expect(policy.limits(1, 0).numLookaheadNodes).toBeGreaterThan(0);
     expect(policy.limits(32, 0)).toEqual(NO_TREES);
@@ -82,7 +82,15 @@ describe("adaptive trees", () => {
       const numSequences = 4;
       for (let i = 0; i < 4; i++) {
         expect(policy.limits(numSequences, context)).toEqual(NO_TREES);
-        policy.observe({ ...PLAIN, numSequences, context, numRows: 4, numEmitted: 4, stepMs: 10 + context * 0.04 });
+        policy.observe({
+          ...PLAIN,
+          numSequences,
+          numLanes: numSequences,
+          context,
+          numRows: 4,
+          numEmitted: 4,
+          stepMs: 10 + context * 0.04,
+        });
       }
       policy.limits(numSequences, context);
       const { plain = 0, trees = 0 } = policy.state.expected ?? {};
@@ -95,7 +103,7 @@ describe("adaptive trees", () => {
 
   test("a look is had even where steps of what was in use are still under way, and where it is expected to lose", () => {
     const policy = onDevice({ passes: passesOf(10), perToken: [], treeShare: 0 });
-    const plain = { ...PLAIN, numSequences: 16, numRows: 16, numEmitted: 16, stepMs: 160 };
+    const plain = { ...PLAIN, numSequences: 16, numLanes: 16, numRows: 16, numEmitted: 16, stepMs: 160 };
     let numLooks = 0;
     policy.limits(16, 0);
     for (let i = 0; i < 3000 && numLooks < 2; i++) {

@@ -30,7 +30,16 @@ test("Sequoia's trees on the device: steps go on until there is another shape", 
   // Whatever is proposed below the root is wrong: nothing but the smallest tree is worth its time.
   const tree: DraftTree = { tokenIds: [1, 2, 3], parents: [-1, 0, 0], probs: [1, 0.9, 0.1], depths: [0, 1, 1] };
   const step = {
-    ...{ numSequences: 1, context: 9, numRows: numNodes, numEmitted: 1, limits, onDevice: true, isSteady: true },
+    ...{
+      numSequences: 1,
+      numLanes: 1,
+      context: 9,
+      numRows: numNodes,
+      numEmitted: 1,
+      limits,
+      onDevice: true,
+      isSteady: true,
+    },
     ...{ hasPrompt: false, stepMs: 12, draftMs: 0, drafts: [{ tree, tokenIds: [4], maxNodes: numNodes, maxDepth: 3 }] },
   };
   let numSteps = 0;
@@ -53,6 +62,7 @@ test("trees of fixed size and shape tell how far estimates are off", () => {
     policy.observe({
       ...{
         numSequences: 1,
+        numLanes: 1,
         context: 9,
         numRows: 2,
         numEmitted: 1,

@@ -237,7 +237,7 @@ export function simulate(
     const swing = Math.exp(gust + world.swing * Math.sin((2 * Math.PI * step) / SWING_STEPS));
     const seenDraftMs = trueDraftMs * noise() * swing;
     policy.observe({
-      ...{ numSequences, context: 0, numRows, numEmitted, drafts, onDevice, hasPrompt },
+      ...{ numSequences, numLanes: numSequences, context: 0, numRows, numEmitted, drafts, onDevice, hasPrompt },
       limits: hasPrompt ? NO_TREES : limits,
       isSteady: !hasPrompt && (!onDevice || numBefore >= 2),
       stepMs: trueMs * noise() * swing + seenDraftMs,
