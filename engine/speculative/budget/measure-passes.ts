@@ -32,7 +32,7 @@ export async function measurePasses(gpu: GpuContext, runner: ModelRunner, bounds
   return { passes, ...(await measureContext(gpu, runner, bounds, new Curve(passes))) };
 }
 
-/** What a token of context adds to sequences of a row each, and to the rows of a tree. */
+/** What a token of context adds to sequences of a row each, and to the rows of trees. */
 async function measureContext(
   gpu: GpuContext,
   runner: ModelRunner,
@@ -45,21 +45,19 @@ async function measureContext(
   const tableSize = Math.floor(longest / BLOCK_SIZE);
   if (tableSize < 1) return { perToken: [], treeShare: 0 };
   const context = tableSize * BLOCK_SIZE;
-  const addedMs = (ms: number, numRows: number) => Math.max(0, ms - passes.at(numRows)) / context;
-  const tree = probeRows(0, context, numNodes, numBlocks);
-  const treeMs = addedMs(await timePass(gpu, runner, [tree]), numNodes);
+  const addedMs = async (numTrees: number, nodes: number) => {
+    const trees = Array.from({ length: numTrees }, (_, i) => probeRows(i, context, nodes, numBlocks));
+    return Math.max(0, (await timePass(gpu, runner, trees)) - passes.at(numTrees * nodes)) / context;
+  };
   const counts = [1, ...sizesUpTo(maxNumSeqs)].filter((count) => Number.isInteger(Math.log2(count)));
-  const perToken = await timed(counts, MAX_MS.with, 1, async (count) => {
-    const sequences = Array.from({ length: count }, (_, i) => probeRows(i, context, 1, numBlocks));
-    return addedMs(await timePass(gpu, runner, sequences), count);
-  });
-  return { perToken, treeShare: shareOf(treeMs, new Curve(perToken), numNodes) };
-}
-
-/** What the tree's rows add beyond its root, over what as many sequences would. */
-function shareOf(treeMs: number, perToken: Curve, numNodes: number): number {
-  const [root, sequences] = [perToken.at(1), perToken.at(numNodes)];
-  return sequences > root ? Math.max(0, Math.min(1, (treeMs - root) / (sequences - root))) : 0;
+  const perToken = await timed(counts, MAX_MS.with, 1, (count) => addedMs(count, 1));
+  // As many trees as there is time for, if each of their rows takes what a sequence does.
+  const mostTrees = Math.floor(Math.min(maxRows, maxLogits) / numNodes);
+  const isShort = ({ numRows, ms }: PassCost) => (passes.at(numRows) + context * ms) * numNodes < MAX_MS.with;
+  const few = perToken.filter((cost) => cost.numRows <= mostTrees && isShort(cost)).at(-1) ?? perToken[0];
+  if (few === undefined || few.ms === 0 || numNodes < 2) return { perToken, treeShare: 0 };
+  const share = ((await addedMs(few.numRows, numNodes)) / few.ms - 1) / (numNodes - 1);
+  return { perToken, treeShare: Math.max(0, Math.min(1, share)) };
 }
 
 /** One after the other, for so long, but so many at least. */

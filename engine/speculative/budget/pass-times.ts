@@ -10,7 +10,10 @@ export interface PassTable {
   readonly passes: readonly PassCost[];
   /** What each token of context adds, where every row is of another sequence and has as much; no points: nothing. */
   readonly perToken: readonly PassCost[];
-  /** What more rows in trees add to that, as a share of what more sequences add: 0 where a tree's rows read keys together, 1 where each reads them alone. */
+  /**
+   * What each further row of all trees adds to that, as a share of what their roots do: 0 where a tree's rows read keys together, or rows
+   * are read side by side; 1 where each takes its own time.
+   */
   readonly treeShare: number;
 }
 
@@ -30,8 +33,9 @@ export class PassTimes {
 
   /** In ms, of rows that belong to so many sequences. */
   of(numRows: number, numSequences = numRows): number {
-    const shared = (1 - this.#treeShare) * this.#perToken.at(numSequences);
-    return this.#passes.at(numRows) + this.context * (shared + this.#treeShare * this.#perToken.at(numRows));
+    const numOthers = Math.max(0, numRows / numSequences - 1);
+    const perToken = this.#perToken.at(numSequences) * (1 + this.#treeShare * numOthers);
+    return this.#passes.at(numRows) + this.context * perToken;
   }
 }
 

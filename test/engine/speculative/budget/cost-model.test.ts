@@ -4,6 +4,7 @@ import type { CostModel } from "../../../../engine/speculative/budget/cost-model
 import { DeviceTimes } from "../../../../engine/speculative/budget/device-times.ts";
 import { HostTimes } from "../../../../engine/speculative/budget/host-times.ts";
 import { type PassCost, PassTimes } from "../../../../engine/speculative/budget/pass-times.ts";
+import { StepCosts } from "../../../../engine/speculative/budget/step-costs.ts";
 import { Random } from "../../../support/random.ts";
 
 const table = (passes: readonly PassCost[]) => new PassTimes({ passes, perToken: [], treeShare: 0 });
@@ -148,4 +149,21 @@ describe("DeviceTimes", () => {
       expect(Math.abs(Math.log(model.plainMs(1) / 0.6))).toBeLessThan(0.75);
     }
   });
+});
+
+test("a step with idle lanes, or whose sequences end in it, tells what as many lanes take as it has", () => {
+  const passes = table([1, 64, 512].map((numRows) => ({ numRows, ms: 10 + numRows / 64 })));
+  const device = new DeviceTimes(passes, 1);
+  const host = new HostTimes({ passes, plainOnDevice: true, draftRows: 1 });
+  const costs = new StepCosts(true, host, device);
+  const shape = { numSequences: 32, numNodes: 8, depth: 4 };
+  const own = device.wholeMs(shape);
+  const limits = { numLookaheadNodes: 7, maxDraftDepth: 4 };
+  for (let i = 0; i < 300; i++) {
+    costs.observe({
+      ...{ numSequences: 20 + (i % 12), numLanes: 32, context: 0, numRows: 32 * 8, numEmitted: 60, limits, drafts: [] },
+      ...{ onDevice: true, isSteady: true, hasPrompt: false, stepMs: 2 * own, draftMs: 0 },
+    });
+  }
+  expect(Math.abs(device.wholeMs(shape) / (2 * own) - 1)).toBeLessThan(0.02);
 });

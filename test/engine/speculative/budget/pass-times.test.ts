@@ -2,7 +2,7 @@ import { describe, expect, test } from "vitest";
 import { DeviceTimes } from "../../../../engine/speculative/budget/device-times.ts";
 import { PassTimes } from "../../../../engine/speculative/budget/pass-times.ts";
 
-/** Rows, and what a token of context adds to rows of as many sequences; a tree's rows add a quarter of that. */
+/** Rows, and what a token of context adds to rows of as many sequences; each further row of all trees adds a quarter of that. */
 const pass = (numRows: number) => 1 + 0.01 * numRows;
 const added = (numRows: number) => 1e-4 * (3 + numRows);
 const points = (ms: (numRows: number) => number) => [1, 4, 64].map((numRows) => ({ numRows, ms: ms(numRows) }));
@@ -14,11 +14,11 @@ describe("PassTimes", () => {
     for (const numRows of [1, 2, 4, 30, 64, 200]) expect(times.of(numRows)).toBeCloseTo(pass(numRows), 9);
   });
 
-  test("adds what the context costs: for each sequence, and for the other rows of its tree a share of that", () => {
+  test("adds what the context costs: for the sequences, and for each further row of their trees a share of that", () => {
     const times = make();
     times.context = 1000;
     expect(times.of(8)).toBeCloseTo(pass(8) + 1000 * added(8), 9);
-    expect(times.of(32, 8)).toBeCloseTo(pass(32) + 1000 * (0.75 * added(8) + 0.25 * added(32)), 9);
+    expect(times.of(32, 8)).toBeCloseTo(pass(32) + 1000 * added(8) * (1 + 0.25 * 3), 9);
     times.context = 0;
     expect(times.of(32, 8)).toBeCloseTo(pass(32), 9);
   });
