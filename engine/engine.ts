@@ -45,8 +45,6 @@ export class Engine implements EngineClient {
   readonly #inFlight: StepInFlight[] = [];
   /** Sequences that decoded in the latest step that was no continuation, where the drafter was to catch up with them. */
   #caughtUp: ReadonlySet<string> = new Set();
-  /** Newcomers came into the batch with that step. */
-  #hasGrown = false;
   #loop: Promise<void> | undefined;
   #death: EngineDeadError | undefined;
 
@@ -192,6 +190,7 @@ export class Engine implements EngineClient {
     const before = this.#caughtUp;
     let catchesUp = false;
     this.#caughtUp = new Set();
+    const holds = this.#regrouping.holdsAtStart(this.#scheduler.newcomers, this.#scheduler.numRunning, startMs);
     const output = this.#scheduler.schedule((sampling, isDecode) => {
       const wanted = policy.limits(sampling.length, meanContext(sampling.map(({ numTokens }) => numTokens)));
       if (residentDrafting === undefined || wanted.numLookaheadNodes === 0) return wanted;
@@ -201,10 +200,10 @@ export class Engine implements EngineClient {
       if (isBehind) this.#caughtUp = new Set(sampling.map(({ id }) => id));
       catchesUp = !isDecode || isBehind;
       return catchesUp ? NO_TREES : { ...wanted, uniform: true };
-    }, this.#hasGrown && this.#holdsNewcomers(startMs));
+    }, holds);
     if (output.sequences.length === 0) return undefined;
-    this.#hasGrown = output.admitted.length > 0;
-    this.#regrouping.begin(output.admitted.length, startMs);
+    const { newcomers, numRunning } = this.#scheduler;
+    this.#regrouping.begin(output.admitted.length, startMs, !holds && newcomers.count > 0 ? numRunning : undefined);
     this.#parts.runner.kv.commit(output.copies);
     for (const { sequence } of output.sequences) {
       const reader = this.#readers.get(sequence.id);
@@ -221,20 +220,16 @@ export class Engine implements EngineClient {
 
   /** One more of the same for those who go on, as long as the policy wants the same and it is no time for others to come in. */
   #ahead({ output: { limits }, loop, numBefore }: StepInFlight, numAhead: number, startMs: number) {
-    const goingOn = loop && this.#holdsNewcomers(startMs) ? this.#scheduler.goingOn() : undefined;
-    if (loop === undefined || goingOn === undefined) return undefined;
-    const { numLanes } = loop;
+    const { newcomers, numRunning } = this.#scheduler;
+    if (loop === undefined || !this.#regrouping.holds(newcomers, numRunning, startMs)) return undefined;
+    const [goingOn, { numLanes }] = [this.#scheduler.goingOn(), loop];
+    if (goingOn === undefined) return undefined;
     const keepsLanes = this.#regrouping.keepsIdle(numLanes - goingOn.length, numLanes, startMs);
     const reserved = keepsLanes && this.#parts.policy.goesOn(limits) && loop.reserveAhead(numAhead, goingOn);
     const output = reserved ? this.#scheduler.scheduleAhead(reserved) : undefined;
     if (output === undefined) return undefined;
     const verification = decodeOnDevice(loop, output, numAhead);
     return { output, startMs, numBefore: numBefore + 1, loop, numLanes, catchesUp: false, verification };
-  }
-
-  #holdsNewcomers(nowMs: number): boolean {
-    const { newcomers, numRunning } = this.#scheduler;
-    return this.#regrouping.holds(newcomers, numRunning, nowMs);
   }
 
   /** Leaves out sequences that ended meanwhile; ends those whose logits were not numbers, and those alone. */

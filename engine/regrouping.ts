@@ -21,6 +21,10 @@ export class Regrouping {
   #sinceMs = 0;
   /** Since when someone waits who could come in. */
   #waitingSinceMs: number | undefined;
+  /** Newcomers came in with the latest step that was no continuation of a run. */
+  #hasGrown = false;
+  /** Running sequences beside whom the cache had no room for newcomers. */
+  #fullWith: number | undefined;
   /** What idle lanes of the run under way have cost at most, in ms of all lanes, until when. */
   #idleMs = 0;
   #idleUntilMs = 0;
@@ -30,9 +34,15 @@ export class Regrouping {
     this.#sinceMs += step.stepMs;
   }
 
-  /** A step was planned that is no continuation of a run, with so many who came into the batch. */
-  begin(numAdmitted: number, nowMs: number): void {
+  /**
+   * A step was planned that is no continuation of a run.
+   * @param numAdmitted who came into the batch
+   * @param fullWith running sequences, where others had places beside them and yet could not come in
+   */
+  begin(numAdmitted: number, nowMs: number, fullWith?: number): void {
     [this.#idleMs, this.#idleUntilMs] = [0, nowMs];
+    this.#hasGrown = numAdmitted > 0;
+    this.#fullWith = fullWith;
     if (numAdmitted === 0) return;
     this.#numLetIn = GROUPS_KEPT * this.#numLetIn + numAdmitted;
     this.#letInMs = GROUPS_KEPT * this.#letInMs + this.#sinceMs;
@@ -40,10 +50,13 @@ export class Regrouping {
     this.#waitingSinceMs = undefined;
   }
 
-  /** Whether newcomers are to wait until more of them are there. @param numRunning whom a stop would cost time */
+  /**
+   * Whether newcomers are to wait: until more of them are there or, where the cache is full, until someone ends.
+   * @param numRunning whom a stop would cost time
+   */
   holds({ count, isUrgent }: Newcomers, numRunning: number, nowMs: number): boolean {
     if (isUrgent) return false;
-    if (count === 0) {
+    if (count === 0 || numRunning === this.#fullWith) {
       this.#waitingSinceMs = undefined;
       return true;
     }
@@ -51,6 +64,11 @@ export class Regrouping {
     const rate = this.#numLetIn / Math.max(1, this.#letInMs + this.#sinceMs);
     const group = Math.round(Math.sqrt(2 * rate * this.#cost.ms * numRunning));
     return count < group && nowMs - this.#waitingSinceMs < MOST_WAIT_MS;
+  }
+
+  /** The same for a step that is no continuation of a run: only right after others came in, as there is no run that would have to stop. */
+  holdsAtStart(newcomers: Newcomers, numRunning: number, nowMs: number): boolean {
+    return this.#hasGrown && this.holds(newcomers, numRunning, nowMs);
   }
 
   /** Whether a run with so many idle lanes is to go on, as to stop would cost more than they have. */

@@ -22,7 +22,7 @@ export interface EndedStep {
   readonly times: Pick<StepTimes, "draftMs" | "pass" | "verifiedMs">;
 }
 
-/** Tells the policy, whoever else learns from steps, and the listeners of every step. Steps may overlap: a step's time is what it added to the time of the one before it. */
+/** Tells those who decide by what steps take, and listeners, of every step. Steps may overlap: a step's time is what it added to the time of the one before it. */
 export class StepReports {
   readonly #policy: TreePolicy;
   readonly #regrouping: Regrouping;

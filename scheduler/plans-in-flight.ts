@@ -2,9 +2,18 @@ import { invariant } from "../kvcache/invariant.ts";
 import type { SchedulerOutput } from "./output.ts";
 import type { Sequence } from "./sequence.ts";
 
+/** Plans that a sequence is part of, and those of them whose steps give it a token at least. */
+interface Counts {
+  readonly numPlans: number;
+  readonly numSampling: number;
+}
+
+const NONE: Counts = { numPlans: 0, numSampling: 0 };
+
 /** Plans whose steps have not ended, in order. Blocks of their sequences may still be written. */
 export class PlansInFlight {
   readonly #plans: SchedulerOutput[] = [];
+  readonly #counts = new Map<Sequence, Counts>();
   #numBegun = 0;
 
   get length(): number {
@@ -21,19 +30,18 @@ export class PlansInFlight {
 
   /** Whether a step in flight may write the sequence's blocks. */
   hold(sequence: Sequence): boolean {
-    return this.#plans.some(({ sequences }) => sequences.some((scheduled) => scheduled.sequence === sequence));
+    return this.#countsOf(sequence).numPlans > 0;
   }
 
   /** Plans whose steps give the sequence a token at least. */
   numSampling(sequence: Sequence): number {
-    return this.#plans.filter(({ sequences }) =>
-      sequences.some((scheduled) => scheduled.sequence === sequence && scheduled.needsSample),
-    ).length;
+    return this.#countsOf(sequence).numSampling;
   }
 
   begin(plan: Omit<SchedulerOutput, "stepId">): SchedulerOutput {
     const output = { stepId: this.#numBegun++, ...plan };
     this.#plans.push(output);
+    this.#count(output, 1);
     return output;
   }
 
@@ -41,12 +49,28 @@ export class PlansInFlight {
   end(output: SchedulerOutput): void {
     this.#checkOldest(output);
     this.#plans.shift();
+    this.#count(output, -1);
   }
 
   /** The oldest has failed, and with it all that build on it. */
   endAll(output: SchedulerOutput): void {
     this.#checkOldest(output);
     this.#plans.length = 0;
+    this.#counts.clear();
+  }
+
+  #countsOf(sequence: Sequence): Counts {
+    return this.#counts.get(sequence) ?? NONE;
+  }
+
+  #count({ sequences }: SchedulerOutput, change: 1 | -1): void {
+    for (const { sequence, needsSample } of sequences) {
+      const before = this.#countsOf(sequence);
+      const numPlans = before.numPlans + change;
+      const numSampling = before.numSampling + (needsSample ? change : 0);
+      if (numPlans === 0) this.#counts.delete(sequence);
+      else this.#counts.set(sequence, { numPlans, numSampling });
+    }
   }
 
   #checkOldest(output: SchedulerOutput): void {

@@ -1,4 +1,5 @@
 import { aliveOffset, type LaneShape, type LaneStart, laneBytes, packLanes } from "../../kernels/index.ts";
+import { invariant } from "../../kvcache/invariant.ts";
 import type { Sequence } from "../../scheduler/sequence.ts";
 
 /** The lanes of a run on the device: whose they are, and which of them idle because their sequences have ended. */
@@ -50,7 +51,11 @@ export class Lanes {
       );
       this.#laneOf.delete(sequence);
     }
-    return sequences.map((sequence) => this.#laneOf.get(sequence) ?? -1);
+    return sequences.map((sequence) => {
+      const lane = this.#laneOf.get(sequence);
+      invariant(lane !== undefined, () => `${sequence.id} goes on, but has no lane`);
+      return lane;
+    });
   }
 
   end(): void {

@@ -201,8 +201,9 @@ export class ResidentLoop {
       const size = this.#stepSize(numAhead, sequences);
       this.#numRecent = 1 + size.depth;
       const step = await this.#gpu.guard.run(() => this.#run(size, lanes));
-      for (const [i, { alive, numTokens, emitted }] of step.lanes.entries()) {
-        if (alive) this.#drafter?.commit(lanes[i] ?? -1, numTokens - emitted.length);
+      for (const [i, lane] of lanes.entries()) {
+        const { alive = false, numTokens = 0, emitted = [] } = step.lanes[i] ?? {};
+        if (alive) this.#drafter?.commit(lane, numTokens - emitted.length);
       }
       return step;
     } finally {

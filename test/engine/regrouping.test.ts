@@ -61,6 +61,34 @@ function serve(rate: number, numSteps: number, seed: number, groups?: number): O
   return { efficiency: workMs / (nowMs - 1000), longestWaitMs, numRestarts };
 }
 
+/** After 40 groups of newcomers, 10 ms apart. */
+function busy(): Regrouping {
+  const regrouping = new Regrouping();
+  const steady = {
+    ...base,
+    numSequences: 32,
+    numLanes: 32,
+    numRows: 32,
+    numEmitted: 96,
+    onDevice: true,
+    hasPrompt: false,
+  };
+  for (let group = 0; group < 40; group++) {
+    regrouping.begin(6, group * 10);
+    regrouping.observe({
+      ...steady,
+      numRows: 33 + (group % 8),
+      numEmitted: 32,
+      onDevice: false,
+      isSteady: false,
+      hasPrompt: true,
+      stepMs: 4,
+    });
+    for (let i = 0; i < 6; i++) regrouping.observe({ ...steady, isSteady: true, stepMs: 1 });
+  }
+  return regrouping;
+}
+
 describe("when newcomers come in", () => {
   // A lane's text takes 500, 50 and 12 ms.
   test.each([0.002, 0.02, 0.08])(
@@ -81,35 +109,35 @@ describe("when newcomers come in", () => {
   });
 
   test("who is more important than one that runs does not wait; who came just now does, among many", () => {
-    const regrouping = new Regrouping();
-    const steady = {
-      ...base,
-      numSequences: 32,
-      numLanes: 32,
-      numRows: 32,
-      numEmitted: 96,
-      onDevice: true,
-      hasPrompt: false,
-    };
-    for (let group = 0; group < 40; group++) {
-      regrouping.begin(6, group * 10);
-      regrouping.observe({
-        ...steady,
-        numRows: 33 + (group % 8),
-        numEmitted: 32,
-        onDevice: false,
-        isSteady: false,
-        hasPrompt: true,
-        stepMs: 4,
-      });
-      for (let i = 0; i < 6; i++) regrouping.observe({ ...steady, isSteady: true, stepMs: 1 });
-    }
+    const regrouping = busy();
     expect(regrouping.holds({ count: 1, isUrgent: false }, 31, 400)).toBe(true);
     expect(regrouping.holds({ count: 1, isUrgent: true }, 31, 400)).toBe(false);
     expect(regrouping.holds({ count: 31, isUrgent: false }, 31, 401)).toBe(false);
     expect(regrouping.holds({ count: 1, isUrgent: false }, 31, 421)).toBe(false);
     expect(regrouping.holds({ count: 0, isUrgent: false }, 32, 422)).toBe(true);
     expect(regrouping.holds({ count: 1, isUrgent: false }, 31, 430)).toBe(true);
+  });
+
+  test("where the cache has no room, a run goes on until someone ends, but for the more important", () => {
+    const regrouping = new Regrouping();
+    const alone = { count: 1, isUrgent: false };
+    expect(regrouping.holds(alone, 8, 0)).toBe(false);
+    regrouping.begin(0, 0, 8);
+    expect(regrouping.holds(alone, 8, 1)).toBe(true);
+    expect(regrouping.holds(alone, 8, 500)).toBe(true);
+    expect(regrouping.holds({ count: 1, isUrgent: true }, 8, 501)).toBe(false);
+    expect(regrouping.holds(alone, 7, 502)).toBe(false);
+    regrouping.begin(0, 503);
+    expect(regrouping.holds(alone, 8, 504)).toBe(false);
+  });
+
+  test("a step that is no continuation lets everyone in who is there, unless others came in with the one before", () => {
+    const regrouping = busy();
+    const alone = { count: 1, isUrgent: false };
+    expect(regrouping.holdsAtStart(alone, 31, 400)).toBe(true);
+    regrouping.begin(0, 401);
+    expect(regrouping.holds(alone, 31, 401)).toBe(true);
+    expect(regrouping.holdsAtStart(alone, 31, 402)).toBe(false);
   });
 
   test("idle lanes stay until they have cost what a restart does; at once they go where that is not known", () => {
