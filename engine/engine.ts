@@ -202,8 +202,11 @@ export class Engine implements EngineClient {
       return catchesUp ? NO_TREES : { ...wanted, uniform: true };
     }, holds);
     if (output.sequences.length === 0) return undefined;
-    const { newcomers, numRunning } = this.#scheduler;
-    this.#regrouping.begin(output.admitted.length, startMs, !holds && newcomers.count > 0 ? numRunning : undefined);
+    this.#regrouping.begin(
+      output.admitted.length,
+      startMs,
+      output.lacksBlocks ? this.#scheduler.numRunning : undefined,
+    );
     this.#parts.runner.kv.commit(output.copies);
     for (const { sequence } of output.sequences) {
       const reader = this.#readers.get(sequence.id);

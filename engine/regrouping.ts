@@ -37,7 +37,7 @@ export class Regrouping {
   /**
    * A step was planned that is no continuation of a run.
    * @param numAdmitted who came into the batch
-   * @param fullWith running sequences, where others had places beside them and yet could not come in
+   * @param fullWith running sequences, where the cache has no room for another one beside them
    */
   begin(numAdmitted: number, nowMs: number, fullWith?: number): void {
     [this.#idleMs, this.#idleUntilMs] = [0, nowMs];

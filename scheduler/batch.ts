@@ -9,6 +9,8 @@ export interface BatchChanges {
   /** For the first time. */
   readonly admitted: readonly Sequence[];
   readonly preemptedIds: readonly string[];
+  /** The next newcomer has a place and no blocks, and no one is computing what it begins with. */
+  readonly lacksBlocks: boolean;
   /** What newcomers take over from others' blocks. */
   readonly copies: readonly SlotMove[];
 }
@@ -97,20 +99,26 @@ export class Batch {
       }
     }
     const isDecoding = this.#running.length > 0 && this.#running.every((sequence) => sequence.numPendingTokens === 1);
-    if (preemptedIds.length > 0 || (holdsNewcomers && isDecoding)) return { admitted: [], preemptedIds, copies: [] };
+    if (preemptedIds.length > 0) return { admitted: [], preemptedIds, lacksBlocks: true, copies: [] };
+    if (holdsNewcomers && isDecoding) return { admitted: [], preemptedIds, lacksBlocks: false, copies: [] };
     const admitted: Sequence[] = [];
     const copies: SlotMove[] = [];
+    let lacksBlocks = false;
     let next = this.#queue.next();
     while (next !== undefined && !preemptedIds.includes(next.id)) {
       const numRows = this.#running.reduce((sum, sequence) => sum + sequence.numPendingTokens, 0);
       if (numRows >= tokenBudget && !this.#isAboveLast(next)) break;
-      if (!this.#makePlace(next, preemptedIds)) break;
+      if (!this.#makePlace(next, preemptedIds)) {
+        const hasPlace = this.#running.length < this.#maxNumSeqs;
+        lacksBlocks = hasPlace && !this.#blocks.isUnderWay(next.hashChain, next.numTokens);
+        break;
+      }
       // Good also where one of both gives way to the next newcomer: until the copies are made, no one writes its blocks.
       copies.push(...this.#blocks.adoptTail(next.id, next.numTokens - 1));
       if (this.#join(next)) admitted.push(next);
       next = this.#queue.next();
     }
-    return { admitted, preemptedIds, copies };
+    return { admitted, preemptedIds, lacksBlocks, copies };
   }
 
   /** @throws InvariantError naming the rule that is broken. */

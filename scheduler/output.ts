@@ -74,6 +74,8 @@ export interface SchedulerOutput {
   readonly admitted: readonly Sequence[];
   /** Sequences that lost their blocks while this step was planned; they are computed again, but for what the prefix cache keeps of them. */
   readonly preemptedIds: readonly string[];
+  /** The next newcomer has a place and no blocks, and no one is computing what it begins with: it waits until someone ends. */
+  readonly lacksBlocks: boolean;
   /**
    * Copies of final K/V, for sequences that begin as others do. To be made as soon as the step is planned, in this order and ahead
    * of everything else that it does; they stand also where it is discarded.

@@ -201,7 +201,9 @@ export class Scheduler {
     const hasRoom =
       plans.length * (1 + limits.numLookaheadNodes) <= this.#options.tokenBudget &&
       plans.every(({ sequence }) => reserveAhead(sequence, numAhead, limits, this.#blocks, this.maxSequenceLen));
-    return hasRoom ? this.#begin(plans, limits, { admitted: [], preemptedIds: [], copies: [] }) : undefined;
+    return hasRoom
+      ? this.#begin(plans, limits, { admitted: [], preemptedIds: [], lacksBlocks: false, copies: [] })
+      : undefined;
   }
 
   /**

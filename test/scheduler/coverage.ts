@@ -13,6 +13,8 @@ export interface Coverage {
   aheadWithoutEnding: number;
   /** Plans ahead, and others, beside which newcomers waited for whom there were places. */
   heldAhead: number;
+  /** Plans that leave out a newcomer for want of blocks. */
+  lackedBlocks: number;
   held: number;
   /** Plans in which all trees have one size, that of a sequence too which ends before it. */
   pastEnd: number;
@@ -44,6 +46,7 @@ export const noCoverage = (): Coverage => ({
   aheadWithoutEnded: 0,
   aheadWithoutEnding: 0,
   heldAhead: 0,
+  lackedBlocks: 0,
   held: 0,
   pastEnd: 0,
   refused: 0,

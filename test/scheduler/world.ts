@@ -234,6 +234,11 @@ export class World {
       expect(plan.admitted.length === 0, () => "newcomers were to wait");
       if (newcomers.count > 0) this.#coverage.held++;
     }
+    if (plan.lacksBlocks) {
+      const isWaiting = plan.preemptedIds.length > 0 || this.scheduler.newcomers.count > 0;
+      expect(isWaiting, () => "blocks are said to be lacking, but no one waits for any");
+      this.#coverage.lackedBlocks++;
+    }
     if (checkPlan(plan, this.#planned, limits?.uniform ?? false)) this.#coverage.pastEnd++;
     this.#coverage.displaced += this.#rankCheck.checkPlan(plan, this.#live.all());
     const { numHits, numResumed, numTails } = this.#cacheLedger.checkPlan(plan);
