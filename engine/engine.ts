@@ -225,11 +225,11 @@ export class Engine implements EngineClient {
   #ahead({ output: { limits }, loop, numBefore }: StepInFlight, numAhead: number, startMs: number) {
     const { newcomers, numRunning } = this.#scheduler;
     if (loop === undefined || !this.#regrouping.holds(newcomers, numRunning, startMs)) return undefined;
-    const [goingOn, { numLanes }] = [this.#scheduler.goingOn(), loop];
-    if (goingOn === undefined) return undefined;
-    const keepsLanes = this.#regrouping.keepsIdle(numLanes - goingOn.length, numLanes, startMs);
-    const reserved = keepsLanes && this.#parts.policy.goesOn(limits) && loop.reserveAhead(numAhead, goingOn);
-    const output = reserved ? this.#scheduler.scheduleAhead(reserved) : undefined;
+    const { numLanes } = loop;
+    const output = this.#scheduler.scheduleAhead((goingOn) => {
+      const keepsLanes = this.#regrouping.keepsIdle(numLanes - goingOn.length, numLanes, startMs);
+      return keepsLanes && this.#parts.policy.goesOn(limits) ? loop.reserveAhead(numAhead, goingOn) : undefined;
+    });
     if (output === undefined) return undefined;
     const verification = decodeOnDevice(loop, output, numAhead);
     return { output, startMs, numBefore: numBefore + 1, loop, numLanes, catchesUp: false, verification };

@@ -15,6 +15,8 @@ export interface BatchChanges {
   readonly copies: readonly SlotMove[];
 }
 
+export const NO_CHANGES: BatchChanges = { admitted: [], preemptedIds: [], lacksBlocks: false, copies: [] };
+
 /** Who waits for a place in the batch, preempted sequences among them. */
 export interface Newcomers {
   /** As many as there are free places for. */
@@ -98,12 +100,11 @@ export class Batch {
         preemptedIds.push(this.#preemptLast());
       }
     }
+    let lacksBlocks = preemptedIds.length > 0;
     const isDecoding = this.#running.length > 0 && this.#running.every((sequence) => sequence.numPendingTokens === 1);
-    if (preemptedIds.length > 0) return { admitted: [], preemptedIds, lacksBlocks: true, copies: [] };
-    if (holdsNewcomers && isDecoding) return { admitted: [], preemptedIds, lacksBlocks: false, copies: [] };
+    if (lacksBlocks || (holdsNewcomers && isDecoding)) return { admitted: [], preemptedIds, lacksBlocks, copies: [] };
     const admitted: Sequence[] = [];
     const copies: SlotMove[] = [];
-    let lacksBlocks = false;
     let next = this.#queue.next();
     while (next !== undefined && !preemptedIds.includes(next.id)) {
       const numRows = this.#running.reduce((sum, sequence) => sum + sequence.numPendingTokens, 0);

@@ -2,7 +2,7 @@ import type { BlockManager } from "../kvcache/block-manager.ts";
 import { BLOCK_SIZE, numBlocksFor } from "../kvcache/ids.ts";
 import { invariant } from "../kvcache/invariant.ts";
 import { checkAdmissible } from "./admissible.ts";
-import { Batch, type BatchChanges, type Newcomers } from "./batch.ts";
+import { Batch, type BatchChanges, type Newcomers, NO_CHANGES } from "./batch.ts";
 import { SchedulerError } from "./errors.ts";
 import { checkSchedulerIntegrity } from "./integrity.ts";
 import {
@@ -179,31 +179,22 @@ export class Scheduler {
   }
 
   /**
-   * Sequences that decode after the steps in flight, in order of joining: of those that run, all but the ones that end by their length
-   * before that, whatever the steps emit. Undefined where one of them does not decode in the latest step: then the steps in flight have
-   * to end first.
-   */
-  goingOn(): readonly Sequence[] | undefined {
-    return this.#goingOn();
-  }
-
-  /**
    * Plans one more decode of those who go on before it is known what the steps in flight emit: 1 to maxDraftDepth + 1 tokens each, as
-   * long as all of them keep to `limits`. Slots are reserved for the most that can be. Newcomers wait. Undefined where no one goes on or
+   * long as all of them keep to the limits. Slots are reserved for the most that can be. Newcomers wait. Undefined where no one goes on or
    * someone has to begin, and where model or cache might have no room: then the steps in flight have to end first. What was reserved goes
    * back with them.
+   * @param choose for those who go on, in order of joining; undefined where the steps in flight are to end first
    */
-  scheduleAhead(limits: TreeLimits): SchedulerOutput | undefined {
+  scheduleAhead(choose: (goingOn: readonly Sequence[]) => TreeLimits | undefined): SchedulerOutput | undefined {
     const numAhead = this.#inFlight.length;
     const goingOn = this.#goingOn() ?? [];
-    if (goingOn.length === 0) return undefined;
+    const limits = goingOn.length > 0 ? choose(goingOn) : undefined;
+    if (limits === undefined) return undefined;
     const plans = goingOn.map((sequence) => planAhead(sequence, numAhead, limits));
     const hasRoom =
       plans.length * (1 + limits.numLookaheadNodes) <= this.#options.tokenBudget &&
       plans.every(({ sequence }) => reserveAhead(sequence, numAhead, limits, this.#blocks, this.maxSequenceLen));
-    return hasRoom
-      ? this.#begin(plans, limits, { admitted: [], preemptedIds: [], lacksBlocks: false, copies: [] })
-      : undefined;
+    return hasRoom ? this.#begin(plans, limits, NO_CHANGES) : undefined;
   }
 
   /**
@@ -260,6 +251,7 @@ export class Scheduler {
     });
   }
 
+  /** Of those that run, all but the ones that end by their length before the next step. Undefined where one does not decode in the latest. */
   #goingOn(): readonly SequenceState[] | undefined {
     const latest = new Set(
       this.#inFlight.latest?.sequences.filter(({ needsSample }) => needsSample).map(({ sequence }) => sequence),

@@ -48,7 +48,7 @@ describe("blocks that a step in flight may write", () => {
 
   test("of one that a step ends stay its own while steps that were planned ahead are in flight", () => {
     const { blocks, scheduler, plan, heldBy, commit } = begun();
-    const ahead = scheduler.scheduleAhead(LIMITS) ?? expect.fail();
+    const ahead = scheduler.scheduleAhead(() => LIMITS) ?? expect.fail();
     scheduler.abort("a");
     commit(plan);
     expect(heldBy("a")).toHaveLength(1);
@@ -60,7 +60,7 @@ describe("blocks that a step in flight may write", () => {
 
   test("are given back when the step fails, with all that build on it", () => {
     const { blocks, scheduler, plan, heldBy } = begun();
-    scheduler.scheduleAhead(LIMITS);
+    scheduler.scheduleAhead(() => LIMITS);
     scheduler.abort("c");
     expect(heldBy("c")).toHaveLength(1);
     scheduler.discard(plan);

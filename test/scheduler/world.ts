@@ -253,11 +253,11 @@ export class World {
 
   #submitAhead(seed: number, { sequences }: SchedulerOutput): void {
     const most = (pick: (limits: TreeLimits) => number) => Math.max(...sequences.map(pick));
-    const plan = this.scheduler.scheduleAhead({
+    const plan = this.scheduler.scheduleAhead(() => ({
       numLookaheadNodes: most(({ numLookaheadNodes }) => numLookaheadNodes),
       maxDraftDepth: most(({ maxDraftDepth }) => maxDraftDepth),
       mostLookaheadNodes: most(numTreeSlots),
-    });
+    }));
     if (plan === undefined) return;
     const before = this.#inFlight.map((step) => step.plan);
     if (checkPlanAhead(plan, before, this.#planned) > 0) this.#coverage.aheadWithoutEnding++;

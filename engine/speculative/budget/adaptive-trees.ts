@@ -176,8 +176,7 @@ export class AdaptiveTrees implements TreePolicy {
 
   /** Whether what is in use by rights would gain more, until the run stops anyway, than it costs to stop it now. */
   #isWorthStopping(limits: TreeLimits): boolean {
-    const [rate, better] = [limits, this.#inUse.limits].map((one) => this.#sizes.rateOf(this.#numSequences, one));
-    return (1 - (rate ?? 0) / (better ?? 1)) * this.#meanRunSteps > STOP_STEPS;
+    return (1 - this.#rateRatio(limits, this.#inUse.limits)) * this.#meanRunSteps > STOP_STEPS;
   }
 
   /** Whether nothing was decided for this load, and could be now. */
@@ -192,8 +191,11 @@ export class AdaptiveTrees implements TreePolicy {
   }
 
   #isMuchFaster(one: TreeLimits, other: TreeLimits): boolean {
-    const [rate, otherRate] = [one, other].map((limits) => this.#sizes.rateOf(this.#numSequences, limits));
-    return (rate ?? 0) > CLEARLY * (otherRate ?? 0);
+    return this.#rateRatio(one, other) > CLEARLY;
+  }
+
+  #rateRatio(one: TreeLimits, other: TreeLimits): number {
+    return this.#sizes.rateOf(this.#numSequences, one) / this.#sizes.rateOf(this.#numSequences, other);
   }
 
   /** Time, the end of trials, and the lengths of bursts. */

@@ -89,8 +89,14 @@ class ImpatientScheduler extends SchedulerWithBlocks {
 
 /** Takes it that steps in flight emit one token each. */
 class OptimisticScheduler extends Scheduler {
-  override scheduleAhead(limits: TreeLimits): SchedulerOutput | undefined {
-    const output = super.scheduleAhead({ ...limits, maxDraftDepth: 0 });
+  override scheduleAhead(
+    choose: (goingOn: readonly Sequence[]) => TreeLimits | undefined,
+  ): SchedulerOutput | undefined {
+    let limits: TreeLimits | undefined;
+    const output = super.scheduleAhead((goingOn) => {
+      limits = choose(goingOn);
+      return limits && { ...limits, maxDraftDepth: 0 };
+    });
     if (output === undefined) return undefined;
     for (const scheduled of output.sequences) Object.assign(scheduled, limits);
     return output;
