@@ -8,7 +8,7 @@ import type { EngineClient, EngineInfo, EngineMemory, EngineOutput, EngineReques
 import { decodeOnDevice } from "./device-step.ts";
 import type { EngineParts } from "./engine-parts.ts";
 import { EngineDeadError, EngineRequestError } from "./errors.ts";
-import { catchUpOnHost, decodeOnHost, type Verification } from "./host-step.ts";
+import { bringsNearer, catchUpOnHost, decodeOnHost, type Verification } from "./host-step.ts";
 import { NOTHING } from "./output-stream.ts";
 import { Readers } from "./readers.ts";
 import { Regrouping } from "./regrouping.ts";
@@ -17,6 +17,8 @@ import type { ResidentLoop } from "./resident/resident-loop.ts";
 import type { SequenceOfStep, VerifiedSequence } from "./step.ts";
 import { StepReports } from "./step-reports.ts";
 import { meanContext } from "./step-stats.ts";
+
+const NOBODY: ReadonlyMap<string, number> = new Map();
 
 /** A step whose results are not committed yet. */
 interface StepInFlight {
@@ -43,8 +45,8 @@ export class Engine implements EngineClient {
   readonly #reports: StepReports;
   /** In order. Several only where all of them run on the device. */
   readonly #inFlight: StepInFlight[] = [];
-  /** Sequences that decoded in the latest step that was no continuation, where the drafter was to catch up with them. */
-  #caughtUp: ReadonlySet<string> = new Set();
+  /** With whom the drafter was to catch up in the latest step that was no continuation, and how many tokens it had not seen before. */
+  #lagging: ReadonlyMap<string, number> = NOBODY;
   #loop: Promise<void> | undefined;
   #death: EngineDeadError | undefined;
 
@@ -187,18 +189,19 @@ export class Engine implements EngineClient {
 
   #first(startMs: number): StepInFlight | undefined {
     const { policy, residentDrafting, residentPlain } = this.#parts;
-    const before = this.#caughtUp;
+    const before = this.#lagging;
     let catchesUp = false;
-    this.#caughtUp = new Set();
+    this.#lagging = NOBODY;
     const holds = this.#regrouping.holdsAtStart(this.#scheduler.newcomers, this.#scheduler.numRunning, startMs);
     const output = this.#scheduler.schedule((sampling, isDecode) => {
       const wanted = policy.limits(sampling.length, meanContext(sampling.map(({ numTokens }) => numTokens)));
       if (residentDrafting === undefined || wanted.numLookaheadNodes === 0) return wanted;
       // Drafts of the host cost several times what the device's cost: no one waits for them while a prompt is computed, or while
-      // the drafter has to see one that the prefix cache had. Where one step does not suffice for that, it may lack blocks.
-      const isBehind = isDecode && residentDrafting.lagging(sampling).some(({ id }) => !before.has(id));
-      if (isBehind) this.#caughtUp = new Set(sampling.map(({ id }) => id));
-      catchesUp = !isDecode || isBehind;
+      // the drafter has to see one that the prefix cache had. Where a step of that brings it no nearer, it may lack blocks.
+      const lagging = isDecode ? residentDrafting.lagging(sampling) : NOBODY;
+      const isWorthIt = bringsNearer(lagging, before);
+      if (isWorthIt) this.#lagging = lagging;
+      catchesUp = !isDecode || isWorthIt;
       return catchesUp ? NO_TREES : { ...wanted, uniform: true };
     }, holds);
     if (output.sequences.length === 0) return undefined;

@@ -46,6 +46,16 @@ export async function catchUpOnHost(parts: HostStepParts, sequences: readonly Se
   return { ...verification, draftMs: performance.now() - startMs };
 }
 
+/**
+ * Whether one more step of catching up helps: there are others than before, or fewer tokens that the drafter has not seen.
+ * @param lagging ids with such tokens, and how many of them
+ */
+export function bringsNearer(lagging: ReadonlyMap<string, number>, before: ReadonlyMap<string, number>): boolean {
+  const numUnseen = (of: ReadonlyMap<string, number>) => [...of.values()].reduce((sum, number) => sum + number, 0);
+  if (lagging.size === 0) return false;
+  return [...lagging.keys()].some((id) => !before.has(id)) || numUnseen(lagging) < numUnseen(before);
+}
+
 async function verifyPlan({ runner }: HostStepParts, plan: readonly PlannedSequence[]) {
   const sequences = verify(plan, await runner.run(plan.map(toBatch)));
   runner.kv.commit(sequences.flatMap(({ moves, failed }) => (failed ? [] : moves)));

@@ -122,8 +122,14 @@ export class DecoderDrafter implements ResidentDrafter {
   numRecent(id: string, numTokens: number): number | undefined {
     const table = this.#tables.tableOf(id);
     if (table === undefined || (this.#rules.reads.kind !== "text" && numTokens < 2)) return undefined;
-    const numPending = numTokens - this.#rules.shift - this.#tables.blocks.numComputedTokens(table);
+    const numPending = this.numUnseen(id, numTokens);
     return numPending >= 1 && numPending <= this.#maxRecent ? numPending : undefined;
+  }
+
+  numUnseen(id: string, numTokens: number): number {
+    const table = this.#tables.tableOf(id);
+    const numSeen = table === undefined ? 0 : this.#tables.blocks.numComputedTokens(table);
+    return numTokens - this.#rules.shift - numSeen;
   }
 
   reserve(id: string, numTokens: number, depth: number): boolean {

@@ -57,6 +57,10 @@ export class MedusaDrafter implements ResidentDrafter {
     return this.#heads.has(id) && numTokens > 1 ? 1 : undefined;
   }
 
+  numUnseen(id: string): number {
+    return this.#heads.has(id) ? 0 : 1;
+  }
+
   reserve(): boolean {
     return true;
   }

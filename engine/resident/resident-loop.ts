@@ -164,10 +164,17 @@ export class ResidentLoop {
     return true;
   }
 
-  /** Those of which the drafter has not seen all tokens but those of their last steps, as `start` needs it. */
-  lagging(sequences: readonly Sequence[]): readonly Sequence[] {
+  /**
+   * Those of which the drafter has not seen all tokens but those of their last steps, as `start` needs it, by id, with the number of
+   * tokens that it has not seen.
+   */
+  lagging(sequences: readonly Sequence[]): ReadonlyMap<string, number> {
+    const lagging = new Map<string, number>();
     const drafter = this.#drafter;
-    return sequences.filter(({ id, numTokens }) => drafter && drafter.numRecent(id, numTokens) === undefined);
+    for (const { id, numTokens } of drafter ? sequences : []) {
+      if (drafter?.numRecent(id, numTokens) === undefined) lagging.set(id, drafter?.numUnseen(id, numTokens) ?? 0);
+    }
+    return lagging;
   }
 
   /** Lanes of the run, idle ones included; 0 when nothing is on the device. */
@@ -272,7 +279,7 @@ export class ResidentLoop {
   #canDraft(drafter: ResidentDrafter, requests: readonly LaneRequest[], { maxDraftDepth }: TreeLimits): boolean {
     if (maxDraftDepth === 0 || !drafter.fits(requests.length)) return false;
     const sequences = requests.map(({ sequence }) => sequence);
-    if (this.lagging(sequences).length > 0) return false;
+    if (this.lagging(sequences).size > 0) return false;
     return sequences.every(({ id, numTokens }) => drafter.reserve(id, numTokens, maxDraftDepth));
   }
 

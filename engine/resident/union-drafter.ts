@@ -45,6 +45,10 @@ export class UnionDrafter implements ResidentDrafter {
     return most;
   }
 
+  numUnseen(id: string, numTokens: number): number {
+    return this.#members.reduce((sum, member) => sum + member.numUnseen(id, numTokens), 0);
+  }
+
   reserve(id: string, numTokens: number, depth: number): boolean {
     return this.#members.every((member) => member.reserve(id, numTokens, depth));
   }
