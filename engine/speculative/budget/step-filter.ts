@@ -2,6 +2,11 @@ import { Gusts } from "./gusts.ts";
 
 /** What is left of how fast the machine is in the next step. */
 const GUST_KEPT = 0.998;
+/** A machine may have another speed from one step to the next, as where it has neighbours: how likely, and a standard deviation in log ratio. */
+const JUMP_CHANCE = 0.01;
+const JUMP = 0.5;
+/** Steps of a kind that must have been seen before one that is far off may be a jump, and not what the kind takes. */
+const KNOWN_STEPS = 8;
 /** Most standard deviations that one step is believed to be off: what takes longer was something else. */
 const MOST = 3;
 /** What everything else moves by from one step to the next, as a standard deviation in log ratio: texts grow, and old knowledge fades. */
@@ -30,6 +35,8 @@ export interface StepKind {
 const [LEVEL, PLAIN, FIRST_PART] = [0, 1, 2];
 const NUM_PARTS = FIRST_SPREADS.parts.length;
 const FIRST_SIZE = FIRST_PART + NUM_PARTS;
+/** Stands for plain steps where sizes are told apart. */
+const PLAIN_SIZE = 0;
 
 /**
  * What steps of one load take, by an extended Kalman filter over logs: the machine's level, which is another one in every step, the
@@ -37,11 +44,17 @@ const FIRST_SIZE = FIRST_PART + NUM_PARTS;
  *
  * The level is what makes this a filter and no average: what a few steps of another size take is compared with the steps right before
  * and right after them, since they say where the level was, and what is always in use tells of the machine and not of itself.
+ *
+ * Once a kind is known, a step that is far off is rather a jump of the machine's. How likely that is widens what is thought of the level, so that
+ * the level takes up the surprise and not the size: a machine that became twice as fast while sizes changed was taken for a size half as
+ * dear, and hundreds of steps did not correct that.
  */
 export class StepFilter {
   readonly #gusts = new Gusts();
   /** Where a size's deviation is in the state: level, plain, parts, sizes. */
   readonly #places = new Map<number, number>();
+  /** Steps of each size that were taken in. */
+  readonly #numSeen = new Map<number, number>();
   readonly #mean: number[];
   /** By place and place. */
   readonly #covariance: number[][];
@@ -105,15 +118,33 @@ export class StepFilter {
     const shares = this.#shares(kind);
     const spread = this.#covariance.map((row) => sumOver(shares, row));
     // The middle one may be the one before.
-    const variance = sumOver(shares, spread) + noise.step + noise.gust;
+    const expected = sumOver(shares, spread) + noise.step + noise.gust;
+    const surprise = Math.log(ms / this.at(kind));
+    const jump = this.#isKnown(kind) ? chanceOfJump(surprise, expected) * JUMP ** 2 : 0;
+    this.#addToLevel(jump);
+    spread[LEVEL] = (spread[LEVEL] ?? 0) + jump;
+    const variance = expected + jump;
     const most = MOST * Math.sqrt(variance);
-    const error = Math.max(-most, Math.min(most, Math.log(ms / this.at(kind)))) / variance;
+    const error = Math.max(-most, Math.min(most, surprise)) / variance;
     for (let i = 0; i < spread.length; i++) {
       this.#mean[i] = (this.#mean[i] ?? 0) + (spread[i] ?? 0) * error;
       const row = this.#covariance[i] ?? [];
       const share = (spread[i] ?? 0) / variance;
       for (let j = 0; j < spread.length; j++) row[j] = (row[j] ?? 0) - share * (spread[j] ?? 0);
     }
+  }
+
+  /** @param jump variance */
+  #addToLevel(jump: number): void {
+    const level = this.#covariance[LEVEL] ?? [];
+    level[LEVEL] = (level[LEVEL] ?? 0) + jump;
+  }
+
+  /** Whether steps of the kind were seen before that say what it takes; counts them. */
+  #isKnown({ size = PLAIN_SIZE }: StepKind): boolean {
+    const numSeen = (this.#numSeen.get(size) ?? 0) + 1;
+    this.#numSeen.set(size, numSeen);
+    return numSeen > KNOWN_STEPS;
   }
 
   /** From one step to the next. @param gust variance of the level's change */
@@ -152,6 +183,13 @@ export class StepFilter {
     for (let i = 0; i < NUM_PARTS; i++) sum += (parts[i] ?? 0) * Math.exp(this.#mean[FIRST_PART + i] ?? 0);
     return sum;
   }
+}
+
+/** How likely it is that the machine has become another one, where the log of a step's time is off by so much. @param variance of that where it has not */
+function chanceOfJump(surprise: number, variance: number): number {
+  const density = (of: number) => Math.exp((-0.5 * surprise ** 2) / of) / Math.sqrt(of);
+  const [jumped, stayed] = [JUMP_CHANCE * density(variance + JUMP ** 2), (1 - JUMP_CHANCE) * density(variance)];
+  return jumped / (jumped + stayed);
 }
 
 /** A place of the state, and a weight. */

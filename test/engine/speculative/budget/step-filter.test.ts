@@ -141,6 +141,45 @@ describe("StepFilter", () => {
   });
 });
 
+describe("a machine of two speeds", () => {
+  const [used, other]: [StepKind, StepKind] = [
+    { size: 1, parts: [10, 2, 3] },
+    { size: 2, parts: [10, 4, 3] },
+  ];
+
+  /** Both sizes are known; then one gives way to the other, just when the machine becomes faster or slower. */
+  function shiftOfRatio(filter: StepFilter, random: Random, speed: number): number {
+    const see = (kind: StepKind, ms: number, times: number) => {
+      for (let i = 0; i < times; i++) filter.observe(kind, ms * Math.exp(0.08 * normal(random)));
+    };
+    for (let round = 0; round < 3; round++) {
+      see(used, 15, 40);
+      see(other, 17, 12);
+    }
+    const ratio = () => filter.at(other) / filter.at(used);
+    const before = ratio();
+    see(used, 15 * speed, 40);
+    return Math.log(ratio() / before);
+  }
+
+  test("a change of speed where sizes change is not taken for what sizes take", () => {
+    for (const speed of [0.6, 1.7]) {
+      const shifts = Array.from({ length: 40 }, (_, seed) =>
+        shiftOfRatio(new StepFilter({ plain: 0, parts: [0, 0, 0] }, true), new Random(seed + 1), speed),
+      );
+      expect(Math.sqrt(meanSquare(shifts)), `${speed}`).toBeLessThan(0.04);
+    }
+  });
+
+  test("it is followed at once", () => {
+    const random = new Random(5);
+    const filter = new StepFilter({ plain: 0, parts: [0, 0, 0] }, true);
+    shiftOfRatio(filter, random, 0.6);
+    for (let i = 0; i < 5; i++) filter.observe(used, 15 * Math.exp(0.08 * normal(random)));
+    expect(Math.abs(filter.at(used) / 15 - 1)).toBeLessThan(0.1);
+  });
+});
+
 describe("Gusts", () => {
   test.each([
     [0.1, 0.05],
