@@ -1,5 +1,7 @@
-import { survivals } from "../draft-tree.ts";
+import { type DraftTree, survivals } from "../draft-tree.ts";
+import { DepthFactors } from "./depth-factors.ts";
 import { SharedRows } from "./shared-rows.ts";
+import { TextShift } from "./text-shift.ts";
 import type { JudgedDraft } from "./verified-draft.ts";
 
 /** Before anything was seen: a good drafter's chain, and little from its branches. */
@@ -31,6 +33,8 @@ export class AcceptanceTable {
   readonly #sums: Float64Array;
   readonly #isStale: boolean[];
   readonly #shared: SharedRows;
+  readonly #depthFactors: DepthFactors;
+  readonly #textShift: TextShift;
   /** Trees that what was seen counts as now. */
   #numKnown = 0;
   /** Of the latest trees, draft tokens that were accepted, and that their estimates add up to. */
@@ -45,6 +49,8 @@ export class AcceptanceTable {
     this.#sums = new Float64Array((maxDepth + 1) * maxNodes);
     this.#isStale = Array.from({ length: maxDepth + 1 }, () => true);
     this.#shared = new SharedRows(maxNodes, maxDepth);
+    this.#depthFactors = new DepthFactors(maxDepth);
+    this.#textShift = new TextShift(maxDepth);
   }
 
   /** How sure the mean number of accepted tokens is: variance of its log. */
@@ -71,17 +77,19 @@ export class AcceptanceTable {
       this.#isStale[depth] = false;
     }
     const ratio = (this.#numAccepted + RATIO_PRIOR) / (this.#numEstimated + RATIO_PRIOR);
-    return ratio * ((this.#sums[row + numNodes - 1] ?? 0) + this.#shared.gain(numNodes, depth, numSharing));
+    const own = Math.max(0, (this.#sums[row + numNodes - 1] ?? 0) + this.#textShift.at(depth));
+    return ratio * (own + this.#shared.gain(numNodes, depth, numSharing));
   }
 
   /** @param tree its `probs` calibrated */
   observe({ tree, outcomes, maxNodes, maxDepth }: JudgedDraft): void {
     this.#numKnown = Math.min(this.#numKnown + 1, WINDOW);
     this.#isStale.fill(true);
-    const survival = survivals(tree);
+    const survival = this.#survivals(tree, outcomes);
     const order = byFalling(survival);
     this.#countAccepted(survival, outcomes);
     const isWhole = tree.tokenIds.length < maxNodes;
+    let above: readonly number[] = [];
     for (let depth = 1; depth <= Math.min(maxDepth, this.#maxDepth); depth++) {
       const survivalsThere: number[] = [];
       for (const node of order) {
@@ -89,6 +97,8 @@ export class AcceptanceTable {
         if (survivalsThere.length === this.#maxNodes - 1) break;
       }
       if (isWhole || maxNodes >= this.#maxNodes) this.#shared.observe(depth, survivalsThere, WINDOW);
+      this.#textShift.observe(depth, survivalsThere, above, isWhole, this.#numKnown);
+      above = survivalsThere;
       let rank = 0;
       for (const estimate of survivalsThere) this.#add(depth, ++rank, estimate);
       // Of a tree that is not full there is no further candidate, also for a larger one.
@@ -99,6 +109,15 @@ export class AcceptanceTable {
   /** A step without trees: the text may have become another kind of text. */
   age(): void {
     this.#numKnown = Math.max(0, SPREAD ** 2 / (this.variance + WALK ** 2) - NUM_PRIOR);
+  }
+
+  /** Of a tree's nodes, at most 1, by what it is off by so far; learns from the tree. */
+  #survivals(tree: DraftTree, outcomes: readonly number[]): readonly number[] {
+    const estimates = survivals(tree);
+    const factors = this.#depthFactors.all;
+    const survival = estimates.map((estimate, node) => Math.min(1, estimate * (factors[tree.depths[node] ?? 0] ?? 1)));
+    this.#depthFactors.observe(tree.depths, estimates, outcomes);
+    return survival;
   }
 
   /** Shrunk to what deeper trees say, and those to what was thought before, as if each were a few trees. */

@@ -2,7 +2,9 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { AcceptanceTable } from "../../../../engine/speculative/budget/acceptance-table.ts";
 import { Calibration } from "../../../../engine/speculative/budget/calibration.ts";
+import { DepthFactors } from "../../../../engine/speculative/budget/depth-factors.ts";
 import { SequoiaTrees, ShapedTrees } from "../../../../engine/speculative/budget/static-trees.ts";
+import { TextShift } from "../../../../engine/speculative/budget/text-shift.ts";
 import { FixedTrees } from "../../../../engine/speculative/budget/tree-policy.ts";
 import { judged } from "../../../../engine/speculative/budget/verified-draft.ts";
 import { type DraftTree, survivals } from "../../../../engine/speculative/draft-tree.ts";
@@ -132,6 +134,100 @@ describe("AcceptanceTable", () => {
     expect(young.expected(2, 1)).toBeGreaterThan(0.6);
     expect(aged.expected(2, 1)).toBeLessThan(0.2);
   });
+});
+
+/** A text is easy or hard as a whole: how likely each token of a chain is right, whatever the drafter says of it. */
+function chainOf(random: Random, depth: number, isEasy: boolean, said: number) {
+  const tree: DraftTree = {
+    tokenIds: Array.from({ length: depth + 1 }, (_, node) => node),
+    parents: Array.from({ length: depth + 1 }, (_, node) => node - 1),
+    probs: Array.from({ length: depth + 1 }, (_, node) => (node === 0 ? 1 : said)),
+    depths: Array.from({ length: depth + 1 }, (_, node) => node),
+  };
+  let numRight = 0;
+  while (numRight < depth && random.next() < (isEasy ? 0.9 : 0.3)) numRight++;
+  const tokenIds = [...tree.tokenIds.slice(1, 1 + numRight), 99];
+  return judged({ tree, tokenIds, maxNodes: depth + 1, maxDepth: depth });
+}
+
+describe("DepthFactors", () => {
+  test("finds by how much more is accepted deep down than single tokens let expect", () => {
+    const random = new Random(2);
+    const factors = new DepthFactors(4);
+    for (let i = 0; i < 4000; i++) {
+      const { tree, outcomes } = chainOf(random, 3, random.next() < 0.5, 0.6);
+      factors.observe(tree.depths, survivals(tree), outcomes);
+    }
+    const [root, ...below] = factors.all;
+    expect(root).toBe(1);
+    for (const depth of [1, 2, 3]) {
+      const truth = (0.5 * 0.9 ** depth + 0.5 * 0.3 ** depth) / 0.6 ** depth;
+      expect(Math.abs((below[depth - 1] ?? 0) - truth)).toBeLessThan(0.08);
+    }
+    // Where nothing was seen, what is a level above.
+    expect(below[3]).toBeCloseTo(below[2] ?? 0, 12);
+  });
+
+  test("is never below nothing, and finite, whatever was seen", () => {
+    const seen = fc.array(fc.tuple(fc.double({ min: 0, max: 1, noNaN: true }), fc.constantFrom(0, 1)), {
+      maxLength: 50,
+    });
+    fc.assert(
+      fc.property(seen, (nodes) => {
+        const factors = new DepthFactors(3);
+        for (const [survival, outcome] of nodes)
+          factors.observe([0, 1, 2, 3], [1, survival, survival, 0], [1, outcome, 0, 0]);
+        for (const factor of factors.all) expect(factor).toBeGreaterThanOrEqual(0);
+        expect(factors.all.every(Number.isFinite)).toBe(true);
+      }),
+    );
+  });
+});
+
+describe("TextShift", () => {
+  test("tells how much easier the texts of deep trees were", () => {
+    const shift = new TextShift(3);
+    const see = (survivals: readonly number[], times: number) => {
+      for (let i = 0; i < times; i++) {
+        for (let depth = 1; depth <= survivals.length; depth++)
+          shift.observe(depth, survivals.slice(0, depth), survivals.slice(0, depth - 1), false, 1000);
+      }
+    };
+    // Chains of two of all texts, then some of three where texts are easy.
+    see([0.5, 0.2], 900);
+    see([0.9, 0.8, 0.7], 100);
+    const meanOfBestTwo = 0.9 * (0.5 + 0.2) + 0.1 * (0.9 + 0.8);
+    expect(shift.at(1)).toBe(0);
+    expect(shift.at(2)).toBeCloseTo(0, 2);
+    expect(shift.at(3)).toBeCloseTo((100 / 104) * (meanOfBestTwo - 1.7), 2);
+  });
+
+  test("trees that are too small to have the best nodes say nothing, unless there were no others", () => {
+    const [small, whole] = [new TextShift(2), new TextShift(2)];
+    for (const [shift, isWhole] of [
+      [small, false],
+      [whole, true],
+    ] as const) {
+      for (let i = 0; i < 100; i++) shift.observe(1, [0.8], [], false, 1000);
+      for (let i = 0; i < 100; i++) shift.observe(2, [0.5], [], isWhole, 1000);
+    }
+    expect(small.at(2)).toBe(0);
+    expect(whole.at(2)).toBeCloseTo((100 / 104) * 0.8, 6);
+  });
+});
+
+test("what deep trees get accepted is known better than from the few easy texts that they were drafted of", () => {
+  const random = new Random(1);
+  const table = new AcceptanceTable(5, 4);
+  const see = (depth: number, isEasy: boolean) => table.observe(chainOf(random, depth, isEasy, isEasy ? 0.9 : 0.3));
+  for (let i = 0; i < 400; i++) see(2, i % 2 === 0);
+  for (let i = 0; i < 40; i++) see(4, true);
+  for (let i = 0; i < 400; i++) see(2, i % 2 === 0);
+  const sumOf = (prob: number) => [1, 2, 3, 4].reduce((sum, depth) => sum + prob ** depth, 0);
+  const [easy, all] = [sumOf(0.9), (sumOf(0.9) + sumOf(0.3)) / 2];
+  // The best two nodes tell half of it.
+  expect(table.expected(5, 4) - all).toBeLessThan(0.6 * (easy - all));
+  expect(table.expected(5, 4)).toBeGreaterThan(all);
 });
 
 describe("verified drafts", () => {
