@@ -167,6 +167,7 @@ export class Engine implements EngineClient {
         output,
         startMs,
         numBefore,
+        numBehind: this.#inFlight.length,
         onDevice: loop !== undefined,
         numLanes,
         catchesUp,

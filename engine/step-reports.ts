@@ -13,6 +13,8 @@ export interface EndedStep {
   /** Steps before it whose results were not known when it was submitted. */
   readonly numBefore: number;
   readonly onDevice: boolean;
+  /** Steps of the device that were submitted behind it before it ended. */
+  readonly numBehind: number;
   /** Sequences that it had rows for, idle lanes included. */
   readonly numLanes: number;
   /** A plain step in which the drafter computed what it had not seen yet. */
@@ -45,14 +47,16 @@ export class StepReports {
 
   /** @param load of the engine after the step */
   tell(step: EndedStep, load: () => Pick<StepStats, "numWaiting" | "numRunning" | "kvUsage">): void {
-    const { output, startMs, numBefore, onDevice, numLanes, catchesUp, verified, committed, times } = step;
+    const { output, startMs, numBefore, numBehind, onDevice, numLanes, catchesUp, verified, committed, times } = step;
     const endMs = performance.now();
     const begunMs = Math.max(startMs, this.#lastStepEndMs);
     this.#lastStepEndMs = endMs;
     const { draftMs } = times;
     // The first steps in flight were all submitted before the first was read: their times are not what each of them took.
     const tells = !catchesUp && (!onDevice || numBefore >= this.#stepsInFlight);
-    const observed = observedStep(output, verified, { onDevice, numLanes, tells, draftMs, stepMs: endMs - begunMs });
+    const isLast = onDevice && this.#stepsInFlight > 1 && numBehind === 0;
+    const stepMs = endMs - begunMs;
+    const observed = observedStep(output, verified, { onDevice, numLanes, tells, isLast, draftMs, stepMs });
     this.#policy.observe(observed);
     this.#regrouping.observe(observed);
     if (this.#listeners.size === 0) return;

@@ -69,11 +69,13 @@ export function observedStep(
     readonly numLanes: number;
     /** Its time is what such steps take: it is no first one of steps that overlap, and the drafter does nothing else in it. */
     readonly tells: boolean;
+    /** The last one of a run on the device. */
+    readonly isLast: boolean;
     readonly draftMs: number;
     readonly stepMs: number;
   },
 ): ObservedStep {
-  const { onDevice, numLanes, tells, draftMs, stepMs } = step;
+  const { onDevice, numLanes, tells, isLast, draftMs, stepMs } = step;
   const drafts = limits.numLookaheadNodes === 0 ? [] : draftsOf(sequences, verified);
   // On the device all rows are there, whether trees fill them or not.
   const numRows = onDevice
@@ -85,6 +87,7 @@ export function observedStep(
     limits,
     draftMs,
     stepMs,
+    isLast,
     drafts,
     hasPrompt,
     numSequences: verified.length,

@@ -16,6 +16,7 @@ function step(kind: "steady" | "start" | "prompt", stepMs: number, numPromptRows
       numLanes: NUM_SEQUENCES,
       context: 100,
       limits: NO_TREES,
+      isLast: false,
       draftMs: 0,
       drafts: [],
       stepMs,

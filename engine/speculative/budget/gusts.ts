@@ -11,8 +11,8 @@ const FIRST: Noise = { gust: 0.05 ** 2, step: 0.12 ** 2 };
 const NUM_PRIOR = 32;
 const WINDOW = 1000;
 const LEAST: Noise = { gust: 0.01 ** 2, step: 0.03 ** 2 };
-/** Larger differences, in log ratio, are something else than noise. */
-const MOST = 0.5;
+/** Differences of more standard deviations are something else than noise. */
+const MOST = 3;
 /** Steps over which what stays is told from what does not: about as many as a look has, since it is what looks are off by. */
 const LAG = 4;
 
@@ -52,8 +52,8 @@ export class Gusts {
     if (last === undefined || lastButOne === undefined) return undefined;
     if (far !== undefined) {
       this.#count = Math.min(WINDOW, this.#count + 1);
-      this.#toLast += (squared(now - last) - this.#toLast) / this.#count;
-      this.#toFar += (squared(now - far) - this.#toFar) / this.#count;
+      this.#toLast = moved(this.#toLast, now - last, this.#count);
+      this.#toFar = moved(this.#toFar, now - far, this.#count);
     }
     return Math.exp(middle(now, last, lastButOne));
   }
@@ -63,6 +63,7 @@ function middle(a: number, b: number, c: number): number {
   return Math.max(Math.min(a, b), Math.min(Math.max(a, b), c));
 }
 
-function squared(difference: number): number {
-  return Math.min(MOST, Math.abs(difference)) ** 2;
+/** A mean of squares, with one more difference in it. */
+function moved(variance: number, difference: number, count: number): number {
+  return variance + (Math.min(difference ** 2, MOST ** 2 * variance) - variance) / count;
 }

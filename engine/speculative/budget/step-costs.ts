@@ -26,7 +26,7 @@ export class StepCosts {
     if (step.isSteady || step.hasPrompt) this.#isAfterPrompt = step.hasPrompt;
     const isStart = this.#isStart(step);
     const isSteady = step.isSteady || isStart;
-    if (isSteady && step.numSequences > 0) this.#learn(step, isStart);
+    if (isSteady && !step.isLast && step.numSequences > 0) this.#learn(step, isStart);
     return isSteady;
   }
 

@@ -31,6 +31,8 @@ export interface ObservedStep {
   readonly onDevice: boolean;
   /** Nothing but decoding, and not while steps begin to overlap on the device: its times say what such steps cost. */
   readonly isSteady: boolean;
+  /** The last one of a run on the device: no step was under way behind it, so that it takes less than others. */
+  readonly isLast: boolean;
   /** Prompts, or tokens that were computed before and lost, are among its rows. */
   readonly hasPrompt: boolean;
   readonly stepMs: number;

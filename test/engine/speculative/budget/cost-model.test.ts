@@ -151,6 +151,20 @@ describe("DeviceTimes", () => {
   });
 });
 
+test("the last step of a run, which takes half as long, does not tell what steps take", () => {
+  const passes = table([1, 64, 512].map((numRows) => ({ numRows, ms: 10 + numRows / 64 })));
+  const device = new DeviceTimes(passes, 1);
+  const costs = new StepCosts(true, new HostTimes({ passes, plainOnDevice: true, draftRows: 1 }), device);
+  const limits = { numLookaheadNodes: 7, maxDraftDepth: 4 };
+  const step = { numSequences: 4, numLanes: 4, context: 0, numRows: 4 * 8, numEmitted: 12, limits, drafts: [] };
+  for (let i = 0; i < 300; i++) {
+    const isLast = i % 3 === 2;
+    const times = { stepMs: isLast ? 10 : 20, draftMs: 0 };
+    costs.observe({ ...step, ...times, onDevice: true, isSteady: true, hasPrompt: false, isLast });
+  }
+  expect(device.wholeMs({ numSequences: 4, numNodes: 8, depth: 4 })).toBeCloseTo(20, 0);
+});
+
 test("a step with idle lanes, or whose sequences end in it, tells what as many lanes take as it has", () => {
   const passes = table([1, 64, 512].map((numRows) => ({ numRows, ms: 10 + numRows / 64 })));
   const device = new DeviceTimes(passes, 1);
@@ -162,7 +176,7 @@ test("a step with idle lanes, or whose sequences end in it, tells what as many l
   for (let i = 0; i < 300; i++) {
     costs.observe({
       ...{ numSequences: 20 + (i % 12), numLanes: 32, context: 0, numRows: 32 * 8, numEmitted: 60, limits, drafts: [] },
-      ...{ onDevice: true, isSteady: true, hasPrompt: false, stepMs: 2 * own, draftMs: 0 },
+      ...{ onDevice: true, isSteady: true, hasPrompt: false, stepMs: 2 * own, isLast: false, draftMs: 0 },
     });
   }
   expect(Math.abs(device.wholeMs(shape) / (2 * own) - 1)).toBeLessThan(0.02);

@@ -4,7 +4,16 @@ import type { ObservedStep } from "../../../../engine/speculative/budget/tree-po
 import { NO_TREES } from "../../../../scheduler/output.ts";
 
 describe("RestartLoss", () => {
-  const base = { numSequences: 4, numLanes: 4, context: 9, numRows: 4, draftMs: 0, drafts: [], onDevice: true };
+  const base = {
+    numSequences: 4,
+    numLanes: 4,
+    context: 9,
+    numRows: 4,
+    isLast: false,
+    draftMs: 0,
+    drafts: [],
+    onDevice: true,
+  };
   const trees = { numLookaheadNodes: 3, maxDraftDepth: 2 };
   const steady = (limits = NO_TREES, numEmitted = 4): ObservedStep => ({
     ...{ ...base, limits, numEmitted, isSteady: true, hasPrompt: false, stepMs: 1 },

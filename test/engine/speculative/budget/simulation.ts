@@ -241,6 +241,7 @@ export function simulate(
       limits: hasPrompt ? NO_TREES : limits,
       isSteady: !hasPrompt && (!onDevice || numBefore >= 2),
       stepMs: trueMs * noise() * swing + seenDraftMs,
+      isLast: false,
       draftMs: draftsOnDevice ? 0 : seenDraftMs,
     });
     numBefore = onDevice ? numBefore + 1 : 0;

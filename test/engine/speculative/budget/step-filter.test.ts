@@ -193,6 +193,17 @@ describe("Gusts", () => {
     expect(Math.abs(Math.sqrt(gusts.noise.step) - step)).toBeLessThan(0.02);
   });
 
+  test("a step now and then that waited for something else is no noise", () => {
+    const [gusts, clean] = [new Gusts(), new Gusts()];
+    const [next, same] = [machine(new Random(3), 0.02, 0.04), machine(new Random(3), 0.02, 0.04)];
+    for (let i = 0; i < 4000; i++) {
+      gusts.observe(1, next() * (i % 40 === 0 ? 3 : 1));
+      clean.observe(1, same());
+    }
+    for (const kind of ["gust", "step"] as const)
+      expect(Math.sqrt(gusts.noise[kind]) / Math.sqrt(clean.noise[kind])).toBeLessThan(1.5);
+  });
+
   test("gives the middle one of three in a row", () => {
     fc.assert(
       fc.property(fc.array(positive(100), { minLength: 3, maxLength: 12 }), (times) => {
