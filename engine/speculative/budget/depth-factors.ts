@@ -4,7 +4,7 @@ const WINDOW = 2000;
 
 /**
  * By what survival is off at each depth. Conditional probabilities may be right on average and their product along a path too low all
- * the same, since texts are hard or easy for whole paths: with EAGLE's drafts by 2 % at depth 2, 7 % at depth 3 and 11 % below.
+ * the same, since texts are hard or easy for whole paths: with EAGLE's drafts by 2 to 4 % at depth 2, 7 to 9 % at depth 3 and 10 to 15 % below.
  */
 export class DepthFactors {
   /** By depth: draft tokens that were accepted, and that survival adds up to. */

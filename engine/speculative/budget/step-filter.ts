@@ -185,11 +185,15 @@ export class StepFilter {
   }
 }
 
-/** How likely it is that the machine has become another one, where the log of a step's time is off by so much. @param variance of that where it has not */
+/**
+ * How likely it is that the machine has become another one, where the log of a step's time is off by so much.
+ * @param variance of that where it has not
+ */
 function chanceOfJump(surprise: number, variance: number): number {
   const density = (of: number) => Math.exp((-0.5 * surprise ** 2) / of) / Math.sqrt(of);
   const [jumped, stayed] = [JUMP_CHANCE * density(variance + JUMP ** 2), (1 - JUMP_CHANCE) * density(variance)];
-  return jumped / (jumped + stayed);
+  // Neither is likely where it is off by far more than machines differ.
+  return jumped > 0 ? jumped / (jumped + stayed) : 1;
 }
 
 /** A place of the state, and a weight. */

@@ -171,6 +171,14 @@ describe("a machine of two speeds", () => {
     }
   });
 
+  test("what is off beyond all measure leaves it finite", () => {
+    const filter = new StepFilter({ plain: 0, parts: [0, 0, 0] }, true);
+    for (let i = 0; i < 12; i++) filter.observe(used, 15);
+    for (let i = 0; i < 3; i++) filter.observe(used, 1e-30);
+    expect(filter.at(used)).toBeGreaterThan(0);
+    expect(filter.variance(used, other)).toBeGreaterThanOrEqual(0);
+  });
+
   test("it is followed at once", () => {
     const random = new Random(5);
     const filter = new StepFilter({ plain: 0, parts: [0, 0, 0] }, true);
