@@ -9,9 +9,25 @@ export interface LoadingServer {
   close(): Promise<void>;
 }
 
+const MESSAGE = "the model is being loaded; try again shortly";
+const RETRY_AFTER = { "retry-after": "5" };
+
+/** For browsers: it asks again by itself, until the dashboard is there. */
+const PAGE = `<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<meta name="color-scheme" content="dark light">
+<meta http-equiv="refresh" content="2">
+<title>Canopy</title>
+<h1>Canopy</h1>
+<p>The model is being loaded. This page becomes the dashboard when that is done.</p>
+</html>
+`;
+
 /**
  * Listens while the model loads, which may take minutes: live on `/health`, 503 with Retry-After on everything else, so
- * that probes and clients tell a server that starts from one that is gone.
+ * that probes and clients tell a server that starts from one that is gone; to browsers in words.
  * @throws the system's error of listening (EADDRINUSE, EACCES, …)
  */
 export async function listenWhileLoading(host: string, port: number): Promise<LoadingServer> {
@@ -31,18 +47,17 @@ export async function listenWhileLoading(host: string, port: number): Promise<Lo
   };
 }
 
-function answer(request: IncomingMessage, response: ServerResponse): void {
-  // No connection may outlive this server.
-  const send = (status: number, headers: Readonly<Record<string, string>>, body: object) =>
-    response
-      .writeHead(status, { ...headers, "content-type": "application/json; charset=utf-8", connection: "close" })
-      .end(JSON.stringify(body));
-  if (request.url === "/health") {
-    send(200, {}, { status: "ok" });
-    return;
+function answer({ url, headers: { accept } }: IncomingMessage, response: ServerResponse): void {
+  const send = (status: number, headers: Readonly<Record<string, string>>, body: string) =>
+    // No connection may outlive this server.
+    response.writeHead(status, { ...headers, connection: "close" }).end(body);
+  const json = { "content-type": "application/json; charset=utf-8" };
+  const refusal = new ApiError("loading", MESSAGE, { headers: RETRY_AFTER });
+  if (url === "/health") {
+    send(200, json, JSON.stringify({ status: "ok" }));
+  } else if (accept?.includes("text/html")) {
+    send(refusal.status, { ...refusal.headers, "content-type": "text/html; charset=utf-8" }, PAGE);
+  } else {
+    send(refusal.status, { ...refusal.headers, ...json }, JSON.stringify(refusal.toBody()));
   }
-  const refusal = new ApiError("loading", "the model is being loaded; try again shortly", {
-    headers: { "retry-after": "5" },
-  });
-  send(refusal.status, refusal.headers, refusal.toBody());
 }

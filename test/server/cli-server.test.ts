@@ -119,6 +119,10 @@ describe("start", () => {
       expect([answer.status, answer.headers.get("retry-after")]).toEqual([503, "5"]);
       expect(await answer.json()).toMatchObject({ error: { code: "loading", type: "service_unavailable_error" } });
     }
+    // In a browser it is a page that asks again.
+    const page = await fetch(url, { headers: { accept: "text/html,*/*;q=0.8" } });
+    expect([page.status, page.headers.get("content-type")]).toEqual([503, "text/html; charset=utf-8"]);
+    expect(await page.text()).toContain('http-equiv="refresh"');
     finish();
     const server = await starting;
     expect(server.url).toBe(url);
