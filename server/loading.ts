@@ -9,8 +9,11 @@ export interface LoadingServer {
   close(): Promise<void>;
 }
 
-const MESSAGE = "the model is being loaded; try again shortly";
-const RETRY_AFTER = { "retry-after": "5" };
+const JSON_TYPE = { "content-type": "application/json; charset=utf-8" };
+const HTML_TYPE = { "content-type": "text/html; charset=utf-8" };
+const REFUSAL = new ApiError("loading", "the model is being loaded; try again shortly", {
+  headers: { "retry-after": "5" },
+});
 
 /** For browsers: it asks again by itself, until the dashboard is there. */
 const PAGE = `<!doctype html>
@@ -51,13 +54,7 @@ function answer({ url, headers: { accept } }: IncomingMessage, response: ServerR
   const send = (status: number, headers: Readonly<Record<string, string>>, body: string) =>
     // No connection may outlive this server.
     response.writeHead(status, { ...headers, connection: "close" }).end(body);
-  const json = { "content-type": "application/json; charset=utf-8" };
-  const refusal = new ApiError("loading", MESSAGE, { headers: RETRY_AFTER });
-  if (url === "/health") {
-    send(200, json, JSON.stringify({ status: "ok" }));
-  } else if (accept?.includes("text/html")) {
-    send(refusal.status, { ...refusal.headers, "content-type": "text/html; charset=utf-8" }, PAGE);
-  } else {
-    send(refusal.status, { ...refusal.headers, ...json }, JSON.stringify(refusal.toBody()));
-  }
+  if (url === "/health") send(200, JSON_TYPE, JSON.stringify({ status: "ok" }));
+  else if (accept?.includes("text/html")) send(REFUSAL.status, { ...REFUSAL.headers, ...HTML_TYPE }, PAGE);
+  else send(REFUSAL.status, { ...REFUSAL.headers, ...JSON_TYPE }, JSON.stringify(REFUSAL.toBody()));
 }

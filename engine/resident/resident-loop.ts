@@ -171,8 +171,9 @@ export class ResidentLoop {
   lagging(sequences: readonly Sequence[]): ReadonlyMap<string, number> {
     const lagging = new Map<string, number>();
     const drafter = this.#drafter;
-    for (const { id, numTokens } of drafter ? sequences : []) {
-      if (drafter?.numRecent(id, numTokens) === undefined) lagging.set(id, drafter?.numUnseen(id, numTokens) ?? 0);
+    if (drafter === undefined) return lagging;
+    for (const { id, numTokens } of sequences) {
+      if (drafter.numRecent(id, numTokens) === undefined) lagging.set(id, drafter.numUnseen(id, numTokens));
     }
     return lagging;
   }

@@ -35,8 +35,6 @@ export interface StepKind {
 const [LEVEL, PLAIN, FIRST_PART] = [0, 1, 2];
 const NUM_PARTS = FIRST_SPREADS.parts.length;
 const FIRST_SIZE = FIRST_PART + NUM_PARTS;
-/** Stands for plain steps where sizes are told apart. */
-const PLAIN_SIZE = 0;
 
 /**
  * What steps of one load take, by an extended Kalman filter over logs: the machine's level, which is another one in every step, the
@@ -53,8 +51,8 @@ export class StepFilter {
   readonly #gusts = new Gusts();
   /** Where a size's deviation is in the state: level, plain, parts, sizes. */
   readonly #places = new Map<number, number>();
-  /** Steps of each size that were taken in. */
-  readonly #numSeen = new Map<number, number>();
+  /** Steps of each size, and plain ones, that were taken in. */
+  readonly #numSeen = new Map<number | undefined, number>();
   readonly #mean: number[];
   /** By place and place. */
   readonly #covariance: number[][];
@@ -141,7 +139,7 @@ export class StepFilter {
   }
 
   /** Whether steps of the kind were seen before that say what it takes; counts them. */
-  #isKnown({ size = PLAIN_SIZE }: StepKind): boolean {
+  #isKnown({ size }: StepKind): boolean {
     const numSeen = (this.#numSeen.get(size) ?? 0) + 1;
     this.#numSeen.set(size, numSeen);
     return numSeen > KNOWN_STEPS;

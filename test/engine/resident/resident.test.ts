@@ -221,7 +221,9 @@ describe("a policy that changes its mind at any step", () => {
     }
     // The drafter catches up in plain steps.
     expect([...policy.seen].sort()).toEqual([
-      ...["device, drafting", "device, plain", "device, sharing rows"],
+      "device, drafting",
+      "device, plain",
+      "device, sharing rows",
       "host, plain",
     ]);
     await expectIdle(parts);
