@@ -1,10 +1,10 @@
 import type { EngineClient, EngineInfo, StepStats } from "../engine/client.ts";
-import { createEngine } from "../engine/create.ts";
 import type { EngineOptions } from "../engine/engine-options.ts";
 import type { SamplingParams } from "../engine/sampling-params.ts";
 import type { ExpectedRates } from "../engine/speculative/budget/tree-policy.ts";
 import { generate, sum, warmUpEngine } from "./generate.ts";
 import { type Interval, median, medianInterval } from "./median.ts";
+import { SharedTarget } from "./shared-target.ts";
 import { countStep, noSteps, type TotalsByKind, totalsOf } from "./step-kinds.ts";
 import { turnOrder } from "./turn-order.ts";
 
@@ -66,15 +66,16 @@ interface Turn {
 
 /**
  * So many streams at once, each of which takes the next prompt when its text has ended: every contender in turn, round by round.
- * Rates are compared within a round only, since the machine is not as fast in the next.
+ * Rates are compared within a round only, since the machine is not as fast in the next. All run over the same weights.
  */
 export async function measureLoad(
-  options: EngineOptions,
+  { model, adapter, maxModelLen, ...options }: EngineOptions & Required<Pick<EngineOptions, "maxModelLen">>,
   contenders: readonly Contender[],
   load: Load,
 ): Promise<LoadReport> {
+  const target = await SharedTarget.open(model, maxModelLen, adapter);
   const clients: EngineClient[] = [];
-  for (const { options: own } of contenders) clients.push((await createEngine({ ...options, ...own })).client);
+  for (const { options: own } of contenders) clients.push(await target.createEngine({ ...options, ...own }));
   const [first] = clients;
   if (first === undefined) throw new RangeError("nothing to measure");
   for (const client of clients) await warmUpEngine(client, load.prompts[0] ?? [0]);
@@ -93,6 +94,7 @@ export async function measureLoad(
     for (const [i, { name }] of contenders.entries()) figures.push(toFigures(name, numStreams, rounds, i));
   }
   for (const client of clients) await client.close();
+  target.close();
   return { info: first.info, figures };
 }
 

@@ -1,0 +1,79 @@
+import type { EngineClient } from "../engine/client.ts";
+import { assembleEngine } from "../engine/create.ts";
+import { ENGINE_DEFAULTS, type EngineOptions } from "../engine/engine-options.ts";
+import { resolveModel } from "../engine/model/bundled.ts";
+import { openModel } from "../engine/model/open.ts";
+import type { OpenedModel } from "../engine/model/types.ts";
+import { closeDrafters, openDrafters } from "../engine/open-drafters.ts";
+import { type LlamaWeights, onDevice } from "../engine/runner/weights.ts";
+import {
+  type AdapterChoice,
+  BufferPool,
+  createGpuContext,
+  type Gpu,
+  type GpuContext,
+  openGpu,
+  StepGuard,
+} from "../kernels/index.ts";
+
+/**
+ * Engines over the very same weights, on one device: they differ in nothing but their options. With weights of their own, engines that do
+ * the same may differ for as long as they live by where their weights lie in memory (docs/benchmarks.md, SwiftShader, Under load).
+ */
+export class SharedTarget {
+  readonly #model: OpenedModel;
+  readonly #maxModelLen: number;
+  readonly #device: Gpu;
+  readonly #context: GpuContext;
+  readonly #weights: LlamaWeights;
+
+  private constructor(model: OpenedModel, maxModelLen: number, device: Gpu) {
+    this.#model = model;
+    this.#maxModelLen = maxModelLen;
+    this.#device = device;
+    this.#context = createGpuContext(device);
+    this.#weights = onDevice(this.#context, model.config, model.weights, maxModelLen);
+  }
+
+  /**
+   * @param path name or path of a model
+   * @param maxModelLen tokens that a sequence of any engine may hold
+   * @throws ModelFileError, GpuError
+   */
+  static async open(
+    path: string,
+    maxModelLen: number,
+    adapter: AdapterChoice = ENGINE_DEFAULTS.adapter,
+  ): Promise<SharedTarget> {
+    const model = openModel(resolveModel(path));
+    try {
+      return new SharedTarget(model, maxModelLen, await openGpu(adapter));
+    } catch (error) {
+      model.weights.close();
+      throw error;
+    }
+  }
+
+  /** An engine with caches and buffers of its own. @throws ModelFileError, EngineOptionsError, GpuError */
+  async createEngine(options: Omit<EngineOptions, "model" | "adapter" | "maxModelLen">): Promise<EngineClient> {
+    const device = this.#device;
+    const drafters = openDrafters(options.drafter ?? ENGINE_DEFAULTS.drafter, this.#model);
+    try {
+      return await assembleEngine(
+        { ...options, maxModelLen: this.#maxModelLen },
+        { ...device, close: () => {} },
+        { ...this.#context, pool: new BufferPool(device.device), guard: new StepGuard(device.device) },
+        { ...this.#model, weights: this.#weights },
+        drafters,
+      );
+    } finally {
+      closeDrafters(drafters);
+    }
+  }
+
+  /** Once every engine is closed. */
+  close(): void {
+    this.#model.weights.close();
+    this.#device.close();
+  }
+}
