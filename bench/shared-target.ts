@@ -8,17 +8,16 @@ import { closeDrafters, openDrafters } from "../engine/open-drafters.ts";
 import { type LlamaWeights, onDevice } from "../engine/runner/weights.ts";
 import {
   type AdapterChoice,
-  BufferPool,
   createGpuContext,
   type Gpu,
   type GpuContext,
   openGpu,
-  StepGuard,
+  siblingContext,
 } from "../kernels/index.ts";
 
 /**
  * Engines over the very same weights, on one device: they differ in nothing but their options. With weights of their own, engines that do
- * the same may differ for as long as they live by where their weights lie in memory (docs/benchmarks.md, SwiftShader, Under load).
+ * the same may differ for as long as they live by where their weights lie in memory (docs/benchmarks.md, The adaptive budget on two cores).
  */
 export class SharedTarget {
   readonly #model: OpenedModel;
@@ -48,21 +47,19 @@ export class SharedTarget {
     const model = openModel(resolveModel(path));
     try {
       return new SharedTarget(model, maxModelLen, await openGpu(adapter));
-    } catch (error) {
+    } finally {
       model.weights.close();
-      throw error;
     }
   }
 
   /** An engine with caches and buffers of its own. @throws ModelFileError, EngineOptionsError, GpuError */
   async createEngine(options: Omit<EngineOptions, "model" | "adapter" | "maxModelLen">): Promise<EngineClient> {
-    const device = this.#device;
     const drafters = openDrafters(options.drafter ?? ENGINE_DEFAULTS.drafter, this.#model);
     try {
       return await assembleEngine(
         { ...options, maxModelLen: this.#maxModelLen },
-        { ...device, close: () => {} },
-        { ...this.#context, pool: new BufferPool(device.device), guard: new StepGuard(device.device) },
+        { ...this.#device, close: () => {} },
+        siblingContext(this.#context),
         { ...this.#model, weights: this.#weights },
         drafters,
       );
@@ -73,7 +70,6 @@ export class SharedTarget {
 
   /** Once every engine is closed. */
   close(): void {
-    this.#model.weights.close();
     this.#device.close();
   }
 }

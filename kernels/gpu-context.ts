@@ -27,3 +27,9 @@ export function createGpuContext(
     guard: new StepGuard(device),
   };
 }
+
+/** The same device and compiled kernels, with buffers of its own and a guard that knows nothing of what went wrong before. */
+export function siblingContext(context: GpuContext): GpuContext {
+  const { device } = context;
+  return { ...context, pool: new BufferPool(device), guard: new StepGuard(device) };
+}

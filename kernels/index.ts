@@ -7,7 +7,7 @@ export { chooseFamily, type KernelFamily, KV_TYPES, type KvType, kvTypeOf } from
 export type { FlashDecodingArgs } from "./flash-decoding/arguments.ts";
 export type { Tensor, TensorType } from "./flash-decoding/tensor.ts";
 export { flashDecodingAttention } from "./flash-decoding-attention.ts";
-export { createGpuContext, type GpuContext } from "./gpu-context.ts";
+export { createGpuContext, type GpuContext, siblingContext } from "./gpu-context.ts";
 export { type Binding, type BoundKernel, type Grid, type KernelSpec, Kernels, shaderSource } from "./kernel.ts";
 export type { Op, OpContext, PassSize } from "./op.ts";
 export { type AddRmsNormArgs, addRmsNorm } from "./ops/add-rms-norm.ts";

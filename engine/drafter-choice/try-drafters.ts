@@ -1,11 +1,10 @@
 import {
-  BufferPool,
   buildDigest,
   defaultCacheDir,
   type Gpu,
   type GpuContext,
   GpuError,
-  StepGuard,
+  siblingContext,
 } from "../../kernels/index.ts";
 import type { DrafterFigures, EngineClient } from "../client.ts";
 import type { DrafterChoice, EngineOptions } from "../engine-options.ts";
@@ -86,9 +85,8 @@ export async function tryDrafters(
   const trial = trialOf(target.text, device);
   const measure = async (candidate: BesideKind) => {
     weights ??= onDevice(context, target.config, target.weights, maxModelLen);
-    const pool = new BufferPool(device.device);
     // What goes wrong in a trial is not to be held against the next.
-    const own = { ...context, pool, guard: new StepGuard(device.device) };
+    const own = siblingContext(context);
     let drafters: readonly OpenedDrafter[] = [];
     try {
       drafters = openDrafters(candidate, target);
@@ -102,7 +100,7 @@ export async function tryDrafters(
       throw error;
     } finally {
       closeDrafters(drafters);
-      pool.destroyAll();
+      own.pool.destroyAll();
     }
   };
   const numRounds = NUM_ROUNDS[device.traits.software ? "software" : "gpu"];
