@@ -32,7 +32,7 @@ export interface KernelFamily {
 export function chooseFamily(traits: DeviceTraits): KernelFamily {
   const hasSubgroups = traits.subgroupSizes[0] >= 4;
   if (traits.software || !hasSubgroups) {
-    return { name: "portable", storage: "f32", rowTiles: hasSubgroups ? [1, 4, 8] : [1], splitSize: 64 };
+    return { name: "portable", storage: "f32", rowTiles: hasSubgroups ? [1, 2, 3, 4, 8] : [1], splitSize: 64 };
   }
   if (traits.f16 && traits.matrices)
     return { name: "matrix", storage: "f16", rowTiles: [8, 16, 32, 64], splitSize: 256 };

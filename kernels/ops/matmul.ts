@@ -9,6 +9,8 @@ const SUBGROUP_WORKGROUP = 128;
 /** Outputs of a workgroup, by fours: each subgroup makes four in a turn, so that 128 threads take two turns with subgroups of 32. */
 const QUADS_PER_GROUP = 8;
 const PORTABLE_WORKGROUP = 16;
+/** Word of the portable kernels' immediates: see matmul_sizes.wgsl. */
+const FIRST_ROW = 5;
 
 export interface MatmulArgs {
   readonly weights: PackedMatrix;
@@ -50,12 +52,15 @@ export async function tiledMatmul(
       return { part, tiles: new Map(await Promise.all(bound)), words: immediatesOf(x, y, part) };
     }),
   );
+  const runsOf = family.name === "portable" ? tileRuns : oneRun;
   return (pass, size) => {
     const numRows = rows(size);
-    const tile = tileFor(rowTiles, numRows);
-    for (const { part, tiles, words } of parts) {
-      words[0] = numRows;
-      tiles.get(tile)?.dispatch(pass, matmulGrid(family, y, part, tile, numRows), words);
+    for (const run of runsOf(rowTiles, numRows)) {
+      for (const { part, tiles, words } of parts) {
+        words[0] = numRows;
+        words[FIRST_ROW] = run.firstRow;
+        tiles.get(run.tile)?.dispatch(pass, matmulGrid(family, y, part, run), words);
+      }
     }
   };
 }
@@ -73,7 +78,7 @@ function matmulSpec(
       shader: ["matmul_step", "matmul_sizes", "matmul_rows_store", `matmul_rows${rows}`],
       constants: { PANEL, WORKGROUP_SIZE: PORTABLE_WORKGROUP },
       enables: rows === 1 ? [] : ["subgroups"],
-      numImmediates: 5,
+      numImmediates: 6,
     };
   }
   return {
@@ -88,18 +93,45 @@ function matmulSpec(
   };
 }
 
-/** Rows, which each pass sets, and the other sizes of matmul_sizes.wgsl, which the other families have as constants. */
+/** All rows and the first one, which each dispatch sets, and the other sizes of matmul_sizes.wgsl, which the other families have as constants. */
 function immediatesOf(x: Activation, y: Product, part: MatrixPart): Uint32Array<ArrayBuffer> {
-  return Uint32Array.of(0, x.numInputs / 4, part.numOutputs / 4, y.numOutputs / 4, part.firstOutput / 4);
+  return Uint32Array.of(0, x.numInputs / 4, part.numOutputs / 4, y.numOutputs / 4, part.firstOutput / 4, 0);
 }
 
-function matmulGrid(family: KernelFamily, y: Product, part: MatrixPart, tile: number, numRows: number): Grid {
+function matmulGrid(family: KernelFamily, y: Product, part: MatrixPart, { tile, numRows }: TileRun): Grid {
   if (family.name === "matrix") return matrixGrid(y, part, tile, numRows);
   const outputsPerGroup = 4 * (family.name === "portable" ? PORTABLE_WORKGROUP : QUADS_PER_GROUP);
   return [Math.ceil(part.numOutputs / outputsPerGroup), Math.ceil(numRows / tile), 1];
 }
 
+/** Rows that one dispatch makes, in tiles of so many. */
+export interface TileRun {
+  readonly tile: number;
+  readonly firstRow: number;
+  readonly numRows: number;
+}
+
 /** The tile that serves `numRows` rows with the fewest passes over the weights and the least waste. */
 export function tileFor(rowTiles: readonly number[], numRows: number): number {
   return rowTiles.find((rows) => rows >= numRows) ?? rowTiles.at(-1) ?? 1;
+}
+
+function oneRun(rowTiles: readonly number[], numRows: number): readonly TileRun[] {
+  return [{ tile: tileFor(rowTiles, numRows), firstRow: 0, numRows }];
+}
+
+/**
+ * Rows past the last whole tile by a smaller one, where that holds them: where arithmetic takes the time and not the weights' way to it,
+ * a tile's empty rows cost as much as others.
+ */
+export function tileRuns(rowTiles: readonly number[], numRows: number): readonly TileRun[] {
+  const largest = rowTiles.at(-1) ?? 1;
+  const rest = numRows % largest;
+  const tile = tileFor(rowTiles, rest);
+  if (numRows < largest || rest === 0 || tile === largest) return oneRun(rowTiles, numRows);
+  const firstRow = numRows - rest;
+  return [
+    { tile: largest, firstRow: 0, numRows: firstRow },
+    { tile, firstRow, numRows: rest },
+  ];
 }

@@ -3,7 +3,7 @@
 // The grid covers the outputs exactly or overhangs: no thread may leave before the last broadcast.
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn main(@builtin(global_invocation_id) id: vec3u, @builtin(subgroup_invocation_id) lane: u32) {
-  let m = id.y * 8u;
+  let m = sizes.first_row + id.y * 8u;
   let n = min(id.x, sizes.outputs - 1u);
   let inputs = sizes.inputs;
   let base = first_weight(n);

@@ -12,7 +12,7 @@ const CONFIG: LlamaConfig = {
 };
 const LIMITS = { maxRows: 16, maxLogits: 4, maxModelLen: 64, numBlocks: 5, maxTableWords: 64, topK: 1 };
 const FAMILIES: readonly KernelFamily[] = [
-  { name: "portable", storage: "f32", rowTiles: [1, 4, 8], splitSize: 64 },
+  { name: "portable", storage: "f32", rowTiles: [1, 2, 3, 4, 8], splitSize: 64 },
   { name: "subgroup", storage: "f32", rowTiles: [1, 2, 4, 8], splitSize: 256 },
 ];
 

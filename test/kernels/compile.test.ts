@@ -49,8 +49,8 @@ import {
 import { everyAttention, NullKernels } from "./null-kernels.ts";
 
 const FAMILIES: readonly KernelFamily[] = [
-  { name: "portable", storage: "f32", rowTiles: [1, 4, 8], splitSize: 64 },
-  { name: "portable", storage: "f16", rowTiles: [1, 4, 8], splitSize: 64 },
+  { name: "portable", storage: "f32", rowTiles: [1, 2, 3, 4, 8], splitSize: 64 },
+  { name: "portable", storage: "f16", rowTiles: [1, 2, 3, 4, 8], splitSize: 64 },
   { name: "subgroup", storage: "f32", rowTiles: [1, 2, 4, 8], splitSize: 256 },
   { name: "subgroup", storage: "f16", rowTiles: [1, 2, 4, 8], splitSize: 256 },
   { name: "matrix", storage: "f16", rowTiles: [8, 16, 32, 64], splitSize: 256 },

@@ -22,7 +22,7 @@ export const MATRIX: KernelFamily = { name: "matrix", storage: "f16", rowTiles: 
 
 /** Every family that the adapter can run (SwiftShader: subgroups of 4, no f16). */
 export const FAMILIES: readonly [KernelFamily, ...KernelFamily[]] = [
-  { name: "portable", storage: "f32", rowTiles: [1, 4, 8], splitSize: 64 },
+  { name: "portable", storage: "f32", rowTiles: [1, 2, 3, 4, 8], splitSize: 64 },
   SUBGROUP,
   ...(ADAPTER === "gpu" ? [{ ...SUBGROUP, storage: "f16" } as const] : []),
 ];

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { BufferPool, type KernelFamily, uploadMatrix } from "../../../kernels/index.ts";
-import { tileFor } from "../../../kernels/ops/matmul.ts";
+import { tileFor, tileRuns } from "../../../kernels/ops/matmul.ts";
 import { matmulReference } from "../../../kernels/reference/matmul.ts";
 import { expectClose, firstDifferentBits } from "../../support/arrays.ts";
 import { ADAPTER, FAMILIES, useGpu } from "../../support/gpu.ts";
@@ -60,11 +60,11 @@ describe.each(ALL)("$name family, $storage", (family) => {
       const { numInputs, numOutputs } = shape;
       const rowAlone = (row: number) =>
         multiply(gpu, [1], { ...product, x: product.x.slice(row * numInputs, (row + 1) * numInputs) });
-      const rows = [0, 1, 7, 8, 126, 127];
+      const rows = [0, 1, 7, 8, 10, 126, 127];
       const alone = new Map<number, Float32Array>();
       for (const row of rows) alone.set(row, await rowAlone(row));
       for (const rowTiles of [...family.rowTiles.map((tile) => [tile]), family.rowTiles]) {
-        for (const numRows of [1, 2, 3, 8, 9, 128]) {
+        for (const numRows of [1, 2, 3, 8, 9, 11, 128]) {
           const all = await multiply(gpu, rowTiles, { ...product, x: product.x.slice(0, numRows * numInputs) });
           for (const row of rows.filter((row) => row < numRows)) {
             const result = all.subarray(row * numOutputs, (row + 1) * numOutputs);
@@ -121,4 +121,33 @@ describe.each(ALL)("$name family, $storage", (family) => {
 
 it("tileFor takes the smallest tile that holds all rows, else the largest", () => {
   expect([1, 2, 3, 4, 5, 8, 9, 100].map((rows) => tileFor([1, 4, 8], rows))).toEqual([1, 4, 4, 4, 8, 8, 8, 8]);
+});
+
+it("tileRuns: every row once, in at most two dispatches, and never more rows of tiles than in one (property)", () => {
+  const padded = ({ tile, numRows }: { readonly tile: number; readonly numRows: number }) =>
+    Math.ceil(numRows / tile) * tile;
+  const property = fc.property(
+    fc.subarray([2, 3, 4, 8], { minLength: 0 }),
+    fc.integer({ min: 1, max: 200 }),
+    (tiles, numRows) => {
+      const rowTiles = [1, ...tiles];
+      const runs = tileRuns(rowTiles, numRows);
+      let next = 0;
+      for (const { tile, firstRow, numRows: ofRun } of runs) {
+        expect(rowTiles).toContain(tile);
+        expect(firstRow).toBe(next);
+        next += ofRun;
+      }
+      expect(next).toBe(numRows);
+      expect(runs.length).toBeLessThanOrEqual(2);
+      const numPadded = runs.reduce((sum, run) => sum + padded(run), 0);
+      expect(numPadded).toBeLessThanOrEqual(padded({ tile: tileFor(rowTiles, numRows), numRows }));
+    },
+  );
+  fc.assert(property);
+  expect(tileRuns([1, 2, 3, 4, 8], 19)).toEqual([
+    { tile: 8, firstRow: 0, numRows: 16 },
+    { tile: 3, firstRow: 16, numRows: 3 },
+  ]);
+  expect(tileRuns([1, 2, 3, 4, 8], 13)).toEqual([{ tile: 8, firstRow: 0, numRows: 13 }]);
 });
