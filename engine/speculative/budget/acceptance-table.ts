@@ -16,6 +16,8 @@ const RATIO_PRIOR = 4;
 /** Standard deviation of what one tree gets accepted, over its mean; and by how much the mean is another one after a plain step, likewise. */
 const SPREAD = 0.8;
 const WALK = 0.012;
+/** Trees that what was seen counts as at least, once so many were: texts differ, but not without bounds. */
+const LEAST_KNOWN = 8;
 
 /**
  * How many draft tokens trees of any size and depth get accepted. The nodes of a tree that are no deeper than d, by falling
@@ -108,7 +110,11 @@ export class AcceptanceTable {
 
   /** A step without trees: the text may have become another kind of text. */
   age(): void {
-    this.#numKnown = Math.max(0, SPREAD ** 2 / (this.variance + WALK ** 2) - NUM_PRIOR);
+    const numLeft = SPREAD ** 2 / (this.variance + WALK ** 2) - NUM_PRIOR;
+    const numKnown = Math.max(Math.min(this.#numKnown, LEAST_KNOWN), numLeft);
+    const kept = this.#numKnown > 0 ? numKnown / this.#numKnown : 1;
+    [this.#numAccepted, this.#numEstimated] = [kept * this.#numAccepted, kept * this.#numEstimated];
+    this.#numKnown = numKnown;
   }
 
   /** Of a tree's nodes, at most 1, by what it is off by so far; learns from the tree. */

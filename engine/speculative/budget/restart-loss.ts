@@ -3,20 +3,42 @@ import type { ObservedStep } from "./tree-policy.ts";
 
 /** Steps that the number of restarts a token is taken from. */
 const WINDOW = 256;
-/** Weight of a new restart: old ones are forgotten. */
-const RATE = 0.1;
 /** A restart that seems to have cost so many times the usual was something else. */
 const MOST = 3;
-/** With drafts a restart costs about so many times what it costs without, where only one of both was seen. */
-const DRAFTING_PRIOR = 1.5;
+/** With drafts a restart costs about so many times what it costs without, before any was seen; and how sure that is, as a variance in log ratio. */
+const DRAFTING_PRIOR = 1.3;
+const DRAFTING_VARIANCE = 0.1;
+/** Of what one restart shows, in log ratio: prompts are long and short, and some of their tokens cached. */
+const NOISE = 0.25;
+/** By how much prompts cost more or less from one to the next, and what drafts add to them, as variances likewise. */
+const LEVEL_WALK = 0.0025;
+const RATIO_WALK = 0.0001;
+/** Less than any restart costs, in ms: its log is to be a number. */
+const LEAST_MS = 1e-3;
+/** Of the cost at another load, beside what is known there. */
+const OTHER_LOAD = 1;
+
+/** Logs of what a restart costs without drafts, in ms, and of how many times as much it costs with them; and how sure these are. */
+interface Cost {
+  readonly level: number;
+  readonly ratio: number;
+  /** Variances, and the covariance. */
+  readonly ofLevel: number;
+  readonly ofRatio: number;
+  readonly ofBoth: number;
+}
 
 /**
  * What it costs that steady decoding stops for a prompt that has to be computed, and has to get going again: time of the steps
  * in between beyond what their tokens take in steady decoding. Changes of what is drafted do not count: they are the policy's own.
+ *
+ * Prompts may become longer, or cached, while only one kind of restarts is seen: that counts for both, and what drafts add to them is
+ * kept as a ratio (a Kalman filter over both logs). With means of their own, what restarts with drafts took when an engine was new, and
+ * nothing was cached, spoke against drafts for as long as none were in use.
  */
 export class RestartLoss {
-  /** Means in ms, by log₂ of the load, with drafts and without. */
-  readonly #means = { drafting: new Map<number, number>(), plain: new Map<number, number>() };
+  /** By log₂ of the load. */
+  readonly #costs = new Map<number, Cost>();
   /** Over the latest steps. */
   #numRestarts = 0;
   #numTokens = 0;
@@ -26,8 +48,8 @@ export class RestartLoss {
 
   /** Time that restarts add to a token of the batch, in ms. */
   msPerToken(numSequences: number, isDrafting: boolean): number {
-    const lossMs = this.#lossMs(numSequences, isDrafting) ?? 0;
-    return this.#numTokens === 0 ? 0 : (this.#numRestarts / this.#numTokens) * lossMs;
+    const cost = nearestLoad(this.#costs, loadClass(numSequences));
+    return cost === undefined ? 0 : (this.#numRestarts / this.#numTokens) * expectedMs(cost, isDrafting);
   }
 
   /** @param tokensPerMs what such steps emit when they are steady */
@@ -51,17 +73,40 @@ export class RestartLoss {
   }
 
   #learn(numSequences: number, isDrafting: boolean, ms: number): void {
-    const means = this.#means[isDrafting ? "drafting" : "plain"];
-    const before = this.#lossMs(numSequences, isDrafting) ?? ms;
-    means.set(loadClass(numSequences), before + RATE * (Math.min(ms, MOST * before) - before));
+    const load = loadClass(numSequences);
+    this.#costs.set(load, learned(this.#costs.get(load) ?? this.#thought(load, ms), isDrafting, ms));
   }
 
-  /** At the nearest load at which it was seen; undefined where nothing was. */
-  #lossMs(numSequences: number, isDrafting: boolean): number | undefined {
-    const { drafting, plain } = this.#means;
-    const own = nearestLoad(isDrafting ? drafting : plain, loadClass(numSequences));
-    if (own !== undefined) return own;
-    const other = nearestLoad(isDrafting ? plain : drafting, loadClass(numSequences));
-    return other === undefined ? undefined : isDrafting ? other * DRAFTING_PRIOR : other / DRAFTING_PRIOR;
+  /** Before a restart was seen at this load. */
+  #thought(load: number, ms: number): Cost {
+    const near = nearestLoad(this.#costs, load);
+    if (near) return { ...near, ofLevel: near.ofLevel + OTHER_LOAD };
+    const ratio = Math.log(DRAFTING_PRIOR);
+    return {
+      level: Math.log(Math.max(ms, LEAST_MS)),
+      ratio,
+      ofLevel: OTHER_LOAD,
+      ofRatio: DRAFTING_VARIANCE,
+      ofBoth: 0,
+    };
   }
+}
+
+function expectedMs({ level, ratio }: Cost, isDrafting: boolean): number {
+  return Math.exp(level + (isDrafting ? ratio : 0));
+}
+
+/** By how much more one took than expected, and not by its log: so that what is expected is the mean. */
+function learned(cost: Cost, isDrafting: boolean, ms: number): Cost {
+  const { level, ratio, ofLevel, ofRatio, ofBoth } = cost;
+  const [levelSpread, ratioSpread] = isDrafting ? [ofLevel + ofBoth, ofBoth + ofRatio] : [ofLevel, ofBoth];
+  const variance = levelSpread + (isDrafting ? ratioSpread : 0) + NOISE;
+  const error = (Math.min(ms / expectedMs(cost, isDrafting), MOST) - 1) / variance;
+  return {
+    level: level + levelSpread * error,
+    ratio: ratio + ratioSpread * error,
+    ofLevel: ofLevel - levelSpread ** 2 / variance + LEVEL_WALK,
+    ofRatio: ofRatio - ratioSpread ** 2 / variance + RATIO_WALK,
+    ofBoth: ofBoth - (levelSpread * ratioSpread) / variance,
+  };
 }

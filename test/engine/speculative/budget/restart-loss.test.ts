@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { RestartLoss } from "../../../../engine/speculative/budget/restart-loss.ts";
 import type { ObservedStep } from "../../../../engine/speculative/budget/tree-policy.ts";
-import { NO_TREES } from "../../../../scheduler/output.ts";
+import { NO_TREES, type TreeLimits } from "../../../../scheduler/output.ts";
 
 describe("RestartLoss", () => {
   const base = {
@@ -48,5 +48,26 @@ describe("RestartLoss", () => {
     const before = loss.msPerToken(4, false);
     for (const step of [prompt(500), start(), steady()]) loss.observe(step, () => 4);
     expect(loss.msPerToken(4, false) / before).toBeLessThan(1.3);
+  });
+
+  test("what is learned while drafts are in use or not counts for both, and what drafts add is learned when they are", () => {
+    const loss = new RestartLoss();
+    const restart = (limits: TreeLimits, ms: number) => {
+      const numEmitted = 4;
+      for (const step of [prompt(ms + 1), ...Array.from({ length: 9 }, () => steady(limits, numEmitted))])
+        loss.observe(step, () => 4);
+    };
+    const ratio = () => loss.msPerToken(4, true) / loss.msPerToken(4, false);
+    for (let i = 0; i < 40; i++) restart(trees, 120);
+    for (let i = 0; i < 40; i++) restart(NO_TREES, 100);
+    expect(ratio()).toBeGreaterThan(1.1);
+    expect(ratio()).toBeLessThan(1.35);
+    // Now all prompts are cached.
+    for (let i = 0; i < 100; i++) restart(NO_TREES, 10);
+    expect(loss.msPerToken(4, false)).toBeCloseTo(10 / 40, 2);
+    expect(ratio()).toBeLessThan(1.35);
+    for (let i = 0; i < 40; i++) restart(trees, 20);
+    expect(loss.msPerToken(4, true)).toBeCloseTo(20 / 40, 1);
+    expect(ratio()).toBeGreaterThan(1.5);
   });
 });
