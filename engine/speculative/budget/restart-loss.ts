@@ -49,7 +49,8 @@ export class RestartLoss {
   /** Time that restarts add to a token of the batch, in ms. */
   msPerToken(numSequences: number, isDrafting: boolean): number {
     const cost = nearestLoad(this.#costs, loadClass(numSequences));
-    return cost === undefined ? 0 : (this.#numRestarts / this.#numTokens) * expectedMs(cost, isDrafting);
+    if (cost === undefined || this.#numTokens === 0) return 0;
+    return (this.#numRestarts / this.#numTokens) * expectedMs(cost, isDrafting);
   }
 
   /** @param tokensPerMs what such steps emit when they are steady */
