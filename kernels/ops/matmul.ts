@@ -75,8 +75,8 @@ function matmulSpec(
   if (family.name === "matrix") return matrixSpec({ format, x, y, part }, rows);
   if (family.name === "portable") {
     return {
-      shader: ["matmul_step", "matmul_sizes", "matmul_rows_store", `matmul_rows${rows}`],
-      constants: { PANEL, WORKGROUP_SIZE: PORTABLE_WORKGROUP },
+      shader: ["matmul_step", "matmul_sizes", "matmul_rows_store", rows === 1 ? "matmul_rows1" : "matmul_rows"],
+      constants: { PANEL, WORKGROUP_SIZE: PORTABLE_WORKGROUP, ...(rows === 1 ? {} : { ROWS: rows }) },
       enables: rows === 1 ? [] : ["subgroups"],
       numImmediates: 6,
     };

@@ -29,9 +29,9 @@ it.each(FAMILIES)("every tile of the $name family, $storage, gives the one-row p
 class WrongTile extends Kernels {
   override async bind(spec: KernelSpec, buffers: readonly Binding[]): Promise<BoundKernel> {
     const { constants } = spec;
-    const isPortable = spec.shader.includes("matmul_rows4");
+    const isPortable = spec.shader.includes("matmul_rows") && constants.ROWS === 4;
     const numInputs = Number(constants.NUM_INPUTS) - 4;
-    const isWrong = constants.ROWS === 4;
+    const isWrong = constants.ROWS === 4 && !isPortable;
     const bound = await super.bind(
       isWrong ? { ...spec, constants: { ...constants, NUM_INPUTS: numInputs } } : spec,
       buffers,

@@ -112,8 +112,7 @@ export class AcceptanceTable {
   age(): void {
     const numLeft = SPREAD ** 2 / (this.variance + WALK ** 2) - NUM_PRIOR;
     const numKnown = Math.max(Math.min(this.#numKnown, LEAST_KNOWN), numLeft);
-    const kept = this.#numKnown > 0 ? numKnown / this.#numKnown : 1;
-    [this.#numAccepted, this.#numEstimated] = [kept * this.#numAccepted, kept * this.#numEstimated];
+    if (this.#numKnown > 0) this.#keepAccepted(numKnown / this.#numKnown);
     this.#numKnown = numKnown;
   }
 
@@ -138,12 +137,17 @@ export class AcceptanceTable {
   }
 
   #countAccepted(survival: readonly number[], outcomes: readonly number[]): void {
-    const kept = 1 - 1 / Math.max(1, this.#numKnown);
-    [this.#numAccepted, this.#numEstimated] = [kept * this.#numAccepted, kept * this.#numEstimated];
+    this.#keepAccepted(1 - 1 / Math.max(1, this.#numKnown));
     for (let node = 1; node < survival.length; node++) {
       this.#numAccepted += outcomes[node] ?? 0;
       this.#numEstimated += survival[node] ?? 0;
     }
+  }
+
+  /** Old trees count for this share of what they did. */
+  #keepAccepted(share: number): void {
+    this.#numAccepted *= share;
+    this.#numEstimated *= share;
   }
 
   #add(depth: number, rank: number, estimate: number): void {

@@ -53,8 +53,7 @@ describe("RestartLoss", () => {
   test("what is learned while drafts are in use or not counts for both, and what drafts add is learned when they are", () => {
     const loss = new RestartLoss();
     const restart = (limits: TreeLimits, ms: number) => {
-      const numEmitted = 4;
-      for (const step of [prompt(ms + 1), ...Array.from({ length: 9 }, () => steady(limits, numEmitted))])
+      for (const step of [prompt(ms + 1), ...Array.from({ length: 9 }, () => steady(limits))])
         loss.observe(step, () => 4);
     };
     const ratio = () => loss.msPerToken(4, true) / loss.msPerToken(4, false);
