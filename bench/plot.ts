@@ -5,6 +5,7 @@ import type { DecodeFigures } from "./decode.ts";
 import type { LoadFigures } from "./load.ts";
 import type { Machine } from "./machine.ts";
 import type { MatmulReport } from "./matmul.ts";
+import { median } from "./median.ts";
 import { linePlot, type Series } from "./svg.ts";
 
 // node dist/bench/plot.js FOLDER FILE.json…: draws what `decode`, `matmul` and `load` printed with `--json`, into FOLDER.
@@ -48,15 +49,16 @@ function rooflineSeries({ model, copyGigabytesPerSecond, figures }: MatmulReport
   return [{ name: `copy, ${copyGigabytesPerSecond.toFixed(0)} GB/s`, points: roof }, ...all];
 }
 
-/** Tokens a second over those of plain decoding, the first contender, by streams. */
+/** Tokens a second over those of plain decoding, the first contender, by streams: medians of the rounds' ratios, as the machine is not as fast in the next round. */
 function loadSeries(figures: readonly LoadFigures[]): Series[] {
   const names = [...new Set(figures.map(({ contender }) => contender))];
-  const rates = new Map(figures.map((figure) => [`${figure.contender} ${figure.numStreams}`, figure.tokensPerSecond]));
+  const rates = new Map(figures.map(({ contender, numStreams, rates }) => [`${contender} ${numStreams}`, rates]));
   return names.map((name) => ({
     name,
-    points: figures.flatMap(({ contender, numStreams, tokensPerSecond }) => {
+    points: figures.flatMap(({ contender, numStreams, rates: own }) => {
       const plain = rates.get(`${names[0]} ${numStreams}`);
-      return contender === name && plain ? [[numStreams, tokensPerSecond / plain]] : [];
+      if (contender !== name || plain === undefined) return [];
+      return [[numStreams, median(own.map((rate, round) => rate / (plain[round] ?? rate)))]];
     }),
   }));
 }
