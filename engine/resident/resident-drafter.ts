@@ -42,8 +42,8 @@ export interface DraftedSequence {
  * target has computed, to a tree for every lane. It gives the trees that the proposer gives to the host.
  */
 export interface ResidentDrafter {
-  /** All trees of the steps to come have this shape. To be called ahead of each run, where lanes are made for shapes; absent where none can be. */
-  shapeTrees?(shape: TreeShape): void;
+  /** All trees of the steps to come have this shape. To be called ahead of each run, where lanes are made for shapes. */
+  shapeTrees(shape: TreeShape): void;
   /** Whether its passes have room for so many lanes. */
   fits(numLanes: number): boolean;
   /**

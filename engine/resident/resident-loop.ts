@@ -140,7 +140,7 @@ export class ResidentLoop {
     requests: readonly LaneRequest[],
     shape?: TreeShape,
   ): boolean {
-    if (shape) this.#drafter?.shapeTrees?.(shape);
+    if (shape) this.#drafter?.shapeTrees(shape);
     const limits = commonLimits(plan, chosen);
     const isSteady = plan.every(
       ({ numTokens, needsSample, maxDraftDepth }) =>

@@ -28,6 +28,15 @@ export function regularShape(branching: readonly number[]): TreeShape {
   return shape;
 }
 
+/** What is left where there is room for so many nodes alone. */
+export function firstNodes({ parents, ranks, depths }: TreeShape, maxNodes: number): TreeShape {
+  return {
+    parents: parents.slice(0, maxNodes),
+    ranks: ranks.slice(0, maxNodes),
+    depths: depths.slice(0, maxNodes),
+  };
+}
+
 export function shapeDepth({ depths }: TreeShape): number {
   return Math.max(...depths);
 }

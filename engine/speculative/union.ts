@@ -1,7 +1,9 @@
 import type { DeviceDrafting } from "../resident/device-drafting.ts";
 import { UnionDrafter } from "../resident/union-drafter.ts";
+import { keepNodes } from "./budget/cut-trees.ts";
 import { type DraftTree, rootOnly } from "./draft-tree.ts";
 import type { Hints, KnownSequence, ProposeRequest, Proposer } from "./proposer.ts";
+import { firstNodes, fitShape, type TreeShape } from "./tree-shape.ts";
 
 /** Asks several drafters and lets the target verify one tree of all that they propose. */
 export class UnionProposer implements Proposer {
@@ -14,15 +16,13 @@ export class UnionProposer implements Proposer {
     this.name = members.map(({ name }) => name).join(",");
   }
 
-  /** Where all of them draft there. A shape would have to hold for their union: that is the host's to see to. */
+  /** Where all of them draft there. */
   get onDevice(): DeviceDrafting | undefined {
     const draftings = this.members.flatMap(({ onDevice }) => onDevice ?? []);
     if (draftings.length < this.members.length) return undefined;
     return {
-      numCandidates: (sizes) => {
-        if (sizes.isShaped) return Number.POSITIVE_INFINITY;
-        return Math.max(draftings.length * sizes.treeNodes, ...draftings.map((one) => one.numCandidates(sizes)));
-      },
+      numCandidates: (sizes) =>
+        Math.max(draftings.length * sizes.treeNodes, ...draftings.map((one) => one.numCandidates(sizes))),
       proposers: this.members.map(({ name }) => name),
       create: (gpu, lanes) => UnionDrafter.create(gpu, draftings, lanes),
     };
@@ -36,10 +36,10 @@ export class UnionProposer implements Proposer {
   async propose(requests: readonly ProposeRequest[]): Promise<readonly DraftTree[]> {
     const roots = requests.map(({ tokenIds }) => tokenIds.at(-1) ?? 0);
     const proposals = await Promise.all(this.members.map((member) => member.propose(requests)));
-    return requests.map(({ maxNodes }, i) => {
+    return requests.map(({ maxNodes, shape }, i) => {
       const trees = this.members.map(({ name }, member) => ({ name, tree: proposals[member]?.[i] }));
       const given = trees.flatMap(({ name, tree }) => (tree === undefined ? [] : [{ name, tree }]));
-      return uniteTrees(roots[i] ?? 0, given, maxNodes);
+      return uniteTrees(roots[i] ?? 0, given, maxNodes, shape);
     });
   }
 
@@ -75,11 +75,13 @@ interface UnitedNode {
  * One tree of the best nodes of several trees with the same root: a path that several of them have is there once, and each node
  * knows its proposers. Nodes come by falling estimate of survival, so that the tree is closed under ancestors: survival never
  * rises with depth, and of equal ones the parent was met first.
+ * @param shape that the tree is to have, of its first `maxNodes` nodes: siblings have its places by that order, and what has none is left out
  */
 export function uniteTrees(
   rootTokenId: number,
   trees: readonly { readonly name: string; readonly tree: DraftTree }[],
   maxNodes: number,
+  shape?: TreeShape,
 ): DraftTree {
   const root = newNode(0, rootTokenId, undefined);
   root.prob = 1;
@@ -99,7 +101,10 @@ export function uniteTrees(
       united.push(own);
     }
   }
-  return Math.min(maxNodes, all.length) <= 1 ? rootOnly(rootTokenId) : toTree(best(all, maxNodes));
+  if (Math.min(maxNodes, all.length) <= 1) return rootOnly(rootTokenId);
+  if (shape === undefined) return toTree(best(all, maxNodes));
+  const tree = toTree(best(all, all.length));
+  return keepNodes(tree, fitShape(tree, firstNodes(shape, maxNodes)));
 }
 
 function newNode(index: number, tokenId: number, parent: UnitedNode | undefined): UnitedNode {

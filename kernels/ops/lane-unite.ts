@@ -1,19 +1,34 @@
 import type { OpContext } from "../op.ts";
+import { scoreOf } from "./draft-steps.ts";
 import { type LaneOp, laneOp } from "./lane-steps.ts";
 import type { LaneShape } from "./lanes.ts";
 
-/** Takes in the trees of drafter `member` of several; after the last one each lane has the best nodes of all (wgsl/lane_unite.wgsl). */
+/** The shape of all trees: u32 [maxNodes, topK], the child of each node and rank, 0 where there is none. */
+export interface UnionShape {
+  readonly children: GPUBuffer;
+  readonly topK: number;
+}
+
+/**
+ * Takes in the trees of drafter `member` of several; after the last one each lane has the best nodes of all (wgsl/lane_unite.wgsl).
+ * @param given a shape that the trees are to have
+ */
 export function laneUnite(
   context: OpContext,
   shape: LaneShape,
   buffers: { readonly lanes: GPUBuffer; readonly unions: GPUBuffer },
   { member, numMembers }: { readonly member: number; readonly numMembers: number },
+  given?: UnionShape,
 ): Promise<LaneOp> {
+  const score = scoreOf(given?.children, 2);
+  const shader = given ? [...score.shaders, "lane_unite_shape"] : ["lane_unite_any"];
+  const topK = given ? { TOP_K: given.topK } : {};
   const spec = {
-    shader: ["lane_tree", "best_nodes", "lane_unite"],
-    constants: { MEMBER: member, NUM_MEMBERS: numMembers },
+    shader: ["lane_tree", "best_nodes", ...shader, "lane_unite"],
+    constants: { MEMBER: member, NUM_MEMBERS: numMembers, ...topK, ...score.constants },
   };
-  return laneOp(context, shape, spec, [buffers.lanes, buffers.unions], ({ numLanes }) => numLanes);
+  const bindings = [buffers.lanes, buffers.unions, ...score.bindings];
+  return laneOp(context, shape, spec, bindings, ({ numLanes }) => numLanes);
 }
 
 /** Bytes of `unions` for one lane. */

@@ -1,9 +1,9 @@
 // Takes in what drafter MEMBER of NUM_MEMBERS proposed for each lane; the last one makes the lane's tree of the best nodes of all of them:
 // a path that several have is there once, with the highest estimate that one gave it. Nodes come by falling score, and of equal ones
-// who was met first.
+// who was met first. Which nodes may be the tree's is what has_place says (lane_unite_any, lane_unite_shape).
 //   lanes Lane [num_lanes]: the member's tree at first
 //   unions Union [num_lanes]
-// One thread a lane. Needs sampling_params, lanes, lane_tree and best_nodes. Reference: engine/speculative/union.ts
+// One thread a lane. Needs sampling_params, lanes, lane_tree, best_nodes and lane_unite_*. Reference: engine/speculative/union.ts
 @group(0) @binding(0) var<storage, read_write> lanes: array<Lane>;
 @group(0) @binding(1) var<storage, read_write> unions: array<Union>;
 var<immediate> params: LaneParams;
@@ -55,9 +55,10 @@ fn take_in(lane: u32) {
 fn make_tree(lane: u32) {
   let most = min(params.num_nodes, MAX_NODES) - 1u;
   for (var i = 1u; i < unions[lane].count; i++) {
-    let score = unions[lane].scores[unions[lane].parents[i]] + unions[lane].log_survivals[i];
-    unions[lane].scores[i] = score;
-    consider(i, score, most);
+    unions[lane].scores[i] = unions[lane].scores[unions[lane].parents[i]] + unions[lane].log_survivals[i];
+  }
+  for (var i = 1u; i < unions[lane].count; i++) {
+    if (has_place(lane, i)) { consider(i, unions[lane].scores[i], most); }
   }
   begin_tree(lane, 1u + num_best);
   for (var node = 1u; node <= num_best; node++) {

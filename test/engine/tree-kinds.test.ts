@@ -1,7 +1,7 @@
 import { beforeAll, describe, expect, it } from "vitest";
 import { referencePrompts } from "../../bench/prompts.ts";
 import type { StepStats } from "../../engine/client.ts";
-import type { EngineOptions } from "../../engine/engine-options.ts";
+import type { DrafterName, EngineOptions } from "../../engine/engine-options.ts";
 import { GREEDY } from "../../engine/sampling-params.ts";
 import { regularShape } from "../../engine/speculative/tree-shape.ts";
 import { type Generated, generate } from "../support/collect.ts";
@@ -91,11 +91,18 @@ describe("the text of plain decoding, whatever the trees", () => {
     expect(steps.at(-1)?.speculation?.calibrationError).toBeLessThanOrEqual(1);
   });
 
-  it("of one shape, by several drafters", async () => {
-    const { texts, steps } = await run({ drafter: ["eagle", "medusa"], tree: [4, 1] });
+  it.each<[string, readonly DrafterName[], number]>([
+    ["on the device", ["eagle", "medusa"], 2],
+    ["on the host", ["eagle", "medusa"], 0],
+    ["on the host", ["eagle", "suffix"], 2],
+  ])("of one shape, by several drafters %s: %j, %i steps in flight", async (place, drafter, stepsInFlight) => {
+    const { texts, steps } = await run({ drafter, tree: [4, 1], stepsInFlight });
     expectPlain(texts);
-    const sizes = steps.flatMap(({ sequences }) => sequences.map(({ tree }) => tree?.parents.length ?? 1));
-    expect(Math.max(...sizes)).toBe(regularShape([4, 1]).parents.length);
+    const { length } = regularShape([4, 1]).parents;
+    const sizeOf = ({ sequences }: StepStats) => Math.max(...sequences.map(({ tree }) => tree?.parents.length ?? 1));
+    expect(Math.max(...steps.map(sizeOf))).toBe(length);
+    const whole = steps.filter((step) => sizeOf(step) === length);
+    expect(whole.filter(({ draftMs }) => draftMs === 0)).toHaveLength(place === "on the device" ? whole.length : 0);
     expect(texts.reduce((sum, { numAccepted }) => sum + numAccepted, 0)).toBeGreaterThan(5);
   });
 });

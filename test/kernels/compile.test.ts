@@ -149,6 +149,13 @@ async function everyOp(context: GpuContext, sizes: { headDim: number; size: numb
     medusaPaths(context, paths),
     laneBudget(context, shape, lanes, 8),
     ...[0, 1].map((member) => laneUnite(context, shape, { lanes, unions: buffer() }, { member, numMembers: 2 })),
+    laneUnite(
+      context,
+      shape,
+      { lanes, unions: buffer() },
+      { member: 1, numMembers: 2 },
+      { children: buffer(), topK: 7 },
+    ),
     laneRows(context, shape, lanes, batch),
     laneWalk(context, shape, walk),
     laneHistory(context, shape, { vocabSize: size, maxHistory: 64 }, { lanes, processors: buffer() }),

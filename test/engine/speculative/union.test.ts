@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { checkDraftTree, type DraftTree, pathOf } from "../../../engine/speculative/draft-tree.ts";
+import { firstNodes, fitShape, regularShape, type TreeShape } from "../../../engine/speculative/tree-shape.ts";
 import { uniteTrees } from "../../../engine/speculative/union.ts";
 import { treeFrom } from "./trees.ts";
 
@@ -49,6 +50,22 @@ function naiveUnion(all: readonly DraftTree[]) {
   return new Map([...united].map(([path, { proposers }]) => [path, { survival: survival(path), proposers }]));
 }
 
+/** The shape's node of every path of a tree that fits, the root's being "". */
+function placesIn({ parents, ranks }: TreeShape, tree: DraftTree): Map<string, number> {
+  const places = new Map([["", 0]]);
+  const numChildren = new Map<string, number>();
+  for (const path of paths(tree, () => true).keys()) {
+    const parent = path.split(",").slice(0, -1).join();
+    const rank = numChildren.get(parent) ?? 0;
+    numChildren.set(parent, rank + 1);
+    places.set(
+      path,
+      parents.findIndex((above, node) => above === places.get(parent) && ranks[node] === rank),
+    );
+  }
+  return places;
+}
+
 const named = (all: readonly DraftTree[]) => all.map((tree, i) => ({ name: `p${i}`, tree }));
 
 describe("uniteTrees", () => {
@@ -74,6 +91,36 @@ describe("uniteTrees", () => {
       { numRuns: 400 },
     );
     expect(Math.min(numShared, numCut)).toBeGreaterThan(40);
+  });
+
+  test("of a shape, has all of its places that the union can fill, by the best of each node's children", () => {
+    let numLeftOut = 0;
+    const branchings = fc.array(fc.integer({ min: 1, max: 3 }), { minLength: 1, maxLength: 3 });
+    fc.assert(
+      fc.property(trees, branchings, fc.integer({ min: 2, max: 20 }), (all, branching, maxNodes) => {
+        const shape = firstNodes(regularShape(branching), maxNodes);
+        const tree = uniteTrees(ROOT, named(all), maxNodes, regularShape(branching));
+        checkDraftTree(tree);
+        expect(fitShape(tree, shape).size).toBe(tree.tokenIds.length);
+        const whole = naiveUnion(all);
+        const had = ["", ...paths(tree, () => true).keys()];
+        const parentOf = (path: string) => path.split(",").slice(0, -1).join();
+        const survivalsBelow = (parent: string, isHad: boolean) =>
+          [...whole]
+            .filter(([path]) => parentOf(path) === parent && had.includes(path) === isHad)
+            .map(([, { survival }]) => survival);
+        const places = placesIn(shape, tree);
+        for (const parent of had) {
+          const [kept, leftOut] = [survivalsBelow(parent, true), survivalsBelow(parent, false)];
+          const room = shape.parents.filter((above) => above === places.get(parent)).length;
+          expect(kept).toHaveLength(Math.min(room, kept.length + leftOut.length));
+          expect(Math.max(0, ...leftOut)).toBeLessThanOrEqual(Math.min(1, ...kept));
+          numLeftOut += leftOut.length;
+        }
+      }),
+      { numRuns: 400 },
+    );
+    expect(numLeftOut).toBeGreaterThan(100);
   });
 
   test("one tree with room for all of it keeps its paths", () => {

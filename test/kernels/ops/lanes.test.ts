@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { keepNodes } from "../../../engine/speculative/budget/cut-trees.ts";
 import type { DraftTree } from "../../../engine/speculative/draft-tree.ts";
+import { regularShape, shapeChildren } from "../../../engine/speculative/tree-shape.ts";
 import { uniteTrees } from "../../../engine/speculative/union.ts";
 import { walkTree } from "../../../engine/speculative/walk.ts";
 import { verifiedLane } from "../../../engine/step.ts";
@@ -57,10 +58,14 @@ function randomRows(random: Random, trees: readonly DraftTree[], numNodes: numbe
 }
 
 describe("lane_unite", () => {
-  it("makes the host's union of several drafters' trees, also where estimates are equal", async () => {
+  it.each([
+    ["", []],
+    [" of a shape", [[3], [2, 2], [4, 1], [1, 3, 1], [2, 1, 1, 2], [11]]],
+  ])("makes the host's union%s of several drafters' trees, also where estimates are equal", async (_, branchings) => {
     const gpu = context();
     const random = new Random(4);
     const shape = { maxNodes: 12, maxRecent: 5 };
+    const topK = shape.maxNodes - 1;
     let [numShared, numCut] = [0, 0];
     for (let round = 0; round < 20; round++) {
       const [numLanes, numMembers] = [random.int(1, 4), random.int(2, 4)];
@@ -73,25 +78,34 @@ describe("lane_unite", () => {
           return { ...tree, tokenIds: tree.tokenIds.with(0, lane), probs };
         }),
       );
+      const branching = branchings[round % branchings.length];
+      const given = branching && regularShape(branching);
+      const children = given && gpu.pool.upload(shapeChildren(given, shape.maxNodes, topK), "shape");
       const numWords = numLanes * laneUnionBytes(shape, numMembers);
       const unions = gpu.pool.upload(new Uint32Array(numWords / 4).fill(3), "unions");
       const lanes = gpu.pool.storage(numLanes * laneBytes(shape), "lanes");
       for (const [member, trees] of proposals.entries()) {
         const proposed = uploadLanes(gpu, shape, randomLanes(new Random(round), numLanes, trees, 5));
         gpu.device.queue.writeBuffer(lanes, 0, await gpu.pool.read(proposed, 0, lanes.size));
-        const op = await laneUnite(gpu, shape, { lanes, unions }, { member, numMembers });
+        const op = await laneUnite(
+          gpu,
+          shape,
+          { lanes, unions },
+          { member, numMembers },
+          children && { children, topK },
+        );
         await submit(gpu, [(pass) => op(pass, { numLanes, numNodes })]);
       }
       const bytes = await gpu.pool.read(lanes, 0, lanes.size);
       const names = Array.from({ length: numMembers }, (_, member) => String(member));
       for (let lane = 0; lane < numLanes; lane++) {
-        const given = proposals.flatMap((trees, i) => {
+        const all = proposals.flatMap((trees, i) => {
           const tree = trees[lane];
           // As the device has it: logs, rounded.
           const rounded = tree && { ...tree, probs: tree.probs.map((prob) => Math.exp(Math.fround(Math.log(prob)))) };
           return rounded ? [{ name: names[i] ?? "", tree: rounded }] : [];
         });
-        const wanted = uniteTrees(lane, given, numNodes);
+        const wanted = uniteTrees(lane, all, numNodes, given);
         const { tree } = verifiedLane("a", readLane(shape, bytes, lane), names);
         expect(tree).toEqual(wanted);
         if (wanted.proposers?.some(({ length }) => length > 1)) numShared++;
