@@ -31,13 +31,18 @@ export function laneBatch(
 /** Where tables are sent: lane l's begins l · tableWords words behind `tables` (bytes). */
 type TablePlace = Pick<LaneBatch, "buffer" | "tables" | "tableWords">;
 
-/** Sends the block tables of lanes to the device: whole at first, later only what has been added. */
+/** Words that are sent once more where they lie between new ones: 4 KiB of them cost the host less than a call does. */
+const MAX_GAP = 1024;
+
+/** Sends the block tables of lanes to the device: whole at first, later what has been added, in as few pieces as are worth it. */
 export class LaneTables {
   readonly #device: GPUDevice;
   readonly #place: TablePlace;
   /** Live views, one a lane. */
   #tables: readonly (readonly number[])[] = [];
   readonly #numSent: number[] = [];
+  /** As the device has them. */
+  #words = new Uint32Array(0);
 
   constructor(device: GPUDevice, place: TablePlace) {
     this.#device = device;
@@ -47,18 +52,35 @@ export class LaneTables {
   start(tables: readonly (readonly number[])[]): void {
     this.#tables = tables;
     for (const lane of tables.keys()) this.#numSent[lane] = 0;
+    const numWords = tables.length * this.#place.tableWords;
+    if (this.#words.length < numWords) this.#words = new Uint32Array(numWords);
   }
 
-  /** To be called before each submit: in the order of the queue, the words are there for its kernels. */
+  /**
+   * To be called before each submit: in the order of the queue, the words are there for its kernels.
+   * @throws RangeError where a table has more blocks than there is room for
+   */
   send(): void {
-    const { buffer, tables, tableWords } = this.#place;
+    const { tableWords } = this.#place;
+    let [from, to] = [0, 0];
     for (const [lane, table] of this.#tables.entries()) {
       const numSent = this.#numSent[lane] ?? 0;
-      if (table.length === numSent) continue;
-      if (table.length > tableWords) throw new RangeError(`a lane's table has at most ${tableWords} blocks`);
-      const at = tables + 4 * (lane * tableWords + numSent);
-      this.#device.queue.writeBuffer(buffer, at, Uint32Array.from(table.slice(numSent)));
       this.#numSent[lane] = table.length;
+      if (table.length <= numSent) continue;
+      if (table.length > tableWords) throw new RangeError(`a lane's table has at most ${tableWords} blocks`);
+      const start = lane * tableWords;
+      for (let i = numSent; i < table.length; i++) this.#words[start + i] = table[i] ?? 0;
+      if (to === 0 || start + numSent - to > MAX_GAP) {
+        this.#write(from, to);
+        from = start + numSent;
+      }
+      to = start + table.length;
     }
+    this.#write(from, to);
+  }
+
+  #write(from: number, to: number): void {
+    const { buffer, tables } = this.#place;
+    if (to > from) this.#device.queue.writeBuffer(buffer, tables + 4 * from, this.#words, from, to - from);
   }
 }
