@@ -70,10 +70,11 @@ export async function attentionCore(
   ]);
   const numPartials = Math.min(Math.floor(partial.size / (4 * headDim)), Math.floor(stats.size / 8));
   return (pass, size) => {
-    const { numRows, numSplits } = size;
+    const { numRows, numSplits, numLogits } = size;
     const tileRows = numSplits > 1 ? Math.max(1, Math.floor(numPartials / (numHeads * numSplits))) : numRows;
     for (let firstRow = 0; firstRow < numRows; firstRow += tileRows) {
-      const tile = { ...size, firstRow, numRows: Math.min(tileRows, numRows - firstRow) };
+      // Field by field: V8 takes some 1.5 µs where a field that is new follows a spread.
+      const tile = { numRows: Math.min(tileRows, numRows - firstRow), numSplits, numLogits, firstRow };
       for (const op of parts) op(pass, tile);
       if (numSplits > 1) merge(pass, tile);
     }
@@ -142,8 +143,14 @@ const NUM_IMMEDIATES = 8;
 function immediates({ rowsPerBatch, pageSize, splitSize, scale }: AttentionLayout, shard: number) {
   const scaleBits = new Uint32Array(Float32Array.of(scale).buffer)[0] ?? 0;
   return ({ numRows, numSplits, firstRow }: RowTile) => [
-    ...[numRows, numSplits, rowsPerBatch, pageSize, splitSize, scaleBits],
-    ...[firstRow, shard],
+    numRows,
+    numSplits,
+    rowsPerBatch,
+    pageSize,
+    splitSize,
+    scaleBits,
+    firstRow,
+    shard,
   ];
 }
 
