@@ -59,6 +59,14 @@ export interface ScheduledSequence {
   readonly maxDraftDepth: number;
 }
 
+/** Of those chosen for a step, what all sequences of its plan may have. */
+export function commonLimits(plan: readonly ScheduledSequence[], { maxDraftDepth }: TreeLimits): TreeLimits {
+  const numLookaheadNodes = Math.min(...plan.map((scheduled) => scheduled.numLookaheadNodes));
+  const mostLookaheadNodes = Math.min(...plan.map(numTreeSlots));
+  const limits = { numLookaheadNodes, maxDraftDepth: Math.min(maxDraftDepth, mostLookaheadNodes) };
+  return mostLookaheadNodes > numLookaheadNodes ? { ...limits, mostLookaheadNodes } : limits;
+}
+
 /** A step's plan: immutable, to be given back to `commit`, in the order of planning, or to `discard`. */
 export interface SchedulerOutput {
   readonly stepId: number;

@@ -10,13 +10,7 @@ import {
   readLane,
 } from "../../kernels/index.ts";
 import { BLOCK_SIZE, numBlocksFor } from "../../kvcache/ids.ts";
-import {
-  NO_TREES,
-  numTreeSlots,
-  type ScheduledSequence,
-  type SchedulerOutput,
-  type TreeLimits,
-} from "../../scheduler/output.ts";
+import { commonLimits, NO_TREES, numTreeSlots, type SchedulerOutput, type TreeLimits } from "../../scheduler/output.ts";
 import type { Sequence } from "../../scheduler/sequence.ts";
 import type { ModelRunner } from "../runner/model-runner.ts";
 import type { TreeShape } from "../speculative/tree-shape.ts";
@@ -298,12 +292,4 @@ export class ResidentLoop {
   #mostTokens(numTokens: number, numAhead: number): number {
     return numTokens + numAhead * (this.#limits.maxDraftDepth + 1);
   }
-}
-
-/** What all sequences of a plan may have. */
-function commonLimits(plan: readonly ScheduledSequence[], { maxDraftDepth }: TreeLimits): TreeLimits {
-  const numLookaheadNodes = Math.min(...plan.map((scheduled) => scheduled.numLookaheadNodes));
-  const mostLookaheadNodes = Math.min(...plan.map(numTreeSlots));
-  const limits = { numLookaheadNodes, maxDraftDepth: Math.min(maxDraftDepth, mostLookaheadNodes) };
-  return mostLookaheadNodes > numLookaheadNodes ? { ...limits, mostLookaheadNodes } : limits;
 }
