@@ -31,6 +31,7 @@ import { blockBytes, boundBlockBytes } from "./runner/kv-storage.ts";
 import { ModelRunner } from "./runner/model-runner.ts";
 import { type LlamaWeights, onDevice } from "./runner/weights.ts";
 import { attachedBlockBytes } from "./speculative/attach.ts";
+import { deepest } from "./speculative/draft-limits.ts";
 import { NoProposer } from "./speculative/root-only.ts";
 import { featureBlockBytes, featuresForAll } from "./speculative/target-features.ts";
 import { regularShape, shapeDepth, shapeTopK } from "./speculative/tree-shape.ts";
@@ -229,11 +230,13 @@ function planMemory(settings: Settings, maxModelLen: number, ledger: MemoryLedge
 }
 
 /** Sizes of the target's passes. */
-function runnerLimits({ maxNumSeqs, tokenBudget, treeNodes }: Settings, maxModelLen: number, numBlocks: number) {
+function runnerLimits(settings: Settings, maxModelLen: number, numBlocks: number) {
+  const { maxNumSeqs, tokenBudget, treeNodes, treeDepth } = settings;
   const longestTable = Math.min(numBlocksFor(maxModelLen + treeNodes), numBlocks);
   const maxLogits = Math.min(tokenBudget, maxNumSeqs * treeNodes);
   const maxTableWords = maxNumSeqs * longestTable + maxLogits * treeNodes;
-  return { maxRows: tokenBudget, maxLogits, maxModelLen, numBlocks, maxTableWords };
+  const maxMoves = Math.max(tokenBudget, maxNumSeqs * deepest({ treeNodes, treeDepth }));
+  return { maxRows: tokenBudget, maxLogits, maxModelLen, numBlocks, maxTableWords, maxMoves };
 }
 
 /** @throws EngineOptionsError where the device has no such type */

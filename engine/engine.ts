@@ -45,7 +45,7 @@ export class Engine implements EngineClient {
   readonly #reports: StepReports;
   /** In order. Several only where all of them run on the device. */
   readonly #inFlight: StepInFlight[] = [];
-  /** With whom the drafter was to catch up in the latest step that was no continuation, and how many tokens it had not seen before. */
+  /** Whom the drafter was behind with when trees were wanted last, and how many tokens it had not seen: none after plain steps. */
   #lagging: ReadonlyMap<string, number> = NOBODY;
   #loop: Promise<void> | undefined;
   #death: EngineDeadError | undefined;
@@ -190,19 +190,17 @@ export class Engine implements EngineClient {
 
   #first(startMs: number): StepInFlight | undefined {
     const { policy, residentDrafting, residentPlain } = this.#parts;
-    const before = this.#lagging;
     let catchesUp = false;
-    this.#lagging = NOBODY;
     const holds = this.#regrouping.holdsAtStart(this.#scheduler.newcomers, this.#scheduler.numRunning, startMs);
     const output = this.#scheduler.schedule((sampling, isDecode) => {
       const wanted = policy.limits(sampling.length, meanContext(sampling.map(({ numTokens }) => numTokens)));
+      const before = this.#lagging;
+      if (wanted.numLookaheadNodes === 0) this.#lagging = NOBODY;
       if (residentDrafting === undefined || wanted.numLookaheadNodes === 0) return wanted;
       // Drafts of the host cost several times what the device's cost: no one waits for them while a prompt is computed, or while
       // the drafter has to see one that the prefix cache had. Where a step of that brings it no nearer, it may lack blocks.
-      const lagging = isDecode ? residentDrafting.lagging(sampling) : NOBODY;
-      const isWorthIt = bringsNearer(lagging, before);
-      if (isWorthIt) this.#lagging = lagging;
-      catchesUp = !isDecode || isWorthIt;
+      if (isDecode) this.#lagging = residentDrafting.lagging(sampling);
+      catchesUp = !isDecode || bringsNearer(this.#lagging, before, sampling);
       return catchesUp ? NO_TREES : { ...wanted, uniform: true };
     }, holds);
     if (output.sequences.length === 0) return undefined;

@@ -47,13 +47,21 @@ export async function catchUpOnHost(parts: HostStepParts, sequences: readonly Se
 }
 
 /**
- * Whether one more step of catching up helps: there are others than before, or fewer tokens that the drafter has not seen.
- * @param lagging ids with such tokens, and how many of them
+ * Whether one more step of catching up helps: the drafter is behind with others than before, or with fewer tokens of one, or no longer with one
+ * that goes on.
+ * @param lagging ids of sequences that it has not seen all of, and how many tokens it has not seen
+ * @param sequences who goes on
  */
-export function bringsNearer(lagging: ReadonlyMap<string, number>, before: ReadonlyMap<string, number>): boolean {
-  const numUnseen = (of: ReadonlyMap<string, number>) => [...of.values()].reduce((sum, number) => sum + number, 0);
+export function bringsNearer(
+  lagging: ReadonlyMap<string, number>,
+  before: ReadonlyMap<string, number>,
+  sequences: readonly { readonly id: string }[],
+): boolean {
   if (lagging.size === 0) return false;
-  return [...lagging.keys()].some((id) => !before.has(id)) || numUnseen(lagging) < numUnseen(before);
+  return sequences.some(({ id }) => {
+    const [now, then] = [lagging.get(id), before.get(id)];
+    return now === undefined ? then !== undefined : then === undefined || now < then;
+  });
 }
 
 async function verifyPlan({ runner }: HostStepParts, plan: readonly PlannedSequence[]) {

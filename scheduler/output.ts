@@ -20,7 +20,7 @@ export const NO_TREES: TreeLimits = { numLookaheadNodes: 0, maxDraftDepth: 0 };
 
 export interface ChosenLimits extends TreeLimits {
   /**
-   * All trees are to have this one size, where rows and slots suffice: those of sequences that are about to end too. What
+   * All trees are to have one size, this one or what there are rows for, where slots suffice: those of sequences that are about to end too. What
    * is accepted past an end is discarded.
    */
   readonly uniform?: boolean;

@@ -70,8 +70,8 @@ export function reserveAhead(
 }
 
 /**
- * Trees of one size for all decodes, whatever they may still generate; undefined where rows, slots or the model do not suffice. They
- * share their rows if there are slots for that.
+ * Trees of one size for all decodes, whatever they may still generate: the size that is wanted, or the largest one that there are rows for;
+ * undefined where there are none, or where slots or the model do not suffice. They share their rows if there are slots for that.
  */
 export function reserveUniform(
   plans: readonly ScheduledSequence[],
@@ -79,14 +79,15 @@ export function reserveUniform(
   { numRows, limits }: LookaheadBudget,
   maxSequenceLen: number,
 ): ScheduledSequence[] | undefined {
-  const { numLookaheadNodes, maxDraftDepth, mostLookaheadNodes } = limits;
-  if (plans.length * numLookaheadNodes > numRows) return undefined;
+  const { maxDraftDepth, mostLookaheadNodes } = limits;
+  const numLookaheadNodes = Math.min(limits.numLookaheadNodes, Math.floor(numRows / plans.length));
+  if (numLookaheadNodes === 0) return undefined;
   const reserve = (bounds: TreeLimits) => {
     const size = { ...bounds, maxDraftDepth: Math.min(maxDraftDepth, numTreeSlots(bounds)) };
     const hasRoom = plans.every(({ sequence }) => reserveAhead(sequence, 0, size, blocks, maxSequenceLen));
     return hasRoom ? plans.map((plan) => ({ ...plan, ...size })) : undefined;
   };
-  const shared = mostLookaheadNodes === undefined ? undefined : reserve(limits);
+  const shared = mostLookaheadNodes === undefined ? undefined : reserve({ ...limits, numLookaheadNodes });
   return shared ?? reserve({ numLookaheadNodes, maxDraftDepth });
 }
 

@@ -76,7 +76,7 @@ export class DecoderDrafter implements ResidentDrafter {
     this.#targetTables = laneTables.target;
   }
 
-  /** @throws GpuError, RangeError where the decoder's inputs do not hold so many lanes */
+  /** @throws GpuError, RangeError where the decoder's passes do not hold so many lanes */
   static async create(gpu: GpuContext, decoder: DraftDecoder, lanes: DraftedLanes): Promise<DecoderDrafter> {
     const { shape, maxLanes, buffer, isShaped } = lanes;
     const { options, inputs, drawn } = decoder.runner;
@@ -85,6 +85,8 @@ export class DecoderDrafter implements ResidentDrafter {
     const shapes = isShaped ? new ShapeTable(gpu, shape.maxNodes, topK) : undefined;
     // A shape says by itself how many nodes a level expands, and how many candidates of a node count.
     const numExpanded = shapes ? Math.max(1, shape.maxNodes - 1) : decoder.view.numExpanded;
+    checkRows(maxLanes, Math.max(shape.maxRecent, numExpanded), options.maxRows);
+    checkRows(maxLanes, numExpanded, options.maxLogits);
     const rules: DraftRules = {
       ...{ topK, numExpanded, shift, reads: readsOf(viewInputs, lanes) },
       ...(shapes ? { shapeChildren: shapes.buffer } : widths ? { widths } : {}),
@@ -111,12 +113,6 @@ export class DecoderDrafter implements ResidentDrafter {
   shapeTrees(shape: TreeShape): void {
     this.#shapes?.send(shape);
     this.#numExpanded = Math.max(1, shapeWidth(shape));
-  }
-
-  fits(numLanes: number): boolean {
-    const { maxRows, maxLogits } = this.#runner.options;
-    const numExpanded = this.#numExpanded;
-    return numLanes * Math.max(this.#maxRecent, numExpanded) <= maxRows && numLanes * numExpanded <= maxLogits;
   }
 
   numRecent(id: string, numTokens: number): number | undefined {
@@ -190,6 +186,13 @@ export class DecoderDrafter implements ResidentDrafter {
     const { blocks } = this.#tables;
     for (const table of this.#lanes) if (blocks.has(table)) blocks.trim(table, blocks.numComputedTokens(table));
     this.#lanes = [];
+  }
+}
+
+/** @throws RangeError where a pass has not so many rows */
+function checkRows(maxLanes: number, numRows: number, most: number): void {
+  if (maxLanes * numRows > most) {
+    throw new RangeError(`${maxLanes} lanes have ${numRows} rows each in a draft pass, which has ${most}`);
   }
 }
 

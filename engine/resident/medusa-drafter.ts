@@ -31,11 +31,12 @@ export class MedusaDrafter implements ResidentDrafter {
     this.#shapes = shapes;
   }
 
-  /** @throws GpuError */
+  /** @throws GpuError, RangeError where the heads were made for fewer sequences */
   static async create(gpu: GpuContext, heads: MedusaHeads, lanes: DraftedLanes): Promise<MedusaDrafter> {
-    const { shape, buffer, tables, tableWords, isShaped } = lanes;
+    const { shape, maxLanes, buffer, tables, tableWords, isShaped } = lanes;
     const { pass, sizes } = heads.runner;
-    const { topK } = sizes;
+    const { topK, maxNumSeqs } = sizes;
+    if (maxLanes > maxNumSeqs) throw new RangeError(`there are ${maxLanes} lanes, and heads for ${maxNumSeqs}`);
     const shapes = isShaped ? new ShapeTable(gpu, shape.maxNodes, topK) : undefined;
     const args = { ...pass, topK, lanes: buffer, tables, tableWords, blockSize: BLOCK_SIZE };
     const [rows, tree] = await Promise.all([
@@ -47,10 +48,6 @@ export class MedusaDrafter implements ResidentDrafter {
 
   shapeTrees(shape: TreeShape): void {
     this.#shapes?.send(shape);
-  }
-
-  fits(numLanes: number): boolean {
-    return numLanes <= this.#heads.runner.sizes.maxNumSeqs;
   }
 
   numRecent(id: string, numTokens: number): number | undefined {

@@ -44,8 +44,6 @@ export interface DraftedSequence {
 export interface ResidentDrafter {
   /** All trees of the steps to come have this shape. To be called ahead of each run, where lanes are made for shapes. */
   shapeTrees(shape: TreeShape): void;
-  /** Whether its passes have room for so many lanes. */
-  fits(numLanes: number): boolean;
   /**
    * How many of a sequence's last tokens the next step takes in, where the target has computed all but the root; undefined where
    * nothing can be drafted.

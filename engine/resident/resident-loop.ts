@@ -13,6 +13,7 @@ import { BLOCK_SIZE, numBlocksFor } from "../../kvcache/ids.ts";
 import { commonLimits, NO_TREES, numTreeSlots, type SchedulerOutput, type TreeLimits } from "../../scheduler/output.ts";
 import type { Sequence } from "../../scheduler/sequence.ts";
 import type { ModelRunner } from "../runner/model-runner.ts";
+import { deepest } from "../speculative/draft-limits.ts";
 import type { TreeShape } from "../speculative/tree-shape.ts";
 import type { DeviceDrafting } from "./device-drafting.ts";
 import { LaneSampling } from "./lane-sampling.ts";
@@ -86,6 +87,7 @@ export class ResidentLoop {
   /**
    * @param runner made for requests
    * @param drafting undefined where nothing is drafted
+   * @throws GpuError, RangeError where the runner or the drafter was made for fewer lanes or smaller trees
    */
   static async create(
     gpu: GpuContext,
@@ -97,10 +99,13 @@ export class ResidentLoop {
     const { maxModelLen, numBlocks } = runner.options;
     const { requestSampling } = runner;
     if (requestSampling === undefined) throw new Error("invariant: the target's runner knows of no requests");
-    const shape = { maxNodes: treeNodes, maxRecent: 1 + Math.min(treeDepth, treeNodes - 1) };
+    const maxPath = deepest({ treeNodes, treeDepth });
+    const shape = { maxNodes: treeNodes, maxRecent: 1 + maxPath };
     const tableWords = Math.min(numBlocks, numBlocksFor(maxModelLen + treeNodes));
     const maxRows = Math.min(maxLanes * treeNodes, runner.options.maxLogits);
-    const maxPath = shape.maxRecent - 1;
+    if (maxLanes * maxPath > runner.kv.maxMoves) {
+      throw new RangeError(`${maxLanes} lanes move ${maxPath} nodes each, the cache ${runner.kv.maxMoves} at once`);
+    }
     const batch = laneBatch(runner.inputs, { maxLanes, tableWords, maxRows, maxPath });
     const tables = new LaneTables(gpu.device, batch);
     const lanes = gpu.pool.storage(maxLanes * laneBytes(shape), "lanes");
@@ -272,7 +277,7 @@ export class ResidentLoop {
   }
 
   #canDraft(drafter: ResidentDrafter, requests: readonly LaneRequest[], { maxDraftDepth }: TreeLimits): boolean {
-    if (maxDraftDepth === 0 || !drafter.fits(requests.length)) return false;
+    if (maxDraftDepth === 0) return false;
     const sequences = requests.map(({ sequence }) => sequence);
     if (this.lagging(sequences).size > 0) return false;
     return sequences.every(({ id, numTokens }) => drafter.reserve(id, numTokens, maxDraftDepth));

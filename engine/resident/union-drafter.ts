@@ -44,10 +44,6 @@ export class UnionDrafter implements ResidentDrafter {
     this.#shapes?.send(shape);
   }
 
-  fits(numLanes: number): boolean {
-    return this.#members.every((member) => member.fits(numLanes));
-  }
-
   /** What one of them has seen already, it computes once more. */
   numRecent(id: string, numTokens: number): number | undefined {
     let most = 0;

@@ -31,6 +31,8 @@ export interface RunnerOptions {
   readonly maxModelLen: number;
   /** Blocks of the KV cache, the reserved one included. */
   readonly numBlocks: number;
+  /** Moves of accepted nodes that the device may be told of at once; as many as rows where it is left out. */
+  readonly maxMoves?: number;
   /** Words of all block tables and tree paths of a pass. */
   readonly maxTableWords: number;
   /** Best tokens kept of each sampled row: 1 to draw, more to propose. */
@@ -154,14 +156,14 @@ export class ModelRunner {
    */
   static async create(gpu: GpuContext, model: RunnableModel, options: RunnerOptions): Promise<ModelRunner> {
     const { config } = model;
-    const { maxRows, maxLogits, maxModelLen, numBlocks, topK, maxRequests } = options;
+    const { maxRows, maxLogits, maxModelLen, numBlocks, topK, maxRequests, maxMoves = maxRows } = options;
     const { vocabSize } = config;
     const layout = batchLayout(maxRows, maxLogits, options.maxTableWords);
     const inputs = new Inputs(gpu.device, gpu.pool, layout);
     const activations = createActivations(gpu, config, { maxRows, maxLogits, maxModelLen });
     const decoder = "decoder" in model ? model.decoder : llamaDecoder(gpu, config, model.weights, options);
     const featureSize = (options.features?.length ?? 0) * config.hiddenSize;
-    const kv = await KvStorage.create(gpu, config, { numBlocks, maxMoves: maxRows, featureSize });
+    const kv = await KvStorage.create(gpu, config, { numBlocks, maxMoves, featureSize });
     const bytes = resultBytes(options);
     const results = gpu.pool.storage(2 * bytes, "results");
     const section = (offset: number) => ({ buffer: results, offset, size: bytes });

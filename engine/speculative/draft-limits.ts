@@ -14,6 +14,11 @@ export interface TreeSizes {
   readonly tree?: readonly number[] | "sequoia";
 }
 
+/** Deepest that a node of a tree can be. */
+export function deepest({ treeNodes, treeDepth }: Pick<TreeSizes, "treeNodes" | "treeDepth">): number {
+  return Math.min(treeDepth, treeNodes - 1);
+}
+
 /** Slots behind the known tokens: every level but the deepest expands topK nodes, or a shape of the tree says what is expanded. */
 export function numLookahead(topK: number, depth: number, shape?: TreeShape): number {
   return shape ? shape.parents.length : topK * Math.max(0, depth - 1);
@@ -32,7 +37,8 @@ export function draftRunnerOptions(
   const longest = Math.min(numBlocksFor(maxModelLen + numSlots), numBlocks);
   return {
     ...{ maxModelLen, numBlocks, maxLogits, topK, requestSampling },
-    maxRows: Math.max(maxRows, maxLogits),
+    // On the device all sequences take in what their last steps emitted at once.
+    maxRows: Math.max(maxRows, maxLogits, maxNumSeqs * (1 + deepest({ treeNodes, treeDepth }))),
     maxTableWords: maxNumSeqs * longest + maxLogits * treeDepth,
   };
 }

@@ -43,8 +43,10 @@ export class ModelProposer implements Proposer {
 
   get onDevice(): DeviceDrafting {
     return {
-      numCandidates: ({ treeNodes, treeDepth, isShaped }) =>
-        this.runner.options.topK * (isShaped ? treeNodes : this.view.numExpanded) * treeDepth,
+      numCandidates: ({ treeNodes, treeDepth, isShaped }) => {
+        const numExpanded = isShaped ? treeNodes - 1 : this.view.numExpanded;
+        return this.runner.options.topK * (1 + numLookahead(numExpanded, treeDepth));
+      },
       create: (gpu, lanes) => DecoderDrafter.create(gpu, this, lanes),
     };
   }

@@ -78,6 +78,40 @@ describe("the text of plain decoding, whatever the trees", () => {
     expect(texts.reduce((sum, { numAccepted }) => sum + numAccepted, 0)).toBeGreaterThan(5);
   });
 
+  it.each(["draft", "medusa"] as const)(
+    "of %s, for more sequences than a step's budget has rows for deep trees",
+    async (drafter) => {
+      const texts = async (options: Partial<EngineOptions>) => {
+        const { client } = await createEngine({ ...MODEL, maxNumSeqs: 12, tokenBudget: 24, ...options });
+        const onDevice: boolean[] = [];
+        client.onStep(({ draftMs, sequences }) => {
+          if (sequences.some(({ tree }) => (tree?.parents.length ?? 1) > 1)) onDevice.push(draftMs === 0);
+        });
+        const params = { ...GREEDY, maxTokens: 6, ignoreEos: true };
+        const all = Array.from({ length: 12 }, (_, i) => generate(client, prompts[0]?.slice(i, i + 4) ?? [], params));
+        const tokenIds = (await Promise.all(all)).map((text) => text.tokenIds);
+        await client.close();
+        return { tokenIds, onDevice };
+      };
+      const drafted = await texts({ drafter, treeNodes: 8, treeDepth: 6 });
+      expect(drafted.tokenIds).toEqual((await texts({ drafter: "none" })).tokenIds);
+      expect(drafted.onDevice.length).toBeGreaterThan(0);
+      expect(drafted.onDevice).not.toContain(false);
+    },
+  );
+
+  it("of two drafters, one of which has seen nothing of a short prompt that the target has from another sequence", async () => {
+    const choices = async (options: Partial<EngineOptions>) => {
+      const { client } = await createEngine({ ...MODEL, ...options });
+      const params = { ...GREEDY, temperature: 1, seed: [5, 1] as const, maxTokens: 12 };
+      const prompt = prompts[0]?.slice(0, 3) ?? [];
+      const texts = await Promise.all([0, 1].map((choice) => generate(client, prompt, params, choice)));
+      await client.close();
+      return texts.map(({ tokenIds }) => tokenIds);
+    };
+    expect(await choices({ drafter: ["draft", "eagle"] })).toEqual(await choices({ drafter: "none" }));
+  });
+
   it("of drafters that share what the target keeps", async () => {
     const { texts, steps } = await run({ drafter: ["eagle", "glide", "medusa"] });
     expectPlain(texts);

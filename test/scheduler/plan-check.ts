@@ -43,9 +43,10 @@ export function checkPlan(plan: SchedulerOutput, planned: Planned, uniform: bool
     decodes.length === 0 || numPromptRows <= Math.ceil(tokenBudget / 2),
     () => `${numPromptRows} rows of prompts beside ${decodes.length} decodes, budget ${tokenBudget}`,
   );
-  const { numLookaheadNodes } = plan.limits;
+  const numRowsEach = Math.floor(tokenBudget / scheduledIds.size);
+  const size = Math.min(plan.limits.numLookaheadNodes, numRowsEach - 1);
   const isUniform =
-    uniform && plan.sequences.every((one) => one.numTokens === 1 && one.numLookaheadNodes === numLookaheadNodes);
+    uniform && size > 0 && plan.sequences.every((one) => one.numTokens === 1 && one.numLookaheadNodes === size);
   for (const scheduled of plan.sequences) checkScheduled(scheduled, plan, planned, isUniform);
   return plan.sequences.some(({ sequence, maxDraftDepth }) => endsBefore(sequence, maxDraftDepth));
 }

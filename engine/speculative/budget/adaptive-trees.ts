@@ -210,7 +210,7 @@ export class AdaptiveTrees implements TreePolicy {
     }
     const trial = this.#trial;
     if (trial === undefined) return;
-    if (limits.numLookaheadNodes === trial.limits.numLookaheadNodes) trial.left--;
+    if (isSame(limits, trial.limits)) trial.left--;
     // Steps of what was in use before may still be under way when it begins.
     const isTelling = trial.numSteps - trial.left >= TELLING_STEPS;
     if (trial.left > 0 && !(isTelling && this.#isMuchFaster(this.#inUse.limits, trial.limits))) return;

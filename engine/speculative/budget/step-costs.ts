@@ -46,8 +46,9 @@ export class StepCosts {
       const numNodes = Math.round(numRows / numLanes);
       const sharesRows = limits.mostLookaheadNodes !== undefined;
       const size = { numSequences: numLanes, numNodes, depth: limits.maxDraftDepth, sharesRows };
+      // Where the drafter lacks blocks the host has to draft: then that is what such steps take.
       if (isStart) this.#device.observeStart(size, stepMs);
-      else if (onDevice) this.#device.observe(size, stepMs);
+      else this.#device.observe(size, stepMs);
     } else {
       this.#sizes?.learnCut(step);
       this.#host.observeVerify(numRows, numLanes, stepMs - draftMs);

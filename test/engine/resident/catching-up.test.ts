@@ -64,6 +64,10 @@ describe("trees after plain decoding, of which the drafter has seen nothing", ()
     expect(parts.draftBlocks.ensure("other", 16 * 36)).toBe(true);
     await Promise.all(Array.from({ length: 4 }, (_, i) => expectPlain(parts.engine, i)));
     expect(policy.steps).toMatch(/^d{0,2}h{1,3}H/);
+    // Now and then blocks are lacking for one more, which is tried once.
+    const since = policy.steps.slice(policy.steps.indexOf("H"));
+    expect(since.replaceAll("H", "").length).toBeLessThanOrEqual(since.length / 4);
+    expect(since.length).toBeGreaterThan(8);
     parts.draftBlocks.free("other");
     await expectIdle(parts);
   });

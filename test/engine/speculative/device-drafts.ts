@@ -147,7 +147,6 @@ class DeviceDraft {
       maxNodes <= this.#shape.maxNodes &&
       (!this.#readsTarget || hasComputedAllButRoot(request)) &&
       this.#drafter.isReady(wantsOf([request])) &&
-      this.#drafter.fits(1) &&
       this.#drafter.numRecent(id, tokenIds.length) !== undefined &&
       this.#drafter.reserve(id, tokenIds.length, depth)
     );

@@ -123,6 +123,25 @@ describe("adaptive trees", () => {
     expect(numLooks).toBe(2);
   });
 
+  test("trees that the host has to draft, as the drafter lacks blocks, count with what their steps take", () => {
+    const policy = onDevice({
+      passes: [1, 512].map((numRows) => ({ numRows, ms: 10 + numRows / 512 })),
+      perToken: [],
+      treeShare: 0,
+    });
+    const plain = { ...PLAIN, numSequences: 16, numLanes: 16, numRows: 16, numEmitted: 16, stepMs: 10 };
+    const isTree: boolean[] = [];
+    for (let i = 0; i < 2000; i++) {
+      const limits = policy.limits(16, 0);
+      const numNodes = 1 + limits.numLookaheadNodes;
+      isTree.push(numNodes > 1);
+      if (numNodes === 1) policy.observe(plain);
+      else policy.observe({ ...plain, limits, numRows: 16 * numNodes, onDevice: false, draftMs: 80, stepMs: 200 });
+    }
+    expect(isTree.slice(0, 1000)).toContain(true);
+    expect(isTree.slice(1000).filter(Boolean).length).toBeLessThan(100);
+  });
+
   test("drafting stops when nothing is accepted any more, and comes back with what is", () => {
     const [, world] = WORLDS;
     if (world === undefined) expect.fail();
