@@ -60,7 +60,7 @@ export interface EngineOptions {
   readonly medusaCandidates?: number;
   /**
    * Children that each node has, by depth, such as [4, 2, 2, 1]: all trees get this shape, in place of the sizes above. sequoia: the
-   * shape with the most expected tokens a second within the sizes above, from live acceptance. Drafted on the host.
+   * shape with the most expected tokens a second within the sizes above, from live acceptance.
    */
   readonly tree?: readonly number[] | "sequoia";
   /** adaptive: as much is speculated as pays, within these sizes, or nothing. fixed: trees of full size, whatever they bring. */

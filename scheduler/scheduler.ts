@@ -1,5 +1,5 @@
 import type { BlockManager } from "../kvcache/block-manager.ts";
-import { BLOCK_SIZE, numBlocksFor } from "../kvcache/ids.ts";
+import { BLOCK_SIZE } from "../kvcache/ids.ts";
 import { invariant } from "../kvcache/invariant.ts";
 import { checkAdmissible } from "./admissible.ts";
 import { Batch, type BatchChanges, type Newcomers, NO_CHANGES } from "./batch.ts";
@@ -68,12 +68,6 @@ export class Scheduler {
     this.#blocks = blockManager;
     this.#batch = new Batch(blockManager, maxNumSeqs);
     this.maxSequenceLen = Math.min(maxModelLen, blockManager.numAllocatableBlocks * BLOCK_SIZE);
-  }
-
-  /** Longest that a block table can become: a sequence of full length with its lookahead slots. */
-  get maxBlocksPerSequence(): number {
-    const maxNumSlots = this.maxSequenceLen + this.#options.maxTreeNodes - 1;
-    return Math.min(numBlocksFor(maxNumSlots), this.#blocks.numAllocatableBlocks);
   }
 
   /** Sequences without a place in the batch, preempted ones included. */

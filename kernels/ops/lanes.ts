@@ -32,7 +32,7 @@ export interface LaneTree {
 
 /** A lane as a step leaves it. */
 export interface LaneResult {
-  /** False once a draw found no number to choose from. */
+  /** False once a draw found no number to choose from, or where the lane idles. */
   readonly alive: boolean;
   readonly numTokens: number;
   /** Tokens that the step emitted: accepted ones, then the bonus token. */

@@ -1,10 +1,11 @@
 // A lane: one sequence of a batch that decodes on the device, with the tree that is being verified. Written by the host when
-// the batch is put together (ops/lanes.ts), then only by draft_tree, medusa_tree, lane_unite, lane_budget and lane_walk; read back after every step.
+// the batch is put together (ops/lanes.ts), then by draft_tree, medusa_tree, lane_unite, lane_budget and lane_walk, and by the host to let a
+// lane idle whose sequence has ended; read back after every step.
 // Needs sampling_params.
 struct Lane {
   // As the host set it, but for `position`, which is a row's own.
   sampling: SamplingRow,
-  // 0 once a draw found no number to choose from: the lane's rows idle from then on.
+  // 0 once a draw found no number to choose from, or the sequence has ended: the lane's rows idle from then on.
   alive: u32,
   // Known tokens, the root included.
   num_tokens: u32,

@@ -1,4 +1,5 @@
 import type { BlockManager } from "../../kvcache/block-manager.ts";
+import { numBlocksFor } from "../../kvcache/ids.ts";
 import { numTreeSlots, type ScheduledSequence, type SchedulerOutput } from "../../scheduler/output.ts";
 import type { Scheduler } from "../../scheduler/scheduler.ts";
 import type { Sequence } from "../../scheduler/sequence.ts";
@@ -103,6 +104,8 @@ export function checkPlanAhead(plan: SchedulerOutput, before: readonly Scheduler
   return running.length - plan.sequences.length;
 }
 
-function checkTable(id: string, { blocks, scheduler }: Planned): void {
-  expect(blocks.blockTable(id).length <= scheduler.maxBlocksPerSequence, () => `${id}: table too long`);
+/** A table holds a sequence of full length with its lookahead slots at most. */
+function checkTable(id: string, { blocks, scheduler, maxTreeNodes }: Planned): void {
+  const longest = numBlocksFor(scheduler.maxSequenceLen + maxTreeNodes - 1);
+  expect(blocks.blockTable(id).length <= longest, () => `${id}: table too long`);
 }
