@@ -114,7 +114,9 @@ export async function assembleEngine(
 ): Promise<Engine> {
   const settings = settingsOf(options);
   const gpu = withKvType(context, settings.kvDtype);
-  const maxModelLen = checkSizes(settings, [model.config, ...configsOf(drafters)]);
+  const configs = [model.config, ...configsOf(drafters)];
+  const maxModelLen = checkSizes(settings, configs);
+  checkPositions(maxModelLen, configs, gpu.pool.maxBytes);
   const target = await loadModel(device, gpu, model, maxModelLen, settings.kernels?.target);
   const draftModel = drafters.find((drafter) => drafter.kind === "draft");
   const drafting = draftModel && (await loadModel(device, gpu, draftModel, maxModelLen, settings.kernels?.draft));
@@ -145,6 +147,8 @@ export async function assembleEngine(
   const residents = await createResidents({ ...settings, treeNodes }, target.gpu, runner, proposer);
   const policy = await createPolicy({ ...settings, treeNodes }, target.gpu, runner, residents);
   checkMemory(capacityBytes, gpu.pool.totalBytes);
+  // What could not be allocated is told late: no request is to find it out.
+  await gpu.guard.run(() => device.device.queue.onSubmittedWorkDone());
   const info = {
     modelName: model.name,
     drafter: proposer.name,
@@ -218,6 +222,15 @@ function checkSizes(settings: Settings, configs: readonly LlamaConfig[]): number
     `token-budget is ${tokenBudget}: it must be at least max-num-seqs (${maxNumSeqs}), a row for each stream`,
   );
   return maxModelLen;
+}
+
+/** @throws EngineOptionsError where a model's table of positions (`ropeTable`) is larger than a buffer may be */
+function checkPositions(maxModelLen: number, configs: readonly LlamaConfig[], maxBytes: number): void {
+  const positionBytes = 4 * Math.max(...configs.map(({ headDim }) => headDim));
+  refuseIf(
+    maxModelLen * positionBytes > maxBytes,
+    `max-model-len is ${maxModelLen}, but this adapter's buffers hold ${Math.floor(maxBytes / positionBytes)} positions at most; set it`,
+  );
 }
 
 /** Blocks of every model's KV cache, the weights being on the device. @throws EngineOptionsError where they do not fit */

@@ -4,8 +4,9 @@ export class GpuError extends Error {
   constructor(
     readonly code: "no_adapter" | "device_lost" | "step_poisoned" | "shader_invalid" | "out_of_memory",
     message: string,
+    options?: ErrorOptions,
   ) {
-    super(message);
+    super(message, options);
   }
 }
 

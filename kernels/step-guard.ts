@@ -25,7 +25,7 @@ export class StepGuard {
 
   /**
    * Runs `submit`, which encodes and submits and may start reading back, and waits for what it returns.
-   * @throws GpuError step_poisoned or device_lost, or the one that `submit` threw; then no result of this step may be used.
+   * @throws GpuError step_poisoned, out_of_memory or device_lost, or the one that `submit` threw; then no result of this step may be used.
    */
   async run<T>(submit: () => Promise<T>): Promise<T> {
     if (this.#failure) throw this.#failure;
@@ -46,5 +46,8 @@ export class StepGuard {
 }
 
 function poisoned(error: GPUError): GpuError {
+  if (error instanceof GPUOutOfMemoryError) {
+    return new GpuError("out_of_memory", `the GPU has too little memory: ${error.message}`);
+  }
   return new GpuError("step_poisoned", `the GPU refused a step: ${error.message}`);
 }

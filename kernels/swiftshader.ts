@@ -4,6 +4,7 @@ import { createRequire } from "node:module";
 import { constants } from "node:os";
 import { dirname, join } from "node:path";
 import { brotliDecompressSync } from "node:zlib";
+import { GpuError } from "./errors.ts";
 
 /** RTLD_NODELETE of glibc and musl; Node's constants lack it. Without it a failed dlopen unloads the library again. */
 const RTLD_NODELETE = 0x1000;
@@ -14,6 +15,7 @@ const ICD_FILE = "vk_swiftshader_icd.json";
  * unpacks it below `cacheDir` once, points the Vulkan loader at it, and makes the loader itself resident.
  * Must run before Dawn's `create()`. Linux x64 only.
  * @returns false where the package or the platform does not offer it.
+ * @throws GpuError no_adapter where it cannot be unpacked
  */
 export function installSwiftShader(cacheDir: string): boolean {
   if (process.platform !== "linux" || process.arch !== "x64") return false;
@@ -47,15 +49,18 @@ function findArchive(): { path: string; version: string } | undefined {
 function unpackOnce(archive: string, folder: string): string {
   if (existsSync(join(folder, ICD_FILE))) return folder;
   const partial = `${folder}.${randomBytes(6).toString("hex")}`;
-  mkdirSync(partial, { recursive: true });
-  for (const file of readTar(brotliDecompressSync(readFileSync(archive)))) {
-    writeFileSync(join(partial, file.name), file.data, { mode: 0o755 });
-  }
   try {
+    mkdirSync(partial, { recursive: true });
+    for (const file of readTar(brotliDecompressSync(readFileSync(archive)))) {
+      writeFileSync(join(partial, file.name), file.data, { mode: 0o755 });
+    }
     renameSync(partial, folder);
   } catch (error) {
-    rmSync(partial, { recursive: true, force: true });
-    if (!existsSync(join(folder, ICD_FILE))) throw error;
+    if (existsSync(partial)) rmSync(partial, { recursive: true });
+    if (existsSync(join(folder, ICD_FILE))) return folder;
+    const cause = error instanceof Error ? error.message : String(error);
+    const message = `The bundled software adapter could not be unpacked: ${cause}. Set HOME to a folder that can be written to.`;
+    throw new GpuError("no_adapter", message, { cause: error });
   }
   return folder;
 }

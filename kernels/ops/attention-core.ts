@@ -1,7 +1,7 @@
 import type { BufferPool } from "../buffers.ts";
 import type { Binding, KernelSpec } from "../kernel.ts";
 import { type Op, type OpContext, threadsOp } from "../op.ts";
-import { MATRIX_SPLIT_UNIT, matrixOp } from "./attention-matrix.ts";
+import { MATRIX_MAX_HEAD_DIM, MATRIX_SPLIT_UNIT, matrixOp } from "./attention-matrix.ts";
 import type {
   AttentionBuffers,
   AttentionKernel,
@@ -19,7 +19,9 @@ export function chooseAttentionKernel(
   tensors: Pick<AttentionTensors, "headDim" | "kvType">,
   layout: Pick<AttentionLayout, "splitSize">,
 ): AttentionKernel["kind"] {
-  const fits = tensors.kvType === "f16" && tensors.headDim % 16 === 0 && layout.splitSize % MATRIX_SPLIT_UNIT === 0;
+  const { headDim, kvType } = tensors;
+  const isWhole = headDim % 16 === 0 && headDim <= MATRIX_MAX_HEAD_DIM && layout.splitSize % MATRIX_SPLIT_UNIT === 0;
+  const fits = kvType === "f16" && isWhole;
   if (family.name === "matrix" && fits) return "matrix";
   return family.name === "portable" ? "portable" : "subgroup";
 }

@@ -4,6 +4,8 @@ import type { AttentionTensors, MatrixTile, RowTile } from "./attention-types.ts
 
 /** Splits are whole segments of the kernel (wgsl/attention_matrix_entries.wgsl, SEGMENT). */
 export const MATRIX_SPLIT_UNIT = 128;
+/** What a subgroup's sums have room for. */
+export const MATRIX_MAX_HEAD_DIM = 256;
 
 /** 8 subgroups of 32 threads; a family is a matrix family only where subgroups are so large. */
 const WORKGROUP_SIZE = 256;

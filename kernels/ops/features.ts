@@ -4,11 +4,9 @@ import { threadsOfRow } from "./add-rms-norm.ts";
 import type { CommitKv } from "./commit-kv.ts";
 import { columnsOf, type FeaturePart, type FeatureStore, partsOf } from "./feature-store.ts";
 import { type Activation, activationWriter, type Product, productReader } from "./product.ts";
-import { storageEnables } from "./storage.ts";
+import { LARGEST_STORED, storageEnables } from "./storage.ts";
 
 const WORKGROUP_SIZE = 64;
-/** Largest magnitude that a feature may have in storage. */
-const LARGEST = { f16: 65504, f32: 3.4e38 } as const;
 
 export interface KeepFeaturesArgs {
   readonly hiddenSize: number;
@@ -30,7 +28,12 @@ export function keepFeatures(context: OpContext, args: KeepFeaturesArgs): Promis
   const { family, kernels } = context;
   const reader = productReader(product);
   const common = {
-    ...{ kv_t: family.storage, HIDDEN_SIZE: hiddenSize, COLUMNS: hiddenSize / 4, LARGEST: LARGEST[family.storage] },
+    ...{
+      kv_t: family.storage,
+      HIDDEN_SIZE: hiddenSize,
+      COLUMNS: hiddenSize / 4,
+      LARGEST: LARGEST_STORED[family.storage],
+    },
     ...reader.constants,
   };
   const spec = (part: FeaturePart, shader: readonly string[], constants: Readonly<Record<string, number>>) => ({

@@ -3,6 +3,7 @@ import type { Binding, KernelSpec } from "../kernel.ts";
 import { inTurn, type Op, type OpContext, type PassSize, threadsOp } from "../op.ts";
 import type { HeadShape, KvShard } from "./attention-types.ts";
 import { type Product, productReader } from "./product.ts";
+import { LARGEST_STORED } from "./storage.ts";
 
 const WORKGROUP_SIZE = 32;
 
@@ -30,7 +31,7 @@ export async function ropeKv(context: OpContext, heads: HeadShape, args: RopeKvA
     shader: [...reader.shader, "rope_rows", type === "q8" ? "rope_kv_q8" : "rope_kv"],
     constants: {
       ...reader.constants,
-      ...(type === "q8" ? {} : { kv_t: type }),
+      ...(type === "q8" ? {} : { kv_t: type, LARGEST: LARGEST_STORED[type] }),
       NUM_SHARDS: shards.length,
       SHARD: shard,
       NUM_HEADS: numHeads,

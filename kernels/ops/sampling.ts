@@ -32,6 +32,9 @@ export function inverseTemperature(temperature: number): number {
   return temperature === 0 ? 0 : Math.min(Math.max(1 / temperature, 1e-30), 1e5);
 }
 
+/** Smaller ones would keep nothing, by the precision of f32. */
+const LEAST_TYPICAL_P = 1e-30;
+
 /** Writes row `index` of a sampling buffer. */
 export function writeSamplingRow(view: DataView, index: number, row: SamplingRow): void {
   const at = index * SAMPLING_ROW_BYTES;
@@ -43,7 +46,7 @@ export function writeSamplingRow(view: DataView, index: number, row: SamplingRow
   view.setFloat32(at + 20, row.topP, true);
   view.setFloat32(at + 24, row.minP, true);
   view.setUint32(at + 28, row.topK, true);
-  view.setFloat32(at + 32, row.typicalP, true);
+  view.setFloat32(at + 32, Math.max(LEAST_TYPICAL_P, row.typicalP), true);
   view.setUint32(at + 36, row.processor === undefined ? 0 : row.processor + 1, true);
 }
 
@@ -60,14 +63,17 @@ export function logitsStride(vocabSize: number): number {
   return Math.ceil(vocabSize / 32) * 32;
 }
 
+/** Of the kernels with barriers: threads of a workgroup, and tokens of a chunk that each has. */
+const GROUP = { threads: 256, tokens: 4 } as const;
+
 /** Chunks of a row that `SamplerBuffers` must have room for. */
 export function numChunks(vocabSize: number): number {
   return Math.ceil(vocabSize / chunkSize(vocabSize));
 }
 
-/** Of a thread's chunk. Near √V, so that neither the chunks nor their merge is the long pole. */
+/** Of a thread's chunk. Near √V, so that neither the chunks nor their merge is the long pole, and no more than a workgroup's: scratch is for either. */
 function chunkSize(vocabSize: number): number {
-  return 2 ** Math.max(5, Math.round(Math.log2(vocabSize) / 2));
+  return Math.min(GROUP.threads * GROUP.tokens, 2 ** Math.max(5, Math.round(Math.log2(vocabSize) / 2)));
 }
 
 /** What a draw keeps between its kernels. */
@@ -105,8 +111,6 @@ export interface SamplerBuffers extends SamplerScratch {
   readonly logShares: Binding;
 }
 
-/** Of the kernels with barriers: threads of a workgroup, and tokens of a chunk that each has. */
-const GROUP = { threads: 256, tokens: 4 } as const;
 /** Threads that look through a whole row for its cut, at most. */
 const CUT_THREADS = 1024;
 
@@ -137,7 +141,8 @@ export async function sample(context: OpContext, shape: SamplerShape, buffers: S
     [candidates, sums, tokens, logShares],
   ] as const;
   const params = "sampling_params";
-  const cutThreads = Math.min(CUT_THREADS, context.kernels.maxWorkgroupSize);
+  // Threads halve again and again: a power of two.
+  const cutThreads = Math.min(CUT_THREADS, 2 ** Math.floor(Math.log2(context.kernels.maxWorkgroupSize)));
   return inTurn(
     grouped
       ? [

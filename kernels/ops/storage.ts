@@ -17,3 +17,6 @@ export function packRows(
 ): Float32Array<ArrayBuffer> | Uint16Array<ArrayBuffer> {
   return family.storage === "f16" ? toHalf(values) : new Float32Array(values);
 }
+
+/** Largest magnitude that a stored value may have: an infinite one would make other rows' sums of a tile NaN, as 0 · ∞ is. */
+export const LARGEST_STORED = { f16: 65504, f32: 3.4e38 } as const;

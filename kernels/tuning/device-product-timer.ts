@@ -17,6 +17,13 @@ const MAX_PARTS_BYTES = 2 ** 28;
 
 type Encode = (pass: GPUComputePassEncoder) => void;
 
+/** What a product reads and writes, and what its reader writes. */
+interface Scratch {
+  readonly x: GPUBuffer;
+  readonly y: GPUBuffer;
+  readonly out: GPUBuffer;
+}
+
 /** Measures products of real weights by the device's own clock (feature timestamp-query). */
 export class DeviceProductTimer implements ProductTimer {
   readonly #gpu: GpuContext;
@@ -36,14 +43,17 @@ export class DeviceProductTimer implements ProductTimer {
     const possible = [...variants.entries()].filter(([, variant]) => this.#partsBytes(product, variant) <= this.#limit);
     if (possible.length === 0) return times;
     // Guarded, so that too little memory ends the search and not the device's use.
-    const { timer, ...scratch } = await this.#gpu.guard.run(async () => ({
-      ...this.#scratch(
-        product,
-        possible.map(([, variant]) => variant),
-      ),
-      timer: new PassTimer(this.#gpu.device, pool, possible.length),
-    }));
+    const made: { scratch?: Scratch; timer?: PassTimer } = {};
     try {
+      await this.#gpu.guard.run(async () => {
+        made.scratch = this.#scratch(
+          product,
+          possible.map(([, variant]) => variant),
+        );
+        made.timer = new PassTimer(this.#gpu.device, pool, possible.length);
+      });
+      const { scratch, timer } = made;
+      if (scratch === undefined || timer === undefined) throw new Error("invariant: the guard ran nothing");
       const passes = await Promise.all(possible.map(([, variant]) => this.#pass(product, variant, scratch)));
       await this.#warmUp(passes, timer);
       const rounds: number[][] = [];
@@ -53,8 +63,8 @@ export class DeviceProductTimer implements ProductTimer {
         times[at] = ms > 0 ? ms : Number.NaN;
       }
     } finally {
-      timer.destroy();
-      for (const buffer of Object.values(scratch)) pool.destroy(buffer);
+      made.timer?.destroy();
+      for (const buffer of Object.values(made.scratch ?? {})) pool.destroy(buffer);
     }
     return times;
   }
@@ -69,7 +79,7 @@ export class DeviceProductTimer implements ProductTimer {
   }
 
   /** Buffers that every variant finds room in. What they hold does not matter to the time. */
-  #scratch(product: ModelProduct, variants: readonly Variant[]) {
+  #scratch(product: ModelProduct, variants: readonly Variant[]): Scratch {
     const { pool, family } = this.#gpu;
     const rows = paddedRows(family, Math.max(...variants.map(({ numRows }) => numRows)));
     const parts = Math.max(...variants.map((variant) => this.#partsBytes(product, variant)));
@@ -85,7 +95,7 @@ export class DeviceProductTimer implements ProductTimer {
   async #pass(
     { shape, whole, matrices }: ModelProduct,
     { numRows, rowTile, numRanges }: Variant,
-    scratch: { readonly x: GPUBuffer; readonly y: GPUBuffer; readonly out: GPUBuffer },
+    scratch: Scratch,
   ): Promise<Encode> {
     const context = { ...this.#gpu, family: { ...this.#gpu.family, rowTiles: [rowTile] } };
     const maxRows = paddedRows(context.family, numRows);

@@ -5,6 +5,7 @@ import { createEngine } from "../../engine/create.ts";
 import type { EngineOptions } from "../../engine/engine-options.ts";
 import { EngineOptionsError, ModelFileError } from "../../engine/errors.ts";
 import { resolveModel } from "../../engine/model/bundled.ts";
+import { createGpuContext, openGpu } from "../../kernels/index.ts";
 import { useEngines } from "../support/engines.ts";
 import { temporaryFolders } from "./model/temporary.ts";
 import { hfFolder, tinyGguf } from "./model/tiny-model.ts";
@@ -21,6 +22,22 @@ async function infoOf(options: EngineOptions) {
 }
 
 describe("createEngine refuses", () => {
+  it("a context whose positions no buffer holds", async () => {
+    const model = folderOf({ "m.gguf": tinyGguf({ "llama.context_length": { type: "u32", value: 2 ** 26 } }) });
+    const starting = createEngine({ model, adapter: "software", drafter: "none" });
+    await expect(starting).rejects.toThrow(
+      /^max-model-len is 67108864, but this adapter's buffers hold \d+ positions at most; set it/,
+    );
+  });
+
+  it("a device on which something could not be made, before it serves a request", async () => {
+    const opened = await openGpu("software");
+    const context = createGpuContext(opened);
+    opened.device.createBuffer({ size: 16, usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.STORAGE });
+    const starting = createEngine({ ...SMALL }, async () => ({ device: opened, context }));
+    await expect(starting).rejects.toMatchObject({ name: "GpuError", code: "step_poisoned" });
+  });
+
   it.each<readonly [string, Partial<EngineOptions>, RegExp]>([
     ["a context that the model does not hold", { maxModelLen: 4096 }, /max-model-len is 4096, .* at most 2048/],
     ["a drafter beside one that stands alone", { drafter: ["suffix", "none"] }, /none stands alone/],

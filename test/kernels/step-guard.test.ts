@@ -64,6 +64,16 @@ it("a step that fails before it waits hides no error that comes later", async ()
   await expect.poll(() => guard.failure?.code).toBe("step_poisoned");
 });
 
+it("memory that the device does not have is told from other errors", async () => {
+  const scopes = [new GPUOutOfMemoryError("no room"), null];
+  const device = {
+    ...{ lost: new Promise(() => {}), addEventListener: () => {}, pushErrorScope: () => {} },
+    popErrorScope: async () => scopes.pop(),
+  };
+  const failing = new StepGuard(device as unknown as GPUDevice).run(step);
+  await expect(failing).rejects.toMatchObject({ code: "out_of_memory", message: expect.stringContaining("no room") });
+});
+
 it("a step that finds too little memory says so", async () => {
   const error = new GpuError("out_of_memory", "a buffer is too large");
   await expect(guard.run(() => Promise.reject(error))).rejects.toBe(error);

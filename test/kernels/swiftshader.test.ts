@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { installSwiftShader } from "../../kernels/swiftshader.ts";
 
 const run = promisify(execFile);
 const SCRIPT = join(import.meta.dirname, "install-swiftshader.ts");
@@ -31,6 +32,14 @@ describe.skipIf(process.platform !== "linux" || process.arch !== "x64")("the bun
     expect(others).toEqual([]);
     expect(readdirSync(join(cacheDir, folder))).toEqual(expect.arrayContaining(DRIVER_FILES));
     expect(statSync(join(cacheDir, folder, "libvk_swiftshader.so")).size).toBeGreaterThan(1e6);
+  });
+
+  it("is not there where its folder cannot be made, and the error says what to do", async () => {
+    writeFileSync(join(cacheDir, "file"), "");
+    expect(() => installSwiftShader(join(cacheDir, "file", "cache"))).toThrow(
+      expect.objectContaining({ code: "no_adapter", message: expect.stringMatching(/ENOTDIR.*Set HOME/) }),
+    );
+    expect(readdirSync(cacheDir)).toEqual(["file"]);
   });
 
   it("is not taken from what a killed process left half done, and not unpacked again once it is there", async () => {

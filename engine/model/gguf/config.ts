@@ -50,10 +50,12 @@ function checkSupported(metadata: Metadata): void {
   const { file } = metadata;
   const experts = metadata.integer("llama.expert_count") ?? 0;
   if (experts > 0) throw unsupported(file, `mixture of ${experts} experts; only dense models are supported`);
-  const scaling = metadata.string("llama.rope.scaling.type") ?? "none";
-  const linear = metadata.number("llama.rope.scale_linear") ?? 1;
-  if (scaling !== "none" || linear !== 1) {
-    const found = scaling === "none" ? `linear by ${linear}` : scaling.slice(0, 100);
+  // As llama.cpp has it: linear where there is a factor alone, which is none where it is 0 or 1.
+  const scaling = metadata.string("llama.rope.scaling.type") ?? "linear";
+  const factor = metadata.number("llama.rope.scaling.factor") ?? metadata.number("llama.rope.scale_linear") ?? 1;
+  const isNone = scaling === "none" || (scaling === "linear" && (factor === 0 || factor === 1));
+  if (!isNone) {
+    const found = scaling === "linear" ? `linear by ${factor}` : scaling.slice(0, 100);
     throw unsupported(file, `rope scaling ${found}; supported: none, or a ${ROPE_FREQS} tensor`);
   }
 }

@@ -101,6 +101,11 @@ describe("GGUF metadata", () => {
     expect(read({ "llama.attention.head_count_kv": undefined }).numKvHeads).toBe(2);
     expect(read({ "llama.rope.freq_base": { type: "f32", value: 5e5 } }).ropeTheta).toBe(5e5);
     expect(read({ "llama.context_length": { type: "u64", value: 4096n } }).maxPositionEmbeddings).toBe(4096);
+    const linearBy = (value: number): Record<string, TypedValue> => ({
+      "llama.rope.scaling.type": { type: "string", value: "linear" },
+      "llama.rope.scaling.factor": { type: "f32", value },
+    });
+    for (const none of [0, 1]) expect(read(linearBy(none)).ropeTheta).toBe(read({}).ropeTheta);
   });
 
   test("a head of its own, a head size of its own, frequency factors", () => {
@@ -118,6 +123,14 @@ describe("GGUF metadata", () => {
     ["no architecture", { "general.architecture": undefined }, [], "malformed", /"general.architecture" is missing/],
     ["experts", { "llama.expert_count": u32(8) }, [], "unsupported", /mixture of 8 experts/],
     ["YaRN", { "llama.rope.scaling.type": text("yarn") }, [], "unsupported", /rope scaling yarn/],
+    [
+      "a scaling of no type",
+      { "llama.rope.scaling.factor": { type: "f32", value: 4 } },
+      [],
+      "unsupported",
+      /linear by 4/,
+    ],
+    ["an old scaling", { "llama.rope.scale_linear": { type: "f32", value: 2 } }, [], "unsupported", /linear by 2/],
     ["keys apart from values", { "llama.attention.key_length": u32(8) }, [], "unsupported", /keys of length 8/],
     ["partial rotary", { "llama.rope.dimension_count": u32(8) }, [], "unsupported", /rotary embedding over 8 of 16/],
     ["a missing key", { "llama.block_count": undefined }, [], "malformed", /"llama.block_count" is missing/],

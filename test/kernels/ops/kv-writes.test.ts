@@ -74,6 +74,30 @@ describe.each(FAMILIES)("$name family, $storage", (family) => {
     }
   });
 
+  it("what the cache cannot hold becomes its largest: 0 · ∞ would be no number in other rows' sums", async () => {
+    const gpu = test.context(family);
+    const qkv = Float32Array.from({ length: 24 }, (_, i) => (i < 16 ? 1 : ([Infinity, -Infinity][i % 2] ?? 1)));
+    const [kCache, vCache] = [1, 2].map(() => gpu.pool.storage(8 * storageBytes(family), "cache")) as [
+      GPUBuffer,
+      GPUBuffer,
+    ];
+    const op = await ropeKv(
+      gpu,
+      { numHeads: 1, numKvHeads: 1, headDim: 8 },
+      {
+        ...{ q: gpu.pool.storage(32, "q"), shards: [{ kCache, vCache }] },
+        rope: gpu.pool.upload(ropeTable(Float64Array.of(1, 0.1, 0.01, 0.001), 1), "rope"),
+        rowInfo: gpu.pool.upload(Uint32Array.of(0, 0, 1, 0), "rowInfo"),
+        slots: gpu.pool.upload(Uint32Array.of(0), "slots"),
+        qkv: givenProduct(gpu, [qkv], { numOutputs: 24 }),
+      },
+    );
+    await submit(gpu, [call(op, { numRows: 1 })]);
+    const largest = family.storage === "f16" ? 65504 : Math.fround(3.4e38);
+    const values = await readStored(gpu, vCache, 8);
+    expect([...values]).toEqual([0, 1, 2, 3, 4, 5, 6, 7].map((i) => (i % 2 === 0 ? largest : -largest)));
+  });
+
   it.each([4, 12, 256, 1028])("commit of slots of %i values: overlapping moves in order, exact", async (slotSize) => {
     const gpu = test.context(family);
     const [numSlots, numSections] = [60, 3];

@@ -5,6 +5,7 @@ import {
   GpuError,
   type KernelFamily,
   Kernels,
+  StepGuard,
   uploadMatrix,
 } from "../../../kernels/index.ts";
 import { FAMILIES, useGpu } from "../../support/gpu.ts";
@@ -47,7 +48,25 @@ describe.each(FAMILIES)("$name family, $storage", (family) => {
     await expect(timing).rejects.toMatchObject({ code: "shader_invalid" });
     expect(gpu.pool.totalBytes).toBe(before);
   });
+
+  it("gives its buffers back when the device refuses them", async () => {
+    const gpu = test.context(family);
+    const product = productFor(family);
+    const before = gpu.pool.totalBytes;
+    const timing = new DeviceProductTimer({ ...gpu, guard: new Refusing(gpu.device) }, ticking(300)).time(product, [
+      { numRows: 1, rowTile: 1, numRanges: 1 },
+    ]);
+    await expect(timing).rejects.toMatchObject({ code: "out_of_memory" });
+    expect(gpu.pool.totalBytes).toBe(before);
+  });
 });
+
+class Refusing extends StepGuard {
+  override async run<T>(submit: () => Promise<T>): Promise<T> {
+    await super.run(submit);
+    throw new GpuError("out_of_memory", "no");
+  }
+}
 
 class NoKernels extends Kernels {
   override bind(): Promise<never> {
