@@ -4,14 +4,17 @@ import type { EngineInfo, EngineRequest } from "./client.ts";
 import { EngineRequestError } from "./errors.ts";
 import { refusalOf } from "./sampling-params.ts";
 
+/** Most tokens that a sequence can have: what the model holds, or less where the KV cache is smaller, of which one block is never allocated. */
+export function longestSequence({ maxModelLen, numKvBlocks, blockSize }: EngineInfo): number {
+  return Math.min(maxModelLen, (numKvBlocks - 1) * blockSize);
+}
+
 /**
  * Whether the engine that `info` tells of could ever serve the request. It is known without asking the engine.
  * @throws EngineRequestError invalid_token_id, invalid_sampling_params, invalid_priority, empty_prompt or context_length_exceeded
  */
-export function checkRequest(
-  request: EngineRequest,
-  { vocabSize, maxModelLen, numKvBlocks, blockSize }: EngineInfo,
-): void {
+export function checkRequest(request: EngineRequest, info: EngineInfo): void {
+  const { vocabSize } = info;
   const { promptTokenIds, outputTokenIds = [], params, priority = 0 } = request;
   const isForeign = (token: number) => !Number.isInteger(token) || token < 0 || token >= vocabSize;
   const foreign = promptTokenIds.find(isForeign) ?? outputTokenIds.find(isForeign);
@@ -25,8 +28,7 @@ export function checkRequest(
     throw new EngineRequestError("invalid_priority", `the priority is ${priority}, it must be a whole number`);
   }
   try {
-    // One block is never allocated.
-    checkAdmissible(request, Math.min(maxModelLen, (numKvBlocks - 1) * blockSize));
+    checkAdmissible(request, longestSequence(info));
   } catch (error) {
     if (error instanceof SchedulerError) throw new EngineRequestError(error.code, error.message);
     throw error;

@@ -101,7 +101,7 @@ export async function buildApp(options: AppOptions): Promise<App> {
   registerChat(server, context);
   registerModels(server, context);
   registerOperations(server, context);
-  registerDashboard(server, { client, decodeToken: (id) => text.decodeToken(id) });
+  registerDashboard(server, { client, ...(isShared ? {} : { decodeToken: (id: number) => text.decodeToken(id) }) });
   return { server, admission: context.admission, metrics: context.metrics };
 }
 

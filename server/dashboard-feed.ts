@@ -66,7 +66,7 @@ type Bucket = { -readonly [K in keyof FeedPoint]: FeedPoint[K] };
 export class DashboardFeed {
   readonly #startMs: number;
   readonly #treeDepth: number;
-  readonly #decodeToken: (id: number) => string;
+  readonly #decodeToken: ((id: number) => string) | undefined;
   #current = emptyBucket(0, 0);
   /** Whole seconds, oldest first. */
   readonly #past: Bucket[] = [];
@@ -76,8 +76,11 @@ export class DashboardFeed {
   #numDrafts = 0;
   #tree: { readonly sequenceId: string; readonly verified: VerifiedTree } | undefined;
 
-  /** @param treeDepth levels of a draft tree below its root, at most */
-  constructor(startMs: number, treeDepth: number, decodeToken: (id: number) => string) {
+  /**
+   * @param treeDepth levels of a draft tree below its root, at most
+   * @param decodeToken left out: trees, which are pieces of someone's text, are not shown
+   */
+  constructor(startMs: number, treeDepth: number, decodeToken?: (id: number) => string) {
     this.#startMs = startMs;
     this.#treeDepth = treeDepth;
     this.#decodeToken = decodeToken;
@@ -106,7 +109,7 @@ export class DashboardFeed {
       this.#numDrafts += 1;
     }
     const shown = stats.sequences.find(({ tree }) => tree !== undefined && tree.tokenIds.length > 1);
-    if (shown?.tree !== undefined) this.#tree = { sequenceId: shown.id, verified: shown.tree };
+    if (shown?.tree !== undefined && this.#decodeToken) this.#tree = { sequenceId: shown.id, verified: shown.tree };
   }
 
   /** A new watcher, who has seen nothing: its first snapshot holds the whole history. */
@@ -157,15 +160,16 @@ export class DashboardFeed {
   }
 
   #viewTree(): FeedTree | undefined {
-    if (this.#tree === undefined) return undefined;
+    const decodeToken = this.#decodeToken;
+    if (this.#tree === undefined || decodeToken === undefined) return undefined;
     const { sequenceId, verified } = this.#tree;
     const nodes = verified.tokenIds.map((id, i) => ({
-      text: this.#decodeToken(id),
+      text: decodeToken(id),
       parent: verified.parents[i] ?? -1,
       accepted: verified.accepted[i] ?? false,
       prob: verified.probs[i] ?? 0,
     }));
-    return { sequenceId, nodes, bonusText: this.#decodeToken(verified.bonusTokenId) };
+    return { sequenceId, nodes, bonusText: decodeToken(verified.bonusTokenId) };
   }
 }
 

@@ -32,6 +32,9 @@ watchFeed(
   (message) => {
     showMessage(message);
     if (message.tree !== undefined) tree.show(message.tree);
+    if (message.info?.showsTrees === false) {
+      element("tree-note").textContent = "not shown where several API keys share the server: trees are pieces of texts";
+    }
   },
   (state, text) => {
     const pill = element("feed-state");

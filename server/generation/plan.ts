@@ -1,3 +1,5 @@
+import type { EngineInfo } from "../../engine/client.ts";
+import { longestSequence } from "../../engine/request-check.ts";
 import type { SamplingParams } from "../../engine/sampling-params.ts";
 import type { AppContext, RequestLimits } from "../context.ts";
 import { ApiError } from "../errors.ts";
@@ -51,7 +53,7 @@ export function planGeneration(
     throw new ApiError("invalid_value", message, { param: "n" });
   }
   const choices = prompts.flatMap((promptTokenIds, i) => {
-    const room = roomFor(promptTokenIds, maxTokens, client.info.maxModelLen);
+    const room = roomFor(promptTokenIds, maxTokens, client.info);
     if (sampling.minTokens > room) {
       const message = `min_tokens is ${sampling.minTokens}, but there will be at most ${room}; ask for fewer, or raise max_tokens`;
       throw new ApiError("invalid_value", message, { param: "min_tokens" });
@@ -91,11 +93,13 @@ function timeoutOf({ timeout }: CommonBody, { timeoutSeconds }: RequestLimits): 
 }
 
 /** A text that would be cut by the context's end is refused, never cut silently. */
-function roomFor(prompt: readonly number[], maxTokens: number | undefined, maxModelLen: number): number {
-  const room = maxModelLen - prompt.length;
+function roomFor(prompt: readonly number[], maxTokens: number | undefined, info: EngineInfo): number {
+  const longest = longestSequence(info);
+  const room = longest - prompt.length;
   if (room >= (maxTokens ?? 1)) return maxTokens ?? room;
   const asked = maxTokens === undefined ? "" : ` and ${maxTokens} are to be generated`;
   const wayOut = room >= 1 ? `ask for at most ${room}, or shorten the prompt` : "shorten the prompt";
-  const message = `the prompt has ${prompt.length} tokens${asked}, but the model's context holds ${maxModelLen}; ${wayOut}`;
+  const holds = longest < info.maxModelLen ? "the KV cache holds" : "the model's context holds";
+  const message = `the prompt has ${prompt.length} tokens${asked}, but ${holds} ${longest}; ${wayOut}`;
   throw new ApiError("context_length_exceeded", message, { param: room >= 1 ? "max_tokens" : "prompt" });
 }

@@ -12,14 +12,14 @@ import { VERSION } from "../version.ts";
 
 export interface DashboardOptions {
   readonly client: EngineClient;
-  /** One token's text for people to read. */
-  readonly decodeToken: (id: number) => string;
+  /** One token's text for people to read. Left out where several keys share the server: a tree is a piece of someone's text. */
+  readonly decodeToken?: (id: number) => string;
 }
 
 /** One event of `/dashboard/feed`. */
 export interface FeedMessage extends FeedSnapshot {
   /** What is served and on what; only in a watcher's first message. */
-  readonly info?: EngineClient["info"] & { readonly version: string };
+  readonly info?: EngineClient["info"] & { readonly version: string; readonly showsTrees: boolean };
   /** Why the engine cannot serve; absent while it can. */
   readonly engineError?: string;
 }
@@ -103,7 +103,7 @@ function registerFeed(app: FastifyInstance, { client, decodeToken }: DashboardOp
     // Closing the connection with the stream lets the server shut down at once.
     stream.open({ ...reply.getHeaders(), connection: "close" });
     const next = feed.watch();
-    let info: FeedMessage["info"] = { ...client.info, version: VERSION };
+    let info: FeedMessage["info"] = { ...client.info, version: VERSION, showsTrees: decodeToken !== undefined };
     while (!raw.destroyed && !raw.writableEnded) {
       const { load, deadReason } = readLoad(client);
       const message: FeedMessage = {

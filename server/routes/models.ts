@@ -1,11 +1,12 @@
 import type { FastifyInstance } from "fastify";
+import { longestSequence } from "../../engine/request-check.ts";
 import type { AppContext, ServedModel } from "../context.ts";
 import { ApiError } from "../errors.ts";
 
 export function registerModels(app: FastifyInstance, { client, model }: AppContext): void {
   const entry = (id: string) => ({
     ...{ id, object: "model", created: model.created, owned_by: "canopy" },
-    max_model_len: client.info.maxModelLen,
+    max_model_len: longestSequence(client.info),
   });
   app.get("/v1/models", async () => ({ object: "list", data: model.names.map(entry) }));
   // A star: ids may hold slashes ("org/name").

@@ -147,6 +147,14 @@ describe("tree", () => {
     expect(feed.watch()(at(0), IDLE).tree).toEqual(expected);
   });
 
+  it("is not there where it is not to be shown", () => {
+    const feed = new DashboardFeed(START_MS, TREE_DEPTH);
+    feed.record(step([draft(2, 1, TREE)]), at(0));
+    const { tree, totals } = feed.watch()(at(0), IDLE);
+    expect(tree).toBeUndefined();
+    expect(totals.draftTokens).toBe(2);
+  });
+
   it("is the last one that has more than its root", () => {
     const feed = newFeed();
     const root = { tokenIds: [1], parents: [-1], accepted: [true], probs: [1], bonusTokenId: 2 };

@@ -9,6 +9,8 @@ export interface FakeStep {
 }
 
 export interface FakeEngineOptions {
+  /** In place of some of `FAKE_INFO`. */
+  readonly info?: Partial<EngineInfo>;
   /** What a request is answered with. */
   readonly answer: (request: EngineRequest) => readonly FakeStep[];
   readonly stepMs?: number;
@@ -29,7 +31,7 @@ export const FAKE_INFO: EngineInfo = {
 
 /** Answers from a script and remembers what it was asked: an engine for tests of the server. */
 export class FakeEngine implements EngineClient {
-  readonly info = FAKE_INFO;
+  readonly info: EngineInfo;
   readonly requests: EngineRequest[] = [];
   /** Sequences that ended before their answer did. */
   numAborted = 0;
@@ -40,6 +42,7 @@ export class FakeEngine implements EngineClient {
 
   constructor(options: FakeEngineOptions) {
     this.#options = options;
+    this.info = { ...FAKE_INFO, ...options.info };
   }
 
   generate(request: EngineRequest, signal?: AbortSignal): AsyncIterable<EngineOutput> {
