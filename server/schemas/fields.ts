@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { chosenBy, listOf } from "./list.ts";
 import { MAX_LOGPROBS, samplingFields } from "./sampling.ts";
 
 export const MAX_CHOICES = 16;
@@ -6,15 +7,25 @@ const MAX_PRIORITY = 2 ** 31 - 1;
 /** A day. */
 const MAX_TIMEOUT_SECONDS = 86_400;
 
-const textPart = z.looseObject({ type: z.literal("text"), text: z.string() });
+const MAX_MESSAGES = 1024;
+/** Of one content. */
+const MAX_PARTS = 1024;
+
+const textPart = z.object({ type: z.literal("text"), text: z.string() });
 /** A text, whole or in parts. */
-const content = z.union([z.string(), z.array(textPart)]);
+const content = z.union([z.string(), listOf(textPart, { max: MAX_PARTS })]);
+
+/** Not `z.strictObject`, which tells all foreign keys. */
+const onlyPieces = z.custom<object>(
+  (value) => typeof value === "object" && value !== null && Object.keys(value).every((key) => key === "pieces"),
+  { error: "must be an object with no other field than pieces" },
+);
 
 /** Fields that completions and chat share. `null` is as good as leaving a field out, as OpenAI's clients have it. */
 export const commonFields = {
   model: z.string().max(512).nullish(),
   stream: z.boolean().nullish(),
-  stream_options: z.looseObject({ include_usage: z.boolean().nullish() }).nullish(),
+  stream_options: z.object({ include_usage: z.boolean().nullish() }).nullish(),
   ...samplingFields,
   max_tokens: z.int().min(1).nullish(),
   n: z.int().min(1).max(MAX_CHOICES).nullish(),
@@ -23,34 +34,41 @@ export const commonFields = {
   /** Seconds. */
   timeout: z.number().gt(0).max(MAX_TIMEOUT_SECONDS).nullish(),
   /** What the answer may be for the most part: drafted from, never trusted. */
-  prediction: z.looseObject({ type: z.literal("content"), content }).nullish(),
+  prediction: z.object({ type: z.literal("content"), content }).nullish(),
   /** Our own extensions. pieces: each streamed choice says which of its text was drafted and accepted. */
-  canopy: z.strictObject({ pieces: z.boolean().optional() }).nullish(),
+  canopy: onlyPieces.pipe(z.object({ pieces: z.boolean().optional() })).nullish(),
 } as const;
 
-const tokenIds = z.array(z.int().min(0));
 const MAX_PROMPTS = 64;
+const text = z.string({ error: "must be text, token ids, or a list of one of them" });
+const texts = listOf(z.string(), { min: 1, max: MAX_PROMPTS });
+const isTokenId = (id: unknown): boolean => Number.isSafeInteger(id) && Number(id) >= 0;
+const tokenId = z.custom<number>(isTokenId, { error: "must be a token id, a whole number from 0" });
+const tokenIds = listOf(tokenId, { isItem: isTokenId });
+const tokenLists = listOf(tokenIds, { min: 1, max: MAX_PROMPTS });
 
-export const completionSchema = z.looseObject({
+/** A list is of the kind of its first element, so that what is said about the others is about that kind. */
+function promptKind(prompt: unknown): z.ZodType<string | string[] | number[] | number[][]> {
+  if (!Array.isArray(prompt)) return text;
+  if (typeof prompt[0] === "string") return texts;
+  return Array.isArray(prompt[0]) ? tokenLists : tokenIds;
+}
+
+export const completionSchema = z.object({
   ...commonFields,
-  prompt: z.union([
-    z.string(),
-    z.array(z.string()).min(1).max(MAX_PROMPTS),
-    tokenIds,
-    z.array(tokenIds).min(1).max(MAX_PROMPTS),
-  ]),
+  prompt: chosenBy(promptKind),
   /** With each token, its log-probability and those of so many best ones. */
   logprobs: z.int().min(0).max(MAX_LOGPROBS).nullish(),
 });
 
-const message = z.looseObject({
+const message = z.object({
   role: z.enum(["system", "developer", "user", "assistant"]),
   content,
 });
 
-export const chatSchema = z.looseObject({
+export const chatSchema = z.object({
   ...commonFields,
-  messages: z.array(message).min(1).max(1024),
+  messages: listOf(message, { min: 1, max: MAX_MESSAGES }),
   max_completion_tokens: z.int().min(1).nullish(),
   logprobs: z.boolean().nullish(),
   /** Only together with `logprobs`. */

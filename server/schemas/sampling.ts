@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { listOf } from "./list.ts";
 
 const MAX_STOPS = 16;
 const MAX_STOP_CHARS = 256;
@@ -26,12 +27,12 @@ export const samplingFields = {
   frequency_penalty: z.number().min(-2).max(2).nullish(),
   logit_bias: fewKeys.pipe(z.record(tokenKey, z.number().min(-100).max(100))).nullish(),
   seed: z.int().nullish(),
-  stop: z.union([stopString, z.array(stopString).max(MAX_STOPS)]).nullish(),
+  stop: z.union([stopString, listOf(stopString, { max: MAX_STOPS })]).nullish(),
   /** 0 and −1 are off. */
   top_k: z.int().min(-1).max(1_000_000).nullish(),
   min_p: z.number().min(0).max(1).nullish(),
   repetition_penalty: z.number().min(0.01).max(10).nullish(),
-  stop_token_ids: z.array(z.int().min(0)).max(MAX_STOP_TOKENS).nullish(),
+  stop_token_ids: listOf(z.int().min(0), { max: MAX_STOP_TOKENS }).nullish(),
   ignore_eos: z.boolean().nullish(),
   min_tokens: z.int().min(0).nullish(),
   typical_p: z.number().gt(0).max(1).nullish(),
@@ -41,7 +42,7 @@ export const samplingFields = {
   dry_allowed_length: z.int().min(1).max(50).nullish(),
   /** −1 looks at all tokens, 0 is off. */
   dry_penalty_last_n: z.int().min(-1).max(1_000_000_000).nullish(),
-  dry_sequence_breakers: z.array(z.string().min(1).max(MAX_BREAKER_CHARS)).max(MAX_BREAKERS).nullish(),
+  dry_sequence_breakers: listOf(z.string().min(1).max(MAX_BREAKER_CHARS), { max: MAX_BREAKERS }).nullish(),
 } as const;
 
 export type SamplingBody = z.infer<z.ZodObject<typeof samplingFields>>;
