@@ -1,19 +1,7 @@
 import type { FastifyBaseLogger } from "fastify";
 import type { z } from "zod";
 import { ApiError } from "../errors.ts";
-
-/** Fields that would change the answer but are not built: refused, unless they hold the value that changes nothing. */
-const UNSUPPORTED: Readonly<Record<string, (value: unknown) => boolean>> = {
-  top_logprobs: (value) => value === 0,
-  repeat_penalty: (value) => value === 1,
-  response_format: (value) => typeof value === "object" && value !== null && "type" in value && value.type === "text",
-  tools: isEmpty,
-  functions: isEmpty,
-  tool_choice: (value) => value === "none" || value === "auto",
-  echo: (value) => value === false,
-  suffix: (value) => value === "",
-  chat_template: () => false,
-};
+import { isNeutralField } from "./unsupported.ts";
 
 /** Fields that change nothing here and are too common to be worth a line in the log. */
 const IGNORED = new Set(["user", "metadata", "store", "service_tier", "parallel_tool_calls", "safety_identifier"]);
@@ -32,23 +20,11 @@ export function parseBody<T extends z.ZodObject>(schema: T, body: unknown, log: 
   for (const name of Object.keys(fields)) {
     const value = fields[name];
     if (name in schema.shape || value === null) continue;
-    refuseUnsupported(name, value, fields);
-    if (name in UNSUPPORTED || IGNORED.has(name) || reported.has(name) || reported.size > 256) continue;
+    if (isNeutralField(name, value, fields) || IGNORED.has(name) || reported.has(name) || reported.size > 256) continue;
     reported.add(name);
     log.info({ field: name.slice(0, 64) }, "a request has a field that is not known here; it is ignored");
   }
   return result.data;
-}
-
-function refuseUnsupported(name: string, value: unknown, body: Readonly<Record<string, unknown>>): void {
-  if (name === "best_of" && value !== (body.n ?? 1)) {
-    throw new ApiError("unsupported_parameter", "best_of other than n is not supported; leave it out", { param: name });
-  }
-  if (UNSUPPORTED[name]?.(value) === false) {
-    throw new ApiError("unsupported_parameter", `${name} is not supported by this server; leave it out`, {
-      param: name,
-    });
-  }
 }
 
 /** The first issue, with what was sent. */
@@ -86,8 +62,4 @@ function told(value: unknown): string {
 
 function shorten(text: string): string {
   return text.length <= 80 ? text : `${text.slice(0, 80)}…`;
-}
-
-function isEmpty(value: unknown): boolean {
-  return typeof value === "object" && value !== null && Object.keys(value).length === 0;
 }
