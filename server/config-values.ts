@@ -76,6 +76,11 @@ export const capeSteps = z
 
 export const filledText = z.string().trim().min(1, { error: "must not be empty" });
 
+/** A name, an IPv4 address, or an IPv6 address with brackets or without: what has one colon alone has a port. */
+export const hostName = filledText.regex(/^([^:/]*|\[[\da-f:.]+\]|[\da-f.]*:[\da-f.]*:[\da-f:.]*)$/i, {
+  error: "must be a host name or an IP address, without scheme or port",
+});
+
 /** Keys travel in an Authorization header, and in lists that commas separate. */
 export const apiKey = z.string().regex(/^[\x21-\x2b\x2d-\x7e]+$/, {
   error: "must be printable ASCII without blanks and commas",

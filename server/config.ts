@@ -11,6 +11,7 @@ import {
   capeSteps,
   drafterName,
   filledText,
+  hostName,
   listOf,
   MAX_TREE_NODES,
   MOST_CANDIDATES,
@@ -83,7 +84,7 @@ export const configSchema = z.strictObject({
     placeholder: "FILE",
     description: "File with further keys, one a line; # starts a comment line",
   }),
-  allowedHosts: listOf(filledText).register(settingInfos, {
+  allowedHosts: listOf(hostName).register(settingInfos, {
     group: "Network",
     placeholder: "NAME",
     description: "Further host names under which clients may reach the server",

@@ -6,14 +6,14 @@ const LOOPBACK = ["localhost", "127.0.0.1", "[::1]"];
 export interface DoorSettings {
   /** Address that the server listens on. */
   readonly host: string;
-  /** More host names that clients may use in the Host header. */
+  /** More host names that clients may use in the Host header, in any case, without ports. */
   readonly allowedHosts: readonly string[];
   /** More origins ("https://app.example") whose pages may send requests. */
   readonly allowedOrigins: readonly string[];
 }
 
 export function isLoopback(host: string): boolean {
-  return host === "localhost" || host === "::1" || host === "[::1]" || /^127(\.\d{1,3}){3}$/.test(host);
+  return /^(localhost|::1|\[::1\]|127(\.\d{1,3}){3})$/i.test(host);
 }
 
 /**
@@ -23,8 +23,9 @@ export function isLoopback(host: string): boolean {
  */
 export function useDoors(app: FastifyInstance, settings: DoorSettings): void {
   const isLocal = isLoopback(settings.host);
-  const hosts = new Set([...(isLocal ? [...LOOPBACK, bracketed(settings.host)] : []), ...settings.allowedHosts]);
-  const origins = new Set(settings.allowedOrigins);
+  const names = [...(isLocal ? [...LOOPBACK, settings.host] : []), ...settings.allowedHosts];
+  const hosts = new Set(names.map((name) => bracketed(name).toLowerCase()));
+  const origins = new Set(settings.allowedOrigins.map((origin) => origin.toLowerCase()));
   // On an outer address the names that clients use are not known here, so the list is enforced only if it was given.
   const checksHost = isLocal || settings.allowedHosts.length > 0;
 
@@ -38,7 +39,7 @@ export function useDoors(app: FastifyInstance, settings: DoorSettings): void {
       throw new ApiError("forbidden_host", message);
     }
     if (origin === undefined) return;
-    if (origins.has(origin)) return invite(request, reply, origin);
+    if (origins.has(origin.toLowerCase())) return invite(request, reply, origin);
     if (request.method === "GET" || request.method === "HEAD") return;
     const originHost = URL.canParse(origin) ? new URL(origin) : undefined;
     const isSamePlace = originHost !== undefined && (originHost.host === host || hosts.has(originHost.hostname));

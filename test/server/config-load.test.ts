@@ -33,6 +33,10 @@ describe("command line", () => {
       '--drafter must be one of auto, draft, eagle, glide, medusa, suffix, none, or a path such as ./folder, not "x"',
     );
     expect(usageError(["--allowed-hosts", "a,,b"])).toBe('--allowed-hosts must not be empty, not ""');
+    for (const host of ["MyBox:8181", "[::1]:8181", "http://mybox", "mybox/"])
+      expect(usageError(["--allowed-hosts", host])).toBe(
+        `--allowed-hosts must be a host name or an IP address, without scheme or port, not "${host}"`,
+      );
   });
 
   it("tells every bad value at once", () => {

@@ -22,7 +22,16 @@ const CASES: readonly Case[] = [
   ["port", "--port", "CANOPY_PORT", "0", 0, "65535", 65535, "65536"],
   ["host", "--host", "CANOPY_HOST", "0.0.0.0", "0.0.0.0", "::1", "::1", "http://localhost"],
   ["apiKey", "--api-key", "CANOPY_API_KEY", "sk-1,sk-2", ["sk-1", "sk-2"], "x=/+y", ["x=/+y"], "a b"],
-  ["allowedHosts", "--allowed-hosts", "CANOPY_ALLOWED_HOSTS", "a.example", ["a.example"], "b", ["b"], ""],
+  [
+    "allowedHosts",
+    "--allowed-hosts",
+    "CANOPY_ALLOWED_HOSTS",
+    "a.example",
+    ["a.example"],
+    "b,10.0.0.7,fd00::7,[fd00::8]",
+    ["b", "10.0.0.7", "fd00::7", "[fd00::8]"],
+    "b:80",
+  ],
   [
     ...(["allowedOrigins", "--allowed-origins", "CANOPY_ALLOWED_ORIGINS"] as const),
     ...([

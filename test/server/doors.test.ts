@@ -56,6 +56,20 @@ describe("doors", () => {
     expect(await getAs(app, "/v1/models", "[::1]:8181")).toBe(200);
   });
 
+  it("names are allowed in any case, IPv6 addresses with brackets and without", async () => {
+    const allowedHosts = ["MyBox.local", "FD00::7", "[fd00::8]"];
+    const app = await start({ answer }, { doors: { host: "127.0.0.1", allowedHosts, allowedOrigins: [] } });
+    for (const host of ["MyBox.local", "mybox.LOCAL:8181", "[fd00::7]:8181", "[fd00::8]"])
+      expect([host, await getAs(app, "/v1/models", host)]).toEqual([host, 200]);
+    expect(await getAs(app, "/v1/models", "yourbox.local")).toBe(403);
+  });
+
+  it("the loopback is one in any case", async () => {
+    const app = await start({ answer }, { doors: { host: "LocalHost", allowedHosts: [], allowedOrigins: [] } });
+    expect(await getAs(app, "/v1/models", "evil.example")).toBe(403);
+    expect(await getAs(app, "/v1/models", "localhost")).toBe(200);
+  });
+
   it("doubled slashes are one: Open WebUI asks for /v1//models", async () => {
     const app = await start({ answer });
     expect((await fetch(`${app.url}/v1//models`)).status).toBe(200);
@@ -94,6 +108,12 @@ describe("an allowed origin", () => {
     for (const { headers } of [stream, refused]) {
       expect([headers.get("access-control-allow-origin"), headers.get("vary")]).toEqual([origin, "Origin"]);
     }
+  });
+
+  it("may be written in any case", async () => {
+    const app = await start({ answer }, { doors: { ...allowed.doors, allowedOrigins: ["HTTPS://App.example"] } });
+    const asked = await preflight(app, origin);
+    expect([asked.status, asked.headers.get("access-control-allow-origin")]).toEqual([204, origin]);
   });
 
   it("is the only one", async () => {
