@@ -114,7 +114,7 @@ function useErrors(server: FastifyInstance): void {
   });
   server.setNotFoundHandler(({ method, url }) => {
     const path = url.split("?", 1)[0] ?? url;
-    const allowed = METHODS.filter((known) => server.hasRoute({ method: known, url: path }));
+    const allowed = METHODS.filter((known) => server.findRoute({ method: known, url: path }) !== null);
     if (allowed.length === 0) throw new ApiError("not_found", `there is no ${path.slice(0, 200)} here`);
     const message = `${path} does not take ${method}; use ${allowed.join(" or ")}`;
     throw new ApiError("method_not_allowed", message, { headers: { allow: allowed.join(", ") } });

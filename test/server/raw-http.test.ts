@@ -90,6 +90,8 @@ describe("a route asked in the wrong way", () => {
     ["GET", "/v1/chat/completions", "POST"],
     ["PUT", "/v1/completions?x=1", "POST"],
     ["POST", "/health", "GET, HEAD"],
+    ["POST", "/v1/models/fake", "GET, HEAD"],
+    ["GET", "//v1//chat/completions", "POST"],
   ])("%s %s is a 405 that says how", async (method, path, allow) => {
     const response = await fetch(app.url + path, { method });
     expect([response.status, response.headers.get("allow")]).toEqual([405, allow]);
