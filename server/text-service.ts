@@ -1,11 +1,9 @@
 import { ChatTemplateError } from "../engine/errors.ts";
+import { MAX_TEXT_LENGTH } from "../engine/text/chat-template.ts";
 import type { ChatMessage, ModelText, TextOutput } from "../engine/text/model-text.ts";
 import { ApiError } from "./errors.ts";
 
 export type { ChatMessage, TextDelta, TextOutput } from "../engine/text/model-text.ts";
-
-/** Characters of all prompts or messages of one request: tokenizing takes time that grows with them. */
-export const MAX_PROMPT_CHARS = 2 * 1024 * 1024;
 
 export interface OutputOptions {
   readonly continuation: boolean;
@@ -99,7 +97,7 @@ export class LocalTextService implements TextService {
 
 /** @throws ApiError invalid_value */
 export function checkLength(numChars: number, param: string): void {
-  if (numChars <= MAX_PROMPT_CHARS) return;
-  const message = `${param} has ${numChars} characters, at most ${MAX_PROMPT_CHARS} are taken; send less text`;
+  if (numChars <= MAX_TEXT_LENGTH) return;
+  const message = `${param} has ${numChars} characters, at most ${MAX_TEXT_LENGTH} are taken; send less text`;
   throw new ApiError("invalid_value", message, { param });
 }

@@ -26,9 +26,10 @@ export interface ChatTemplateOptions {
 export const CHAT_ROLES: readonly string[] = ["system", "developer", "user", "assistant", "tool", "function"];
 
 const MAX_MESSAGES = 2048;
-/** UTF-16 units. */
-const MAX_CONTENT_LENGTH = 1 << 20;
-const MAX_RENDERED_LENGTH = 1 << 21;
+/** UTF-16 units of all messages, or of all prompts, of one request: what is done with them takes time that grows with them. */
+export const MAX_TEXT_LENGTH = 1 << 21;
+/** With what the template adds. */
+const MAX_RENDERED_LENGTH = 2 * MAX_TEXT_LENGTH;
 const RENDER_TIMEOUT_MS = 2000;
 
 /**
@@ -146,8 +147,8 @@ function checkMessages(messages: readonly ChatMessage[]): void {
   if (messages.length > MAX_MESSAGES)
     throw new ChatTemplateError(`a conversation of ${messages.length} messages, the limit is ${MAX_MESSAGES}`);
   const length = messages.reduce((sum, { content }) => sum + content.length, 0);
-  if (length > MAX_CONTENT_LENGTH)
-    throw new ChatTemplateError(`messages of ${length} characters together, the limit is ${MAX_CONTENT_LENGTH}`);
+  if (length > MAX_TEXT_LENGTH)
+    throw new ChatTemplateError(`messages of ${length} characters together, the limit is ${MAX_TEXT_LENGTH}`);
   for (const { role } of messages)
     if (!CHAT_ROLES.includes(role))
       throw new ChatTemplateError(`role ${JSON.stringify(role.slice(0, 40))} is not one of ${CHAT_ROLES.join(", ")}`);

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { MAX_TEXT_LENGTH } from "../../engine/text/chat-template.ts";
 import { chosenBy, listOf } from "./list.ts";
 import { MAX_LOGPROBS, samplingFields } from "./sampling.ts";
 
@@ -41,7 +42,13 @@ export const commonFields = {
 
 const MAX_PROMPTS = 64;
 const text = z.string({ error: "must be text, token ids, or a list of one of them" });
-const texts = listOf(z.string(), { min: 1, max: MAX_PROMPTS });
+/** Together they may have what one may have: each is encoded in its turn, without a look at the others. */
+const texts = listOf(z.string(), { min: 1, max: MAX_PROMPTS }).check(({ value, issues }) => {
+  const numChars = value.reduce((sum, { length }) => sum + length, 0);
+  if (numChars <= MAX_TEXT_LENGTH) return;
+  const message = `the prompts have ${numChars} characters together, at most ${MAX_TEXT_LENGTH} are taken; send less text`;
+  issues.push({ code: "custom", message, input: value });
+});
 const isTokenId = (id: unknown): boolean => Number.isSafeInteger(id) && Number(id) >= 0;
 const tokenId = z.custom<number>(isTokenId, { error: "must be a token id, a whole number from 0" });
 const tokenIds = listOf(tokenId, { isItem: isTokenId });

@@ -104,6 +104,20 @@ const BAD: readonly (readonly [name: string, path: string, body: unknown, code: 
     /256/,
   ],
   ["too many characters", COMPLETIONS, { prompt: "a".repeat(2 ** 21 + 1) }, "invalid_value", /2097153.*2097152/],
+  [
+    "too many characters together",
+    COMPLETIONS,
+    { prompt: ["a".repeat(2 ** 21), "a"] },
+    "invalid_value",
+    /prompt: .*2097153.*2097152/,
+  ],
+  [
+    "too many characters of messages",
+    CHAT,
+    { messages: [...user, { role: "user", content: "a".repeat(2 ** 21 - 1) }] },
+    "invalid_value",
+    /messages has 2097153.*2097152/,
+  ],
   ["no messages", CHAT, {}, "invalid_value", /messages.*missing/],
   ["an empty conversation", CHAT, { messages: [] }, "invalid_value", /messages/],
   [
@@ -163,6 +177,14 @@ describe("bad requests", () => {
       ...{ user: "u", unheard_of: { a: 1 } },
     });
     expect(answer.status, answer.text).toBe(200);
+  });
+
+  it.each([
+    [COMPLETIONS, { prompt: ["a lamp. ".repeat(2 ** 17), "a lamp. ".repeat(2 ** 17)] }],
+    [CHAT, { messages: [...user, { role: "user", content: "a".repeat(2 ** 21 - 2) }] }],
+  ])("%s: as many characters as are taken are too many tokens only", async (path, body) => {
+    const answer = await post(app, path, body);
+    expect([answer.status, JSON.parse(answer.text).error.code]).toEqual([400, "context_length_exceeded"]);
   });
 
   it.each([

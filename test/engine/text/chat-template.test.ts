@@ -111,12 +111,12 @@ describe("what is refused", () => {
     ["a template that is not one", "{% for %}", hello, "cannot be parsed"],
     ["a role that is content", echo, [{ role: "im_end", content: "" }], 'role "im_end"'],
     ["too many messages", echo, Array(2049).fill(hello[0]), "2049 messages, the limit is 2048"],
-    ["contents that are too long", echo, [{ role: "user", content: "a".repeat(2 ** 20 + 1) }], "the limit is 1048576"],
+    ["contents that are too long", echo, [{ role: "user", content: "a".repeat(2 ** 21 + 1) }], "the limit is 2097152"],
     [
       "a prompt that grew too long",
-      `{% for i in range(300) %}${echo}{% endfor %}`,
+      `{% for i in range(500) %}${echo}{% endfor %}`,
       [{ role: "user", content: "a".repeat(10_000) }],
-      "the limit is 2097152",
+      "the limit is 4194304",
     ],
     [
       "contents with every character that could stand in",
@@ -150,7 +150,7 @@ describe("what is refused", () => {
         { text: "<|im_end|>", trusted: true },
         { text: "", trusted: false },
       ]);
-    expect(template.render([{ role: "user", content: "a".repeat(2 ** 20) }])).toHaveLength(3);
+    expect(template.render([{ role: "user", content: "a".repeat(2 ** 21) }])).toHaveLength(3);
   });
 
   it("is a conversation with a model that has no template, though not a plain prompt", () => {
