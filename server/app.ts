@@ -4,6 +4,7 @@ import type { EngineClient } from "../engine/client.ts";
 import { Admission } from "./admission.ts";
 import { useAuth } from "./auth.ts";
 import { answerClientError } from "./client-errors.ts";
+import { useConnections } from "./connection.ts";
 import type { AppContext, ServedModel } from "./context.ts";
 import { type DoorSettings, useDoors } from "./doors.ts";
 import { EngineHealth } from "./engine-health.ts";
@@ -93,6 +94,7 @@ export async function buildApp(options: AppOptions): Promise<App> {
     },
   };
   useErrors(server);
+  useConnections(server);
   useLog(server);
   useDoors(server, options.doors);
   useAuth(server, options.apiKeys);

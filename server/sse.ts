@@ -1,4 +1,5 @@
 import type { OutgoingHttpHeader, ServerResponse } from "node:http";
+import { dropResponse } from "./connection.ts";
 import type { ErrorBody } from "./errors.ts";
 
 export interface SseLimits {
@@ -70,7 +71,7 @@ export class SseStream {
     const raw = this.#raw;
     if (raw.destroyed || raw.writableEnded) return;
     const hasRoom = raw.write(text);
-    if (raw.writableLength > this.#limits.maxBufferedBytes) raw.destroy();
+    if (raw.writableLength > this.#limits.maxBufferedBytes) dropResponse(raw);
     else if (!hasRoom) {
       this.#drained ??= this.#waitForReader();
       await this.#drained;
@@ -80,7 +81,7 @@ export class SseStream {
   async #waitForReader(): Promise<void> {
     const raw = this.#raw;
     await new Promise<void>((resolve) => {
-      const stalled = setTimeout(() => raw.destroy(), this.#limits.stallMs);
+      const stalled = setTimeout(() => dropResponse(raw), this.#limits.stallMs);
       const done = () => {
         clearTimeout(stalled);
         raw.off("drain", done).off("close", done);
