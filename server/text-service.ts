@@ -12,20 +12,20 @@ export interface OutputOptions {
 
 /**
  * All that the server knows about text. Methods that a client's input can make slow are asynchronous, so that they
- * can run elsewhere.
+ * can run elsewhere; they reject with the reason of `signal` once it is aborted, and what still waits is then not done.
  */
 export interface TextService {
   /** Ids that end a turn or a text. */
   readonly endTokenIds: readonly number[];
   /** Token ids of a plain prompt, with a BOS where the model wants one. @throws ApiError invalid_value when too long. */
-  encodePrompt(text: string): Promise<readonly number[]>;
+  encodePrompt(text: string, signal?: AbortSignal): Promise<readonly number[]>;
   /** Token ids of a text as an answer may hold it. @throws ApiError invalid_value when too long. */
-  encodePrediction(text: string): Promise<readonly number[]>;
+  encodePrediction(text: string, signal?: AbortSignal): Promise<readonly number[]>;
   /**
    * Token ids of a conversation through the model's template, up to where the assistant's answer starts.
    * @throws ApiError template_error when there is no template or the template refuses the messages.
    */
-  encodeChat(messages: readonly ChatMessage[]): Promise<readonly number[]>;
+  encodeChat(messages: readonly ChatMessage[], signal?: AbortSignal): Promise<readonly number[]>;
   /**
    * @param stop strings that end the text; they are not part of it.
    * @param options.minTokens stop strings are looked for in what comes after so many tokens
@@ -36,7 +36,7 @@ export interface TextService {
   /** Its bytes, which need not be whole characters. */
   tokenBytes(tokenId: number): Uint8Array;
   /** Every token whose own text has `part` in it. */
-  tokensContaining(part: string): Promise<readonly number[]>;
+  tokensContaining(part: string, signal?: AbortSignal): Promise<readonly number[]>;
   /** Ends what it runs elsewhere. */
   close(): Promise<void>;
 }
@@ -53,17 +53,20 @@ export class LocalTextService implements TextService {
     return this.#text.endTokenIds;
   }
 
-  async encodePrompt(text: string): Promise<readonly number[]> {
+  async encodePrompt(text: string, signal?: AbortSignal): Promise<readonly number[]> {
+    signal?.throwIfAborted();
     checkLength(text.length, "prompt");
     return this.#text.encodePrompt(text);
   }
 
-  async encodePrediction(text: string): Promise<readonly number[]> {
+  async encodePrediction(text: string, signal?: AbortSignal): Promise<readonly number[]> {
+    signal?.throwIfAborted();
     checkLength(text.length, "prediction");
     return this.#text.encodeAnswer(text);
   }
 
-  async encodeChat(messages: readonly ChatMessage[]): Promise<readonly number[]> {
+  async encodeChat(messages: readonly ChatMessage[], signal?: AbortSignal): Promise<readonly number[]> {
+    signal?.throwIfAborted();
     checkLength(
       messages.reduce((sum, { content }) => sum + content.length, 0),
       "messages",
@@ -88,7 +91,8 @@ export class LocalTextService implements TextService {
     return this.#text.tokenBytes(tokenId);
   }
 
-  async tokensContaining(part: string): Promise<readonly number[]> {
+  async tokensContaining(part: string, signal?: AbortSignal): Promise<readonly number[]> {
+    signal?.throwIfAborted();
     return this.#text.tokensContaining(part);
   }
 

@@ -27,13 +27,14 @@ interface PendingJob {
 
 /**
  * A thread that turns text into ids, one job at a time in order of arrival. Where a job takes too long or ends the thread, that job
- * fails alone, and another thread takes this one's place.
+ * fails alone, and another thread takes this one's place. A job that nobody waits for any more is not begun.
  */
 export class TextThread {
   readonly #assets: TextAssets;
   readonly #settings: TextThreadSettings;
-  /** The first of them is under way. */
-  readonly #jobs: PendingJob[] = [];
+  readonly #waiting: PendingJob[] = [];
+  /** Under way in the thread. */
+  #current: PendingJob | undefined;
   /** Undefined after a failure: the next job starts another. */
   #worker: Worker | undefined;
   #isReady = false;
@@ -47,12 +48,23 @@ export class TextThread {
     this.#worker = this.#start();
   }
 
-  /** @throws ApiError as the job does, and invalid_value where it took too long */
-  run(job: TextJob): Promise<readonly number[]> {
-    return new Promise((resolve, reject) => {
-      this.#jobs.push({ job, resolve, reject });
-      if (this.#jobs.length === 1) this.#next();
+  /** @throws ApiError as the job does, and invalid_value where it took too long; or the reason that `signal` was aborted with */
+  run(job: TextJob, signal?: AbortSignal): Promise<readonly number[]> {
+    let leave = () => {};
+    const done = new Promise<readonly number[]>((resolve, reject) => {
+      signal?.throwIfAborted();
+      const pending = { job, resolve, reject };
+      leave = () => {
+        const place = this.#waiting.indexOf(pending);
+        if (place >= 0) this.#waiting.splice(place, 1);
+        reject(signal?.reason);
+      };
+      this.#waiting.push(pending);
+      signal?.addEventListener("abort", leave, { once: true });
+      this.#next();
     });
+    // The signal lives as long as the request, which may be much longer than its text is needed.
+    return done.finally(() => signal?.removeEventListener("abort", leave));
   }
 
   /** Jobs that have not ended fail. */
@@ -60,7 +72,9 @@ export class TextThread {
     this.#isClosed = true;
     clearTimeout(this.#deadline);
     await this.#worker?.terminate();
-    for (const { reject } of this.#jobs.splice(0)) reject(new Error("the text thread is closed"));
+    const error = new Error("the text thread is closed");
+    this.#current?.reject(error);
+    for (const { reject } of this.#waiting.splice(0)) reject(error);
   }
 
   #start(): Worker {
@@ -84,14 +98,18 @@ export class TextThread {
   }
 
   #next(): void {
-    const [pending] = this.#jobs;
-    if (pending === undefined) return;
+    const [pending] = this.#waiting;
+    if (this.#current !== undefined || pending === undefined) return;
     if (this.#worker === undefined) this.#worker = this.#start();
-    else if (this.#isReady) this.#give(this.#worker, pending.job);
+    else if (this.#isReady) {
+      this.#waiting.shift();
+      this.#give(this.#worker, pending);
+    }
   }
 
-  #give(worker: Worker, job: TextJob): void {
-    worker.postMessage(job);
+  #give(worker: Worker, pending: PendingJob): void {
+    this.#current = pending;
+    worker.postMessage(pending.job);
     const { deadlineMs } = this.#settings;
     this.#deadline = setTimeout(() => {
       const message = `reading the text took more than ${deadlineMs / 1000} s; send less text`;
@@ -101,7 +119,8 @@ export class TextThread {
 
   #settle(result: TextResult): void {
     clearTimeout(this.#deadline);
-    const pending = this.#jobs.shift();
+    const pending = this.#current;
+    this.#current = undefined;
     if ("ids" in result) pending?.resolve(Array.from(result.ids));
     else if ("failure" in result) pending?.reject(new Error(result.failure));
     else {
@@ -111,14 +130,16 @@ export class TextThread {
     this.#next();
   }
 
-  /** `worker` is of no more use, and its job fails. */
+  /** `worker` is of no more use, and its job fails: the next one where it has none, or a thread that cannot start were tried for ever. */
   #giveUp(worker: Worker, error: Error): void {
     if (this.#isClosed || worker !== this.#worker) return;
     clearTimeout(this.#deadline);
     void worker.terminate();
     this.#worker = undefined;
     this.#isReady = false;
-    this.#jobs.shift()?.reject(error);
+    const failed = this.#current ?? this.#waiting.shift();
+    this.#current = undefined;
+    failed?.reject(error);
     this.#next();
   }
 }

@@ -24,22 +24,22 @@ export class ThreadedTextService extends LocalTextService {
     this.#thread = new TextThread(assets, settings);
   }
 
-  override async encodePrompt(text: string): Promise<readonly number[]> {
+  override async encodePrompt(text: string, signal?: AbortSignal): Promise<readonly number[]> {
     checkLength(text.length, "prompt");
-    return this.#thread.run({ method: "encodePrompt", text });
+    return this.#thread.run({ method: "encodePrompt", text }, signal);
   }
 
-  override async encodePrediction(text: string): Promise<readonly number[]> {
+  override async encodePrediction(text: string, signal?: AbortSignal): Promise<readonly number[]> {
     checkLength(text.length, "prediction");
-    return this.#thread.run({ method: "encodePrediction", text });
+    return this.#thread.run({ method: "encodePrediction", text }, signal);
   }
 
-  override async encodeChat(messages: readonly ChatMessage[]): Promise<readonly number[]> {
-    return this.#thread.run({ method: "encodeChat", messages });
+  override async encodeChat(messages: readonly ChatMessage[], signal?: AbortSignal): Promise<readonly number[]> {
+    return this.#thread.run({ method: "encodeChat", messages }, signal);
   }
 
-  override async tokensContaining(part: string): Promise<readonly number[]> {
-    return this.#thread.run({ method: "tokensContaining", text: part });
+  override async tokensContaining(part: string, signal?: AbortSignal): Promise<readonly number[]> {
+    return this.#thread.run({ method: "tokensContaining", text: part }, signal);
   }
 
   override close(): Promise<void> {

@@ -6,10 +6,10 @@ import { toApiError } from "../error-mapping.ts";
 import { ClientClosedError } from "../errors.ts";
 import { SseStream } from "../sse.ts";
 import type { TextService } from "../text-service.ts";
-import { Choice } from "./choice.ts";
+import { Choice, deadlineExceeded } from "./choice.ts";
 import { type AnswerFormat, withPieces } from "./format.ts";
 import type { AnswerToken } from "./logprobs.ts";
-import type { GenerationPlan } from "./plan.ts";
+import type { GenerationPlan, RequestFrame } from "./plan.ts";
 import { timingsOf, usageOf } from "./tally.ts";
 
 /** One request from the queue to its last byte. */
@@ -28,7 +28,14 @@ interface Answer {
   readonly startMs: number;
 }
 
-/** Generates what the plan asks for, and sends it whole or as a stream. */
+/** What a route makes of a request's body. */
+interface Asked {
+  readonly frame: RequestFrame;
+  /** Reads its texts, which may take long and wait long; ends with the reason of `signal` once it is aborted. */
+  readonly read: (signal: AbortSignal) => Promise<GenerationPlan>;
+}
+
+/** Lets the request in, reads its texts, generates what it asks for, and sends that whole or as a stream. */
 export async function answer(
   context: AppContext,
   http: {
@@ -37,15 +44,16 @@ export async function answer(
     /** When the request had come as a whole. */
     readonly arrivalMs: number;
   },
-  plan: GenerationPlan,
+  asked: Asked,
   format: AnswerFormat,
 ): Promise<object | undefined> {
   const { request, reply, arrivalMs } = http;
+  const { frame } = asked;
   const controller = new AbortController();
   const onClose = () => {
     if (reply.raw.writableFinished) return;
     controller.abort(new ClientClosedError());
-    if (plan.stream) context.metrics.countCancellation();
+    if (frame.stream) context.metrics.countCancellation();
   };
   reply.raw.once("close", onClose);
   // Gone while its body was read: there is no event to come.
@@ -54,9 +62,11 @@ export async function answer(
     throw controller.signal.reason;
   }
   const caller = callerOf(request);
-  const ticket = context.admission.enter(plan.choices.length, caller, (reason) => controller.abort(reason));
+  // Before its texts are read: those that wait for that take places too.
+  const ticket = context.admission.enter(frame.numChoices, caller, (reason) => controller.abort(reason));
   const stream = new SseStream(reply.raw, context.sse);
   try {
+    const plan = await readInTime(context, asked, controller, arrivalMs);
     const made = begin(context, plan, format, { signal: controller.signal, caller, arrivalMs });
     if (!plan.stream) return await answerWhole(made);
     const open = () => {
@@ -78,6 +88,26 @@ export async function answer(
     return undefined;
   } finally {
     ticket.release();
+  }
+}
+
+/** The plan, unless the request is aborted before, or its time is over. From then on the engine keeps the time. */
+async function readInTime(
+  context: AppContext,
+  { frame: { timeoutSeconds }, read }: Asked,
+  controller: AbortController,
+  arrivalMs: number,
+): Promise<GenerationPlan> {
+  const { signal } = controller;
+  const onLate = () => controller.abort(deadlineExceeded(context, timeoutSeconds));
+  const msLeft = (timeoutSeconds ?? 0) * 1000 + arrivalMs - performance.now();
+  const timer = timeoutSeconds === undefined ? undefined : setTimeout(onLate, msLeft);
+  try {
+    const plan = await read(signal);
+    signal.throwIfAborted();
+    return plan;
+  } finally {
+    clearTimeout(timer);
   }
 }
 

@@ -15,6 +15,12 @@ export interface ChoiceEvent {
   readonly finishReason?: "stop" | "length";
 }
 
+export function deadlineExceeded({ admission }: AppContext, timeoutSeconds: number | undefined): ApiError {
+  const message = `the request was not finished within ${timeoutSeconds} s; allow more time, or ask for fewer tokens`;
+  const headers = { "retry-after": String(admission.retryAfterSeconds) };
+  return new ApiError("deadline_exceeded", message, { headers });
+}
+
 /** One choice on its way: outputs of the engine become text, figures and metrics. */
 export class Choice {
   readonly plan: ChoicePlan;
@@ -164,9 +170,7 @@ export class Choice {
 
   #expired(): Error {
     this.#finish("deadline");
-    const message = `the request was not finished within ${this.#timeoutSeconds} s; allow more time, or ask for fewer tokens`;
-    const headers = { "retry-after": String(this.#context.admission.retryAfterSeconds) };
-    return new ApiError("deadline_exceeded", message, { headers });
+    return deadlineExceeded(this.#context, this.#timeoutSeconds);
   }
 
   #aborted(): Error {

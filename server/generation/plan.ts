@@ -18,40 +18,63 @@ export interface ChoicePlan {
   readonly prediction?: readonly number[];
 }
 
-/** What a request asks for, checked and complete. */
-export interface GenerationPlan {
-  readonly choices: readonly ChoicePlan[];
+/** What a request asks for, as far as that is known before any text is read: enough to let it in. */
+export interface RequestFrame {
+  /** Of each prompt. */
+  readonly n: number;
+  /** Of all prompts. */
+  readonly numChoices: number;
   readonly stop: readonly string[];
   readonly stream: boolean;
   readonly includeUsage: boolean;
   readonly withPieces: boolean;
-  readonly hasPrediction: boolean;
-  readonly numPromptTokens: number;
   readonly priority: number;
   /** It is ended after so long. */
   readonly timeoutSeconds?: number;
 }
 
+/** What a request asks for, checked and complete. */
+export interface GenerationPlan extends RequestFrame {
+  readonly choices: readonly ChoicePlan[];
+  readonly hasPrediction: boolean;
+  readonly numPromptTokens: number;
+}
+
 /** Prompts times n. */
 const MAX_CHOICES = 128;
 
+/** @throws ApiError invalid_value where prompts × n are too many, or the priority too low */
+export function frameOf({ limits }: AppContext, body: CommonBody, numPrompts: number): RequestFrame {
+  const n = body.n ?? 1;
+  const numChoices = numPrompts * n;
+  if (numChoices > MAX_CHOICES) {
+    const message = `${numPrompts} prompts times n = ${n} are ${numChoices} choices, at most ${MAX_CHOICES} a request`;
+    throw new ApiError("invalid_value", message, { param: "n" });
+  }
+  return {
+    ...{ n, numChoices },
+    stop: typeof body.stop === "string" ? [body.stop] : (body.stop ?? []),
+    stream: body.stream ?? false,
+    includeUsage: body.stream_options?.include_usage ?? false,
+    withPieces: body.canopy?.pieces ?? false,
+    priority: priorityOf(body, limits),
+    ...timeoutOf(body, limits),
+  };
+}
+
 /**
  * @param maxTokens asked for, or undefined for the rest of the context
- * @throws ApiError context_length_exceeded naming the numbers, invalid_value where prompts × n are too many, or the priority too low
+ * @throws ApiError context_length_exceeded naming the numbers, invalid_value
  */
 export function planGeneration(
-  { client, limits }: AppContext,
-  body: CommonBody,
+  { client }: AppContext,
+  frame: RequestFrame,
   prompts: readonly (readonly number[])[],
   sampling: Sampling,
   maxTokens: number | undefined,
   prediction: readonly number[] | undefined,
 ): GenerationPlan {
-  const n = body.n ?? 1;
-  if (prompts.length * n > MAX_CHOICES) {
-    const message = `${prompts.length} prompts times n = ${n} are ${prompts.length * n} choices, at most ${MAX_CHOICES} a request`;
-    throw new ApiError("invalid_value", message, { param: "n" });
-  }
+  const { n } = frame;
   const choices = prompts.flatMap((promptTokenIds, i) => {
     const room = roomFor(promptTokenIds, maxTokens, client.info);
     if (sampling.minTokens > room) {
@@ -68,15 +91,10 @@ export function planGeneration(
     }));
   });
   return {
+    ...frame,
     choices,
-    stop: typeof body.stop === "string" ? [body.stop] : (body.stop ?? []),
-    stream: body.stream ?? false,
-    includeUsage: body.stream_options?.include_usage ?? false,
-    withPieces: body.canopy?.pieces ?? false,
     hasPrediction: prediction !== undefined,
     numPromptTokens: prompts.reduce((sum, { length }) => sum + length, 0),
-    priority: priorityOf(body, limits),
-    ...timeoutOf(body, limits),
   };
 }
 
@@ -87,7 +105,7 @@ function priorityOf({ priority }: CommonBody, { minPriority }: RequestLimits): n
   throw new ApiError("invalid_value", message, { param: "priority" });
 }
 
-function timeoutOf({ timeout }: CommonBody, { timeoutSeconds }: RequestLimits): Pick<GenerationPlan, "timeoutSeconds"> {
+function timeoutOf({ timeout }: CommonBody, { timeoutSeconds }: RequestLimits): Pick<RequestFrame, "timeoutSeconds"> {
   const seconds = Math.min(timeout ?? Number.POSITIVE_INFINITY, timeoutSeconds ?? Number.POSITIVE_INFINITY);
   return Number.isFinite(seconds) ? { timeoutSeconds: seconds } : {};
 }

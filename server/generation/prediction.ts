@@ -5,8 +5,9 @@ import type { CommonBody, Content } from "../schemas/fields.ts";
 export async function predictionOf(
   { text }: AppContext,
   { prediction }: CommonBody,
+  signal: AbortSignal,
 ): Promise<readonly number[] | undefined> {
-  return prediction ? text.encodePrediction(joinParts(prediction.content, "")) : undefined;
+  return prediction ? text.encodePrediction(joinParts(prediction.content, ""), signal) : undefined;
 }
 
 export function joinParts(content: Content, separator: string): string {

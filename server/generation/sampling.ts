@@ -13,27 +13,29 @@ const DRY_BASE = 1.75;
 const DRY_ALLOWED_LENGTH = 2;
 const DRY_BREAKERS = ["\n", ":", '"', "*"] as const;
 
+/** What needs no text to be read. @throws ApiError invalid_token_id */
+export function checkSampling({ client }: Pick<AppContext, "client">, body: SamplingBody): void {
+  const { vocabSize } = client.info;
+  checkIds("stop_token_ids", body.stop_token_ids ?? [], vocabSize);
+  checkIds("logit_bias", Object.keys(body.logit_bias ?? {}).map(Number), vocabSize);
+}
+
 /**
  * The body's settings, then the model's own, then those that change nothing.
+ * @param body that `checkSampling` has taken
  * @param logprobs best tokens whose log-probabilities are asked for beside the drawn ones'; undefined: none at all
- * @throws ApiError invalid_token_id | invalid_value naming field, value and limit
+ * @throws ApiError invalid_value naming field, value and limit
  */
 export async function samplingOf(
-  { client, model, text }: Pick<AppContext, "client" | "model" | "text">,
+  { model, text }: Pick<AppContext, "model" | "text">,
   body: SamplingBody,
   logprobs: number | undefined,
+  signal: AbortSignal,
 ): Promise<Sampling> {
-  const { vocabSize } = client.info;
   const defaults = model.generationDefaults;
   const stopTokenIds = body.stop_token_ids ?? [];
   const logitBias = Object.entries(body.logit_bias ?? {}).map(([id, bias]) => [Number(id), bias] as const);
-  checkIds("stop_token_ids", stopTokenIds, vocabSize);
-  checkIds(
-    "logit_bias",
-    logitBias.map(([id]) => id),
-    vocabSize,
-  );
-  const dry = await dryOf(text, body);
+  const dry = await dryOf(text, body, signal);
   return {
     temperature: body.temperature ?? defaults.temperature ?? 1,
     topP: body.top_p ?? defaults.topP ?? 1,
@@ -53,7 +55,8 @@ export async function samplingOf(
   };
 }
 
-function checkIds(param: string, tokenIds: readonly number[], vocabSize: number): void {
+/** @throws ApiError invalid_token_id */
+export function checkIds(param: string, tokenIds: readonly number[], vocabSize: number): void {
   const foreign = tokenIds.find((id) => id >= vocabSize);
   if (foreign === undefined) return;
   const message = `${param}: token id ${foreign} is not in the vocabulary: ids go from 0 to ${vocabSize - 1}`;
@@ -61,20 +64,24 @@ function checkIds(param: string, tokenIds: readonly number[], vocabSize: number)
 }
 
 /** Undefined where it is off. */
-async function dryOf(text: TextService, body: SamplingBody): Promise<SamplingParams["dry"]> {
+async function dryOf(text: TextService, body: SamplingBody, signal: AbortSignal): Promise<SamplingParams["dry"]> {
   const multiplier = body.dry_multiplier ?? 0;
   const range = body.dry_penalty_last_n ?? -1;
   if (multiplier === 0 || range === 0) return undefined;
   return {
     ...{ multiplier, base: body.dry_base ?? DRY_BASE, allowedLength: body.dry_allowed_length ?? DRY_ALLOWED_LENGTH },
     ...(range > 0 ? { range } : {}),
-    breakers: await breakersOf(text, body.dry_sequence_breakers),
+    breakers: await breakersOf(text, body.dry_sequence_breakers, signal),
   };
 }
 
 /** Tokens with a breaker in their text. One that is asked for must be in some token: only then it can break anything. */
-async function breakersOf(text: TextService, asked: SamplingBody["dry_sequence_breakers"]): Promise<readonly number[]> {
-  const found = await Promise.all((asked ?? DRY_BREAKERS).map((breaker) => text.tokensContaining(breaker)));
+async function breakersOf(
+  text: TextService,
+  asked: SamplingBody["dry_sequence_breakers"],
+  signal: AbortSignal,
+): Promise<readonly number[]> {
+  const found = await Promise.all((asked ?? DRY_BREAKERS).map((breaker) => text.tokensContaining(breaker, signal)));
   const lacking = found.findIndex((ids) => ids.length === 0);
   if (asked && lacking >= 0) {
     const message = `dry_sequence_breakers: no token of the model contains ${JSON.stringify(asked[lacking])}; use a shorter one`;

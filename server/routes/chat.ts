@@ -3,9 +3,9 @@ import type { AppContext } from "../context.ts";
 import { ApiError } from "../errors.ts";
 import { answer } from "../generation/answer.ts";
 import { CHAT_FORMAT } from "../generation/format.ts";
-import { planGeneration } from "../generation/plan.ts";
+import { frameOf, planGeneration } from "../generation/plan.ts";
 import { joinParts, predictionOf } from "../generation/prediction.ts";
-import { samplingOf } from "../generation/sampling.ts";
+import { checkSampling, samplingOf } from "../generation/sampling.ts";
 import { type ChatBody, chatSchema } from "../schemas/fields.ts";
 import { parseBody } from "../schemas/parse.ts";
 import type { ChatMessage } from "../text-service.ts";
@@ -16,12 +16,17 @@ export function registerChat(app: FastifyInstance, context: AppContext): void {
     const arrivalMs = performance.now();
     const body = parseBody(chatSchema, request.body, request.log);
     checkModel(context.model, body.model);
-    const prompt = await context.text.encodeChat(body.messages.map(flatten));
+    checkSampling(context, body);
+    const logprobs = numLogprobs(body);
     const maxTokens = body.max_completion_tokens ?? body.max_tokens ?? undefined;
-    const sampling = await samplingOf(context, body, numLogprobs(body));
-    const prediction = await predictionOf(context, body);
-    const plan = planGeneration(context, body, [prompt], sampling, maxTokens, prediction);
-    return answer(context, { request, reply, arrivalMs }, plan, CHAT_FORMAT);
+    const frame = frameOf(context, body, 1);
+    const read = async (signal: AbortSignal) => {
+      const prompt = await context.text.encodeChat(body.messages.map(flatten), signal);
+      const sampling = await samplingOf(context, body, logprobs, signal);
+      const prediction = await predictionOf(context, body, signal);
+      return planGeneration(context, frame, [prompt], sampling, maxTokens, prediction);
+    };
+    return answer(context, { request, reply, arrivalMs }, { frame, read }, CHAT_FORMAT);
   });
 }
 

@@ -3,9 +3,9 @@ import type { AppContext } from "../context.ts";
 import { ApiError } from "../errors.ts";
 import { answer } from "../generation/answer.ts";
 import { COMPLETION_FORMAT } from "../generation/format.ts";
-import { planGeneration } from "../generation/plan.ts";
+import { frameOf, planGeneration } from "../generation/plan.ts";
 import { predictionOf } from "../generation/prediction.ts";
-import { samplingOf } from "../generation/sampling.ts";
+import { checkIds, checkSampling, samplingOf } from "../generation/sampling.ts";
 import { type CompletionBody, completionSchema } from "../schemas/fields.ts";
 import { parseBody } from "../schemas/parse.ts";
 import { checkModel } from "./models.ts";
@@ -18,31 +18,38 @@ export function registerCompletions(app: FastifyInstance, context: AppContext): 
     const arrivalMs = performance.now();
     const body = parseBody(completionSchema, request.body, request.log);
     checkModel(context.model, body.model);
-    const prompts = await promptsOf(context, body.prompt);
-    const sampling = await samplingOf(context, body, body.logprobs ?? undefined);
-    const prediction = await predictionOf(context, body);
-    const plan = planGeneration(context, body, prompts, sampling, body.max_tokens ?? DEFAULT_MAX_TOKENS, prediction);
-    return answer(context, { request, reply, arrivalMs }, plan, COMPLETION_FORMAT);
+    const { vocabSize } = context.client.info;
+    const prompts = promptsOf(body.prompt);
+    for (const prompt of prompts) if (typeof prompt !== "string") checkPrompt(prompt, vocabSize);
+    checkSampling(context, body);
+    const frame = frameOf(context, body, prompts.length);
+    const encode = async (prompt: Prompt, signal: AbortSignal) => {
+      if (typeof prompt !== "string") return prompt;
+      const tokenIds = await context.text.encodePrompt(prompt, signal);
+      checkPrompt(tokenIds, vocabSize);
+      return tokenIds;
+    };
+    const read = async (signal: AbortSignal) => {
+      const tokenIds = await Promise.all(prompts.map((prompt) => encode(prompt, signal)));
+      const sampling = await samplingOf(context, body, body.logprobs ?? undefined, signal);
+      const prediction = await predictionOf(context, body, signal);
+      return planGeneration(context, frame, tokenIds, sampling, body.max_tokens ?? DEFAULT_MAX_TOKENS, prediction);
+    };
+    return answer(context, { request, reply, arrivalMs }, { frame, read }, COMPLETION_FORMAT);
   });
 }
 
-/** Strings are tokenized, token ids taken as they are. @throws ApiError empty_prompt | invalid_token_id */
-async function promptsOf(
-  { client, text }: AppContext,
-  prompt: CompletionBody["prompt"],
-): Promise<readonly (readonly number[])[]> {
-  const { vocabSize } = client.info;
-  const encode = async (one: string | number | readonly number[]) =>
-    typeof one === "string" ? text.encodePrompt(one) : [one].flat();
+/** A text to tokenize, or token ids to take as they are. */
+type Prompt = string | readonly number[];
+
+function promptsOf(prompt: CompletionBody["prompt"]): readonly Prompt[] {
   const isOne = typeof prompt === "string" || prompt.every((item) => typeof item === "number");
-  const prompts = isOne ? [await encode(prompt as string | number[])] : await Promise.all([...prompt].map(encode));
-  for (const tokenIds of prompts) {
-    if (tokenIds.length === 0)
-      throw new ApiError("empty_prompt", "the prompt is empty; send text or token ids", { param: "prompt" });
-    const foreign = tokenIds.find((id) => id >= vocabSize);
-    if (foreign === undefined) continue;
-    const message = `prompt: token id ${foreign} is not in the vocabulary: ids go from 0 to ${vocabSize - 1}`;
-    throw new ApiError("invalid_token_id", message, { param: "prompt" });
-  }
-  return prompts;
+  return isOne ? [prompt as string | number[]] : (prompt as string[] | number[][]);
+}
+
+/** @throws ApiError empty_prompt | invalid_token_id */
+function checkPrompt(tokenIds: readonly number[], vocabSize: number): void {
+  if (tokenIds.length === 0)
+    throw new ApiError("empty_prompt", "the prompt is empty; send text or token ids", { param: "prompt" });
+  checkIds("prompt", tokenIds, vocabSize);
 }

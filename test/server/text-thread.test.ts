@@ -1,4 +1,5 @@
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { Worker } from "node:worker_threads";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { resolveModel } from "../../engine/model/bundled.ts";
 import { openModel } from "../../engine/model/open.ts";
 import type { TextAssets } from "../../engine/model/types.ts";
@@ -55,6 +56,27 @@ describe("text in a thread", () => {
     await expect(text.encodePrompt("x".repeat(2 * 1024 * 1024 + 1))).rejects.toMatchObject({ code: "invalid_value" });
     const messages = [{ role: "nobody", content: "" }];
     await expect(text.encodeChat(messages)).rejects.toMatchObject({ code: "template_error", param: "messages" });
+  });
+
+  it("does not begin what nobody waits for any more, and waits for nobody to say so", async () => {
+    await text.encodePrompt("the thread is up");
+    const given = vi.spyOn(Worker.prototype, "postMessage");
+    let isRead = false;
+    const leave = new AbortController();
+    const reason = new Error("left");
+    const long = text.encodePrompt("a lamp in the dark ".repeat(20_000), leave.signal);
+    const last = text.encodePrompt("Once upon a time").finally(() => {
+      isRead = true;
+    });
+    const gone = text.encodePrompt("a lamp", leave.signal);
+    const late = text.tokensContaining("a", AbortSignal.abort(reason));
+    const left = [long, gone, late].map((job) => job.catch((error: unknown) => error));
+    leave.abort(reason);
+    expect(await Promise.all(left)).toEqual([reason, reason, reason]);
+    expect(isRead).toBe(false);
+    expect(await last).toEqual(await local.encodePrompt("Once upon a time"));
+    expect(given.mock.calls.map(([{ text: one }]) => one.slice(0, 10))).toEqual(["a lamp in ", "Once upon "]);
+    given.mockRestore();
   });
 });
 
