@@ -25,7 +25,7 @@ interface Answer {
     readonly model: string;
     readonly system_fingerprint: string;
   };
-  readonly startMs: number;
+  readonly arrivalMs: number;
 }
 
 /** What a route makes of a request's body. */
@@ -119,19 +119,18 @@ function begin(
   { arrivalMs, ...from }: { readonly signal: AbortSignal; readonly caller: string; readonly arrivalMs: number },
 ): Answer {
   const id = `${format.idPrefix}${randomUUID().replaceAll("-", "")}`;
-  const startMs = performance.now();
   const { priority, timeoutSeconds } = plan;
-  const timeout = timeoutSeconds === undefined ? {} : { timeout: { timeoutSeconds, arrivalMs } };
+  const timeout = timeoutSeconds === undefined ? {} : { timeoutSeconds };
   const continuation = format.opening(0) === undefined;
   const choices = plan.choices.map((choice) => {
     const { minTokens } = choice.params;
     const text = context.text.createOutput(plan.stop, { continuation, minTokens });
-    return new Choice(context, choice, { id, startMs, text, priority, ...timeout, ...from });
+    return new Choice(context, choice, { id, arrivalMs, text, priority, ...timeout, ...from });
   });
   const { fingerprint } = context.client.info;
   const created = Math.floor(Date.now() / 1000);
   const head = { id, created, model: context.model.names[0], system_fingerprint: fingerprint };
-  return { plan, format, choices, text: context.text, head, startMs };
+  return { plan, format, choices, text: context.text, head, arrivalMs };
 }
 
 async function answerWhole(made: Answer): Promise<object> {
@@ -189,12 +188,12 @@ function logprobsOf({ format, text }: Answer, { plan }: Choice, tokens: readonly
   return plan.params.logprobs === undefined ? null : format.logprobs(tokens, text);
 }
 
-function figures({ plan, choices, startMs }: Answer) {
+function figures({ plan, choices, arrivalMs }: Answer) {
   const tallies = choices.map(({ tally }) => tally);
   const prompt = { numTokens: plan.numPromptTokens, numCached: numCachedOf(choices) };
   return {
     usage: usageOf({ ...prompt, hasPrediction: plan.hasPrediction }, tallies),
-    timings: timingsOf(prompt, startMs, tallies),
+    timings: timingsOf(prompt, arrivalMs, tallies),
   };
 }
 

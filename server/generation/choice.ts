@@ -28,7 +28,9 @@ export class Choice {
   readonly #outputs: AsyncIterable<EngineOutput>;
   readonly #text: TextOutput;
   readonly #signal: AbortSignal;
-  readonly #startMs: number;
+  readonly #arrivalMs: number;
+  /** From then until the engine had it. */
+  readonly #readMs: number;
   readonly #timeoutSeconds: number | undefined;
   /** Tokens that are not out yet, where their log-probabilities were asked for. */
   #held: Omit<AnswerToken, "start">[] = [];
@@ -51,24 +53,26 @@ export class Choice {
     plan: ChoicePlan,
     request: {
       readonly id: string;
-      readonly startMs: number;
+      /** When the request had come: its times and its timeout count from there. */
+      readonly arrivalMs: number;
       readonly signal: AbortSignal;
       readonly text: TextOutput;
       readonly caller: string;
       readonly priority: number;
-      /** The engine's to keep. It counts from when the request had come. */
-      readonly timeout?: { readonly timeoutSeconds: number; readonly arrivalMs: number };
+      /** The engine's to keep. */
+      readonly timeoutSeconds?: number;
     },
   ) {
     this.plan = plan;
     this.#context = context;
     this.#text = request.text;
     this.#signal = request.signal;
-    this.#startMs = request.startMs;
+    this.#arrivalMs = request.arrivalMs;
+    this.#readMs = performance.now() - request.arrivalMs;
     const { choice, promptTokenIds, params, prediction } = plan;
-    const { caller, priority, timeout } = request;
-    this.#timeoutSeconds = timeout?.timeoutSeconds;
-    const timeoutMs = timeout && timeout.arrivalMs + 1000 * timeout.timeoutSeconds - performance.now();
+    const { caller, priority, timeoutSeconds } = request;
+    this.#timeoutSeconds = timeoutSeconds;
+    const timeoutMs = timeoutSeconds === undefined ? undefined : 1000 * timeoutSeconds - this.#readMs;
     this.#outputs = context.client.generate(
       {
         ...{ id: `${request.id}/${plan.index}`, choice, promptTokenIds, params, priority, caller, cacheSalt: caller },
@@ -133,8 +137,8 @@ export class Choice {
     const { firstAtMs, lastAtMs } = this.#tally;
     if (lastAtMs === undefined) {
       metrics.observeFirstOutput({
-        totalSeconds: (now - this.#startMs) / 1000,
-        queueSeconds: (output.queueMs ?? 0) / 1000,
+        totalSeconds: (now - this.#arrivalMs) / 1000,
+        queueSeconds: (this.#readMs + (output.queueMs ?? 0)) / 1000,
         promptTokens: this.plan.promptTokenIds.length,
       });
     } else metrics.observeNextOutput((now - lastAtMs) / 1000);
@@ -157,7 +161,7 @@ export class Choice {
       finishReason,
       promptTokens: this.plan.promptTokenIds.length,
       generatedTokens: numTokens,
-      totalSeconds: (now - this.#startMs) / 1000,
+      totalSeconds: (now - this.#arrivalMs) / 1000,
       decodeSeconds: ((lastAtMs ?? now) - (firstAtMs ?? now)) / 1000,
       decodedTokens: numTokens - numFirst,
     });

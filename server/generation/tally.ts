@@ -68,10 +68,10 @@ function predictionDetails(tallies: readonly ChoiceTally[]) {
 }
 
 /** Of all choices together: prompt until the first output of any, prediction from there to the last output. */
-export function timingsOf(prompt: PromptTally, startMs: number, tallies: readonly ChoiceTally[]): Timings {
-  const firstAtMs = Math.min(...tallies.map((tally) => tally.firstAtMs ?? startMs));
-  const lastAtMs = Math.max(...tallies.map((tally) => tally.lastAtMs ?? startMs));
-  const [promptMs, predictedMs] = [firstAtMs - startMs, lastAtMs - firstAtMs];
+export function timingsOf(prompt: PromptTally, arrivalMs: number, tallies: readonly ChoiceTally[]): Timings {
+  const firstAtMs = Math.min(...tallies.map((tally) => tally.firstAtMs ?? arrivalMs));
+  const lastAtMs = Math.max(...tallies.map((tally) => tally.lastAtMs ?? arrivalMs));
+  const [promptMs, predictedMs] = [firstAtMs - arrivalMs, lastAtMs - firstAtMs];
   const numComputed = prompt.numTokens - prompt.numCached;
   const numPredicted = sum(tallies, ({ numTokens }) => numTokens);
   const numLater = sum(tallies, ({ numTokens, numFirst }) => Math.max(0, numTokens - numFirst));

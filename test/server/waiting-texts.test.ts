@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, it, vi } from "vitest";
 import { LocalTextService } from "../../server/text-service.ts";
 import { post, stepsOf, TEXT, useApps } from "../support/test-app.ts";
@@ -55,6 +56,25 @@ describe.each(PATHS)("texts of %s that wait to be read", (path) => {
     }
     expect([app.admission.numRequests, app.engine.requests]).toEqual([0, []]);
   });
+});
+
+it("the time that a text takes to be read counts, from the arrival, as time before the first step", async () => {
+  /** Timers may be early by a millisecond. */
+  const [waitMs, leastMs] = [100, 98];
+  class SlowText extends LocalTextService {
+    override async encodePrompt(text: string): Promise<readonly number[]> {
+      await sleep(waitMs);
+      return super.encodePrompt(text);
+    }
+  }
+  const app = await start(engine, { text: new SlowText(TEXT) });
+  const { text } = await post(app, PATHS[0], body);
+  expect(JSON.parse(text).timings.prompt_ms).toBeGreaterThanOrEqual(leastMs);
+  const metrics = await app.metrics.render();
+  const secondsOf = (name: string) => Number(new RegExp(`canopy_${name}_seconds_sum (\\S+)`).exec(metrics)?.[1]);
+  for (const name of ["time_to_first_token", "request_queue_time", "e2e_request_latency"]) {
+    expect(secondsOf(name), name).toBeGreaterThanOrEqual(leastMs / 1000);
+  }
 });
 
 it("token ids that no prompt may have are refused before their request takes a place", async () => {
