@@ -32,7 +32,9 @@ export async function shutDown(parts: ShutdownParts, { drainMs, closeMs } = SHUT
   if (!(await isWithin(admission.whenIdle(), drainMs))) {
     logger.warn({ requests: admission.numRequests }, "shutting down: requests took too long and are ended");
     admission.abortAll(
-      new ApiError("draining", "the server shut down before this request was finished; send it again"),
+      new ApiError("draining", "the server shut down before this request was finished; send it again", {
+        headers: { "retry-after": "10" },
+      }),
     );
     await isWithin(admission.whenIdle(), closeMs);
   }

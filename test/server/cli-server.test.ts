@@ -197,7 +197,8 @@ describe("shutdown under load", () => {
     const { error } = JSON.parse(events.at(-2)?.slice("data: ".length) ?? "") as { error: Record<string, unknown> };
     expect(error).toMatchObject({ code: "draining", message: expect.stringContaining("send it again") });
     const answer = await whole;
-    expect([answer.status, await answer.json()]).toMatchObject([503, { error: { code: "draining" } }]);
+    expect([answer.status, answer.headers.get("retry-after")]).toEqual([503, "10"]);
+    expect(await answer.json()).toMatchObject({ error: { code: "draining" } });
     expect([engine.numRunning, engine.closed]).toEqual([0, 1]);
   });
 
