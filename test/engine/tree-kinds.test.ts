@@ -55,6 +55,14 @@ describe("the text of plain decoding, whatever the trees", () => {
     expect(whole.filter(isOnDevice)).toHaveLength(stepsInFlight > 0 ? whole.length : 0);
   });
 
+  it("of a wide shape by the drafter with the most candidates, on the device too", async () => {
+    const { texts, steps } = await run({ drafter: "glide", tree: [4, 2, 2, 1], tokenBudget: 160 });
+    expectPlain(texts);
+    const drafted = steps.filter(({ sequences }) => sequences.some(({ tree }) => (tree?.parents.length ?? 1) > 9));
+    expect(drafted.length).toBeGreaterThan(2);
+    expect(drafted.every(({ draftMs }) => draftMs === 0)).toBe(true);
+  });
+
   it.each([2, 0])("of Sequoia's shape, %i steps in flight", async (stepsInFlight) => {
     const { texts } = await run({ drafter: "draft", tree: "sequoia", stepsInFlight });
     expectPlain(texts);

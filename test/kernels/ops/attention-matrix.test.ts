@@ -3,6 +3,7 @@ import { describe, expect, it } from "vitest";
 import { checkArguments } from "../../../kernels/flash-decoding/arguments.ts";
 import { runFlashDecoding } from "../../../kernels/flash-decoding/run.ts";
 import type { GpuContext, HeadShape } from "../../../kernels/index.ts";
+import { chooseAttentionKernel } from "../../../kernels/ops/attention-core.ts";
 import type { MatrixTile } from "../../../kernels/ops/attention-types.ts";
 import { expectClose, firstDifferentBits } from "../../support/arrays.ts";
 import { MATRIX, useGpu } from "../../support/gpu.ts";
@@ -216,3 +217,12 @@ function expectRows(
     expectClose(actual[row] ?? [], expected[row] ?? [], TOLERANCE, name);
   });
 }
+
+it.each([
+  [128, "matrix"],
+  [256, "matrix"],
+  [272, "subgroup"],
+  [120, "subgroup"],
+])("heads of %i dimensions have the %s kernel", (headDim, kind) => {
+  expect(chooseAttentionKernel({ family: MATRIX }, { headDim, kvType: "f16" }, { splitSize: 256 })).toBe(kind);
+});

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { NO_TOKEN } from "../../../kernels/index.ts";
+import { Kernels, NO_TOKEN, numChunks } from "../../../kernels/index.ts";
 import type { SamplingRow } from "../../../kernels/ops/sampling.ts";
 import { inPlay, logShares, rankTokens, scaledLogits } from "../../../kernels/reference/sampling.ts";
 import { uniform } from "../../support/arrays.ts";
@@ -214,5 +214,45 @@ describe.each(SAMPLERS)("edge cases in the %s family", (_, family, { share }) =>
     // Of the rest that typical-p leaves, top-p and min-p speak of the best one left.
     expect(await drawnOf({ typicalP: 0.3, topP: 0.5, minP: 0.9 })).toEqual(ten);
     expect(await drawnOf({ typicalP: 0.3, topK: 1 })).toEqual([0]);
+  });
+});
+
+describe("at the edges", () => {
+  it.each(FAMILIES.slice(0, 2))(
+    "$name family: the least typical_p keeps the most typical token alone",
+    async (family) => {
+      const logits = uniform(new Random(1), 90, 3);
+      const rows = Array.from({ length: 30 }, (_, position) => ({ ...PLAIN, typicalP: 1e-40, position }));
+      const shape = { vocabSize: 90, topK: 1, withShares: false };
+      const drawn = await draw(
+        test.context(family),
+        shape,
+        rows.map(() => logits),
+        rows,
+      );
+      expect(new Set(drawn.map(({ tokens: [token] }) => token)).size).toBe(1);
+    },
+  );
+
+  it("workgroups that may not have a power of two of threads cut where others do", async () => {
+    const context = test.context(FAMILIES[1] ?? FAMILIES[0]);
+    const kernels = new Kernels(context.device);
+    Object.assign(kernels, { maxWorkgroupSize: 24 });
+    const logits = new Float32Array(90).map((_, token) => -token * 0.01);
+    const rows = Array.from({ length: 60 }, (_, position) => ({ ...PLAIN, topK: 3, position }));
+    const shape = { vocabSize: 90, topK: 1, withShares: false };
+    const drawn = await draw(
+      { ...context, kernels },
+      shape,
+      rows.map(() => logits),
+      rows,
+    );
+    expect([...new Set(drawn.map(({ tokens: [token] }) => token))].sort()).toEqual([0, 1, 2]);
+  });
+
+  it("scratch has room for the chunks of a workgroup, however large the vocabulary is", () => {
+    for (const vocabSize of [1000, 128_256, 2 ** 20, 2 ** 21, 2 ** 22]) {
+      expect(numChunks(vocabSize)).toBeGreaterThanOrEqual(Math.ceil(vocabSize / 1024));
+    }
   });
 });
