@@ -194,11 +194,13 @@ export class Engine implements EngineClient {
     const holds = this.#regrouping.holdsAtStart(this.#scheduler.newcomers, this.#scheduler.numRunning, startMs);
     const output = this.#scheduler.schedule((sampling, isDecode) => {
       const wanted = policy.limits(sampling.length, meanContext(sampling.map(({ numTokens }) => numTokens)));
-      const before = this.#lagging;
-      if (wanted.numLookaheadNodes === 0) this.#lagging = NOBODY;
-      if (residentDrafting === undefined || wanted.numLookaheadNodes === 0) return wanted;
+      if (residentDrafting === undefined || wanted.numLookaheadNodes === 0) {
+        this.#lagging = NOBODY;
+        return wanted;
+      }
       // Drafts of the host cost several times what the device's cost: no one waits for them while a prompt is computed, or while
       // the drafter has to see one that the prefix cache had. Where a step of that brings it no nearer, it may lack blocks.
+      const before = this.#lagging;
       if (isDecode) this.#lagging = residentDrafting.lagging(sampling);
       catchesUp = !isDecode || bringsNearer(this.#lagging, before, sampling);
       return catchesUp ? NO_TREES : { ...wanted, uniform: true };

@@ -92,7 +92,7 @@ class EncodedState {
 
 /** Compiles each distinct spec once per device. The key is the source itself, so it can never go stale. */
 export class Kernels {
-  /** Threads of a workgroup at most. */
+  /** Threads of a workgroup at most: a power of two, since kernels halve them again and again. */
   readonly maxWorkgroupSize: number;
   readonly #pipelines = new Map<string, Promise<GPUComputePipeline>>();
   readonly #device: GPUDevice;
@@ -100,10 +100,9 @@ export class Kernels {
 
   constructor(device: GPUDevice) {
     this.#device = device;
-    this.maxWorkgroupSize = Math.min(
-      device.limits.maxComputeInvocationsPerWorkgroup,
-      device.limits.maxComputeWorkgroupSizeX,
-    );
+    const { maxComputeInvocationsPerWorkgroup, maxComputeWorkgroupSizeX } = device.limits;
+    const most = Math.min(maxComputeInvocationsPerWorkgroup, maxComputeWorkgroupSizeX);
+    this.maxWorkgroupSize = 2 ** Math.floor(Math.log2(most));
   }
 
   /** @throws GpuError shader_invalid with the compiler's message. */

@@ -109,7 +109,7 @@ export class DashboardFeed {
       this.#numDrafts += 1;
     }
     const shown = stats.sequences.find(({ tree }) => tree !== undefined && tree.tokenIds.length > 1);
-    if (shown?.tree !== undefined && this.#decodeToken) this.#tree = { sequenceId: shown.id, verified: shown.tree };
+    if (shown?.tree !== undefined) this.#tree = { sequenceId: shown.id, verified: shown.tree };
   }
 
   /** A new watcher, who has seen nothing: its first snapshot holds the whole history. */

@@ -51,5 +51,5 @@ export function addRmsNorm(
 
 /** A power of two: a thread for each vector of a row, so that all of them are on their way at once. */
 export function threadsOfRow(hiddenSize: number, { maxWorkgroupSize }: Pick<Kernels, "maxWorkgroupSize">): number {
-  return 2 ** Math.min(Math.floor(Math.log2(maxWorkgroupSize)), Math.ceil(Math.log2(hiddenSize / 4)));
+  return Math.min(maxWorkgroupSize, 2 ** Math.ceil(Math.log2(hiddenSize / 4)));
 }

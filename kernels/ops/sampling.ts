@@ -141,8 +141,7 @@ export async function sample(context: OpContext, shape: SamplerShape, buffers: S
     [candidates, sums, tokens, logShares],
   ] as const;
   const params = "sampling_params";
-  // Threads halve again and again: a power of two.
-  const cutThreads = Math.min(CUT_THREADS, 2 ** Math.floor(Math.log2(context.kernels.maxWorkgroupSize)));
+  const cutThreads = Math.min(CUT_THREADS, context.kernels.maxWorkgroupSize);
   return inTurn(
     grouped
       ? [

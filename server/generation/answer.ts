@@ -100,8 +100,10 @@ async function readInTime(
 ): Promise<GenerationPlan> {
   const { signal } = controller;
   const onLate = () => controller.abort(deadlineExceeded(context, timeoutSeconds));
-  const msLeft = (timeoutSeconds ?? 0) * 1000 + arrivalMs - performance.now();
-  const timer = timeoutSeconds === undefined ? undefined : setTimeout(onLate, msLeft);
+  const timer =
+    timeoutSeconds === undefined
+      ? undefined
+      : setTimeout(onLate, 1000 * timeoutSeconds + arrivalMs - performance.now());
   try {
     const plan = await read(signal);
     signal.throwIfAborted();

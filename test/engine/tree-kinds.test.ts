@@ -74,6 +74,7 @@ describe("the text of plain decoding, whatever the trees", () => {
     expectPlain(texts);
     // Whether drafting pays is a matter of the machine's time.
     expect(steps.at(-1)?.speculation?.limits).toBeDefined();
+    expect(steps.at(-1)?.speculation?.calibrationError).toBeLessThanOrEqual(1);
   });
 
   it.each<[EngineOptions["drafter"], EngineOptions["tree"]]>([
@@ -131,6 +132,7 @@ describe("the text of plain decoding, whatever the trees", () => {
     const { texts, steps } = await run({ drafter: "eagle", treeBudget: "adaptive" });
     expectPlain(texts);
     expect(steps.at(-1)?.speculation?.expected?.plain).toBeGreaterThan(0);
+    expect(steps.at(-1)?.speculation?.calibrationError).toBeLessThanOrEqual(1);
   });
 
   it.each<[string, readonly DrafterName[], number]>([

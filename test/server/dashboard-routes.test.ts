@@ -4,6 +4,7 @@ import { afterEach, describe, expect, it } from "vitest";
 import { useAuth } from "../../server/auth.ts";
 import { registerDashboard } from "../../server/routes/dashboard.ts";
 import { FAKE_INFO, FakeEngine } from "../support/fake-engine.ts";
+import { firstEvent } from "../support/test-app.ts";
 
 const apps: FastifyInstance[] = [];
 afterEach(async () => {
@@ -28,13 +29,8 @@ function newApp({
 }
 
 /** The first event of the feed, as it comes over a real connection. */
-async function firstMessage(app: FastifyInstance): Promise<{ response: Response; message: unknown }> {
-  const response = await fetch(`${await app.listen({ port: 0, host: "127.0.0.1" })}/dashboard/feed`);
-  const reader = response.body?.pipeThrough(new TextDecoderStream()).getReader();
-  let text = "";
-  while (!text.includes("\n\n")) text += (await reader?.read())?.value ?? "\n\n";
-  await reader?.cancel();
-  return { response, message: JSON.parse(text.slice("data: ".length, text.indexOf("\n\n"))) };
+async function firstMessage(app: FastifyInstance) {
+  return firstEvent(`${await app.listen({ port: 0, host: "127.0.0.1" })}/dashboard/feed`);
 }
 
 describe("files", () => {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { post, stepsOf, useApps } from "../support/test-app.ts";
+import { firstEvent, post, stepsOf, useApps } from "../support/test-app.ts";
 
 const startApp = useApps();
 const ANSWER = { answer: () => stepsOf("Once upon a time") };
@@ -12,12 +12,8 @@ describe("the dashboard of a server", () => {
   ])("%s shows draft trees, which are pieces of texts: %s %s", async (_, apiKeys, showsTrees) => {
     const app = await startApp(ANSWER, { apiKeys });
     const headers = { authorization: `Bearer ${apiKeys[0] ?? ""}` };
-    const response = await fetch(`${app.url}/dashboard/feed`, { headers });
-    const reader = response.body?.pipeThrough(new TextDecoderStream()).getReader();
-    let text = "";
-    while (!text.includes("\n\n")) text += (await reader?.read())?.value ?? "\n\n";
-    await reader?.cancel();
-    expect(JSON.parse(text.slice("data: ".length, text.indexOf("\n\n")))).toMatchObject({ info: { showsTrees } });
+    const { message } = await firstEvent(`${app.url}/dashboard/feed`, { headers });
+    expect(message).toMatchObject({ info: { showsTrees } });
   });
 });
 

@@ -88,6 +88,16 @@ export async function post(
   return { status: response.status, headers: response.headers, text: await response.text() };
 }
 
+/** The first event of a stream, as it comes over a real connection. */
+export async function firstEvent(url: string, init?: RequestInit): Promise<{ response: Response; message: unknown }> {
+  const response = await fetch(url, init);
+  const reader = response.body?.pipeThrough(new TextDecoderStream()).getReader();
+  let text = "";
+  while (!text.includes("\n\n")) text += (await reader?.read())?.value ?? "\n\n";
+  await reader?.cancel();
+  return { response, message: JSON.parse(text.slice("data: ".length, text.indexOf("\n\n"))) };
+}
+
 /** Sockets that never sent a request would hold up the end. */
 async function closeApp({ server }: App): Promise<void> {
   const closed = server.close();

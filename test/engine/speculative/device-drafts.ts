@@ -2,6 +2,7 @@ import { expect } from "vitest";
 import { LaneTables } from "../../../engine/resident/lane-tables.ts";
 import type { ResidentDrafter } from "../../../engine/resident/resident-drafter.ts";
 import type { RequestSampling, SamplingWants } from "../../../engine/runner/request-sampling.ts";
+import { deepest } from "../../../engine/speculative/draft-limits.ts";
 import { DraftModelProposer } from "../../../engine/speculative/draft-model.ts";
 import type { DraftTree } from "../../../engine/speculative/draft-tree.ts";
 import { hasComputedAllButRoot } from "../../../engine/speculative/draft-view.ts";
@@ -125,7 +126,7 @@ class DeviceDraft {
 
   static async create(gpu: GpuContext, proposer: Proposer, sizes: DeviceDraftSizes): Promise<DeviceDraft> {
     const { maxLanes, treeNodes, treeDepth, tableWords } = sizes;
-    const shape = { maxNodes: treeNodes, maxRecent: 1 + Math.min(treeDepth, treeNodes - 1) };
+    const shape = { maxNodes: treeNodes, maxRecent: 1 + deepest({ treeNodes, treeDepth }) };
     const lanes = gpu.pool.storage(maxLanes * laneBytes(shape), "lanes");
     const tables = gpu.pool.storage(4 * maxLanes * tableWords, "targetTables");
     const drafter = await proposer.onDevice?.create(gpu, {

@@ -36,6 +36,9 @@ function paths<T>(tree: DraftTree, pick: (node: number) => T): Map<string, T> {
   );
 }
 
+/** The path of a path's parent, "" for the root's. */
+const parentOf = (path: string) => path.split(",").slice(0, -1).join();
+
 /** Path by path: the highest probability, and who proposed it. */
 function naiveUnion(all: readonly DraftTree[]) {
   const united = new Map<string, { prob: number; proposers: string[] }>();
@@ -46,7 +49,7 @@ function naiveUnion(all: readonly DraftTree[]) {
     }
   }
   const survival = (path: string): number =>
-    path === "" ? 1 : (united.get(path)?.prob ?? 0) * survival(path.split(",").slice(0, -1).join());
+    path === "" ? 1 : (united.get(path)?.prob ?? 0) * survival(parentOf(path));
   return new Map([...united].map(([path, { proposers }]) => [path, { survival: survival(path), proposers }]));
 }
 
@@ -55,7 +58,7 @@ function placesIn({ parents, ranks }: TreeShape, tree: DraftTree): Map<string, n
   const places = new Map([["", 0]]);
   const numChildren = new Map<string, number>();
   for (const path of paths(tree, () => true).keys()) {
-    const parent = path.split(",").slice(0, -1).join();
+    const parent = parentOf(path);
     const rank = numChildren.get(parent) ?? 0;
     numChildren.set(parent, rank + 1);
     places.set(
@@ -104,7 +107,6 @@ describe("uniteTrees", () => {
         expect(fitShape(tree, shape).size).toBe(tree.tokenIds.length);
         const whole = naiveUnion(all);
         const had = ["", ...paths(tree, () => true).keys()];
-        const parentOf = (path: string) => path.split(",").slice(0, -1).join();
         const survivalsBelow = (parent: string, isHad: boolean) =>
           [...whole]
             .filter(([path]) => parentOf(path) === parent && had.includes(path) === isHad)
