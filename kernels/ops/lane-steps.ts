@@ -40,7 +40,11 @@ export interface LaneBatch extends BatchSections {
   readonly blockSize: number;
 }
 
+/** Threads of a workgroup, one that GPUs run in lockstep; of one that is alone with a large tree. */
 const WORKGROUP_SIZE = 32;
+const LARGE_WORKGROUP_SIZE = 256;
+/** Largest tree for which one of the smaller size is enough. */
+const MAX_SMALL_NODES = 64;
 
 /** Gives the rows of a verify pass to the best nodes of all lanes' trees, at most maxLanes (wgsl/lane_budget.wgsl). */
 export function laneBudget(context: OpContext, shape: LaneShape, lanes: GPUBuffer, maxLanes: number): Promise<LaneOp> {
@@ -81,6 +85,22 @@ export function batchConstants(batch: LaneBatch) {
   };
 }
 
+/** A kernel that has a workgroup for each lane. */
+export function laneGroupOp(
+  context: OpContext,
+  shape: LaneShape,
+  spec: Pick<KernelSpec, "shader" | "constants">,
+  buffers: readonly Binding[],
+): Promise<LaneOp> {
+  const workgroupSize = workgroupSizeFor(shape.maxNodes);
+  return laneOp(context, shape, spec, buffers, ({ numLanes }) => numLanes * workgroupSize, workgroupSize);
+}
+
+/** Of a workgroup that goes through so many nodes. */
+export function workgroupSizeFor(numNodes: number): number {
+  return numNodes <= MAX_SMALL_NODES ? WORKGROUP_SIZE : LARGE_WORKGROUP_SIZE;
+}
+
 /** @param numThreads that the kernel has at least */
 export async function laneOp(
   context: OpContext,
@@ -88,11 +108,12 @@ export async function laneOp(
   { shader, constants }: Pick<KernelSpec, "shader" | "constants">,
   buffers: readonly Binding[],
   numThreads: (params: LaneParams) => number,
+  workgroupSize = WORKGROUP_SIZE,
 ): Promise<LaneOp> {
   const kernel = await context.kernels.bind(
     {
       shader: ["sampling_params", "lanes", ...shader],
-      constants: { ...constants, MAX_NODES: shape.maxNodes, MAX_RECENT: shape.maxRecent, WORKGROUP_SIZE },
+      constants: { ...constants, MAX_NODES: shape.maxNodes, MAX_RECENT: shape.maxRecent, WORKGROUP_SIZE: workgroupSize },
       numImmediates: 5,
     },
     buffers,
@@ -101,6 +122,6 @@ export async function laneOp(
   return (pass, params) => {
     const { numLanes, numNodes, level = 0, numRows = 0, numExpanded = 0 } = params;
     words.set([numLanes, numNodes, level, numRows, numExpanded]);
-    kernel.dispatch(pass, [Math.ceil(numThreads(params) / WORKGROUP_SIZE), 1, 1], words);
+    kernel.dispatch(pass, [Math.ceil(numThreads(params) / workgroupSize), 1, 1], words);
   };
 }
