@@ -1,6 +1,6 @@
 import type { Binding } from "../kernel.ts";
 import type { OpContext } from "../op.ts";
-import { batchConstants, type LaneBatch, type LaneOp, type LaneParams, laneOp } from "./lane-steps.ts";
+import { batchConstants, type LaneBatch, type LaneOp, laneGroupOp, laneOp } from "./lane-steps.ts";
 import type { LaneShape } from "./lanes.ts";
 
 /** What a draft pass's rows read of the target beside the text, and where kernels write which row reads what. */
@@ -78,8 +78,7 @@ export function draftGrow(
     ...{ ...readConstants(reads, 5), ...choice.constants },
   };
   const shader = ["lane_batch", ...readShader(reads), ...choice.shaders, "draft_pool", "draft_grow"];
-  const numThreads = ({ numLanes, numExpanded = 0 }: LaneParams) => numLanes * numExpanded;
-  return laneOp(context, shape, { shader, constants }, [...buffers, ...choice.bindings], numThreads);
+  return laneGroupOp(context, shape, { shader, constants }, [...buffers, ...choice.bindings], constants.MAX_FRESH);
 }
 
 /** Takes in the draws at the deepest level and makes each lane's tree of the best candidates. */
@@ -92,21 +91,25 @@ export function draftTree(
   const buffers = [lanes, drawn, logShares, pools];
   const choice = choiceOf(rules, buffers.length);
   const constants = { ...poolConstants(shape, rules), ...choice.constants };
-  const spec = { shader: [...choice.shaders, "draft_pool", "lane_tree", "best_nodes", "draft_tree"], constants };
-  return laneOp(context, shape, spec, [...buffers, ...choice.bindings], ({ numLanes }) => numLanes);
+  const spec = { shader: [...choice.shaders, "draft_pool", "lane_tree", "draft_tree"], constants };
+  return laneGroupOp(context, shape, spec, [...buffers, ...choice.bindings], constants.MAX_FRESH);
 }
 
 /** Bytes of one lane's pool. */
-export function draftPoolBytes(shape: LaneShape, rules: Pick<DraftRules, "topK" | "numExpanded">): number {
-  const { POOL_SIZE, NUM_EXPANDED } = poolConstants(shape, rules);
-  return 4 * (4 * POOL_SIZE + 2 * NUM_EXPANDED);
+export function draftPoolBytes(shape: LaneShape, rules: PoolRules): number {
+  const { MAX_FRESH, NUM_EXPANDED } = poolConstants(shape, rules);
+  return 4 * (6 * MAX_FRESH + 10 * shape.maxNodes + 2 + 2 * NUM_EXPANDED);
 }
 
-function poolConstants({ maxRecent }: LaneShape, { topK, numExpanded }: Pick<DraftRules, "topK" | "numExpanded">) {
-  const numLevels = Math.max(0, maxRecent - 2);
+type PoolRules = Pick<DraftRules, "topK" | "numExpanded" | "shapeChildren">;
+
+/** Candidates of a level that can have a place in a tree at most, and ids of the nodes that all levels expand. */
+function poolConstants({ maxNodes, maxRecent }: LaneShape, { topK, numExpanded, shapeChildren }: PoolRules) {
+  const mostDrawn = topK * numExpanded;
   return {
-    ...{ TOP_K: topK, MAX_FRONTIER: numExpanded },
-    ...{ POOL_SIZE: topK + topK * numExpanded * numLevels, NUM_EXPANDED: 1 + numExpanded * numLevels },
+    TOP_K: topK,
+    MAX_FRESH: shapeChildren ? Math.min(mostDrawn, maxNodes) : mostDrawn,
+    NUM_EXPANDED: 1 + numExpanded * Math.max(0, maxRecent - 2),
   };
 }
 

@@ -43,8 +43,8 @@ export interface LaneBatch extends BatchSections {
 /** Threads of a workgroup, one that GPUs run in lockstep; of one that is alone with a large tree. */
 const WORKGROUP_SIZE = 32;
 const LARGE_WORKGROUP_SIZE = 256;
-/** Largest tree for which one of the smaller size is enough. */
-const MAX_SMALL_NODES = 64;
+/** Nodes or candidates for which the smaller size is enough. */
+const MAX_SMALL_ITEMS = 64;
 
 /** Gives the rows of a verify pass to the best nodes of all lanes' trees, at most maxLanes (wgsl/lane_budget.wgsl). */
 export function laneBudget(context: OpContext, shape: LaneShape, lanes: GPUBuffer, maxLanes: number): Promise<LaneOp> {
@@ -85,20 +85,21 @@ export function batchConstants(batch: LaneBatch) {
   };
 }
 
-/** A kernel that has a workgroup for each lane. */
+/** A kernel that has a workgroup for each lane. @param numItems that it goes through beside a tree's nodes */
 export function laneGroupOp(
   context: OpContext,
   shape: LaneShape,
   spec: Pick<KernelSpec, "shader" | "constants">,
   buffers: readonly Binding[],
+  numItems = 0,
 ): Promise<LaneOp> {
-  const workgroupSize = workgroupSizeFor(shape.maxNodes);
+  const workgroupSize = workgroupSizeFor(Math.max(shape.maxNodes, numItems));
   return laneOp(context, shape, spec, buffers, ({ numLanes }) => numLanes * workgroupSize, workgroupSize);
 }
 
-/** Of a workgroup that goes through so many nodes. */
-export function workgroupSizeFor(numNodes: number): number {
-  return numNodes <= MAX_SMALL_NODES ? WORKGROUP_SIZE : LARGE_WORKGROUP_SIZE;
+/** Of a workgroup that goes through so much. */
+export function workgroupSizeFor(numItems: number): number {
+  return numItems <= MAX_SMALL_ITEMS ? WORKGROUP_SIZE : LARGE_WORKGROUP_SIZE;
 }
 
 /** @param numThreads that the kernel has at least */
@@ -113,7 +114,12 @@ export async function laneOp(
   const kernel = await context.kernels.bind(
     {
       shader: ["sampling_params", "lanes", ...shader],
-      constants: { ...constants, MAX_NODES: shape.maxNodes, MAX_RECENT: shape.maxRecent, WORKGROUP_SIZE: workgroupSize },
+      constants: {
+        ...constants,
+        MAX_NODES: shape.maxNodes,
+        MAX_RECENT: shape.maxRecent,
+        WORKGROUP_SIZE: workgroupSize,
+      },
       numImmediates: 5,
     },
     buffers,

@@ -1,72 +1,62 @@
-// One level of a draft tree: the candidates that were drawn last (depth `level`) go to the pool, and the num_expanded best
-// of them, at most MAX_FRONTIER, become rows of the next pass: row = lane · num_expanded + rank. A candidate that is not among the best num_nodes − 1 of
-// the pool so far is not expanded: neither it nor its descendants can end up in the tree.
-//   pools Pool [num_lanes]; others as in draft_pool and lane_batch. What rows read of the target: draft_reads_*
-// The row at position p holds token p + SHIFT. An expanded node's K and V go to slot root + id, root being the last known row's:
-// they lie behind the known tokens, and are forgotten with the step.
-// One thread a row; it reads older levels of the pool and writes candidates of the node of its rank of the level before.
-// Reference: engine/speculative/tree-builder.ts
+// One level of a draft tree: of the candidates that were drawn last (depth `level`) and are among the best of all so far, the
+// num_expanded best that may have nodes below them become rows of the next pass: row = lane · num_expanded + rank. Rows that are left over idle.
+// What rows read of the target: draft_reads_*. The row at position p holds token p + SHIFT. An expanded node's K and V go to slot
+// root + id, root being the last known row's: they lie behind the known tokens, and are forgotten with the step.
+// One workgroup a lane. Needs draft_pool and lane_batch.
 @group(0) @binding(2) var<storage, read> drawn: array<u32>;
 @group(0) @binding(3) var<storage, read> log_shares: array<f32>;
 @group(0) @binding(4) var<storage, read_write> pools: array<Pool>;
 var<immediate> params: LaneParams;
 
-@compute @workgroup_size(WORKGROUP_SIZE)
-fn main(@builtin(global_invocation_id) id: vec3u) {
-  let row = id.x;
-  let num_expanded = params.num_expanded;
-  let lane = row / num_expanded;
-  let rank = row % num_expanded;
-  if (lane >= params.num_lanes) { return; }
-  let level = params.level;
-  let start = level_start(level);
-  let size = level_size(level);
-  for (var i = rank * TOP_K; i < min((rank + 1u) * TOP_K, size); i++) {
-    pools[lane].candidates[start + i] = fresh(lane, level, i);
-  }
+// Whether the kept candidate is of the level that was drawn last, and may have nodes below it.
+fn is_open(lane: u32, level: u32, at: u32) -> bool {
+  let candidate = &pools[lane].best[level % 2u][at];
+  return (*candidate).parent >= first_id(level - 1u) && is_inner((*candidate).score);
+}
 
-  var best: array<u32, MAX_FRONTIER>;
-  var scores: array<f32, MAX_FRONTIER>;
-  for (var i = 0u; i < num_expanded; i++) { scores[i] = LOWEST; }
-  for (var i = 0u; i < size; i++) {
-    let score = fresh(lane, level, i).score;
-    if (!(score > scores[num_expanded - 1u]) || !is_inner(score)) { continue; }
-    var at = num_expanded - 1u;
-    while (at > 0u && score > scores[max(at, 1u) - 1u]) {
-      scores[at] = scores[at - 1u];
-      best[at] = best[at - 1u];
-      at--;
-    }
-    scores[at] = score;
-    best[at] = i;
-  }
-
-  let chosen = best[rank];
-  let score = scores[rank];
-  var num_better = rank;
-  for (var i = 0u; i < start; i++) { num_better += select(0u, 1u, pools[lane].candidates[i].score >= score); }
-  let node = 1u + (level - 1u) * num_expanded + rank;
-  if (lanes[lane].alive == 0u || score == LOWEST || num_better + 1u >= params.num_nodes) {
-    pools[lane].expanded[node] = NONE;
-    write_idle_row(row, lane);
-    reads_nothing(row, lane);
-    write_sample(row, row, lane, 0u);
-    return;
-  }
-  pools[lane].expanded[node] = start + chosen;
-  let parent = parent_id(level, chosen);
-  pools[lane].parent_ids[node] = parent;
-
+fn expand(lane: u32, level: u32, candidate: Candidate, rank: u32) {
+  let id = first_id(level) + rank;
+  pools[lane].scores[id] = candidate.score;
+  pools[lane].parents[id] = candidate.parent;
+  let row = lane * params.num_expanded + rank;
   let num_tokens = lanes[lane].num_tokens;
   let num_known = num_tokens - SHIFT;
   let root = num_known - 1u;
   let path = PATHS + row * MAX_PATH;
-  var ancestor = node;
+  var ancestor = id;
   for (var d = level; d > 0u; d--) {
     batch[TABLES + path + d - 1u] = ancestor - 1u;
-    ancestor = select(pools[lane].parent_ids[ancestor], parent, d == level);
+    ancestor = pools[lane].parents[ancestor];
   }
-  write_row(row, lane, fresh(lane, level, chosen).token, slot_at(lane, root + node), root + level, num_known, path);
-  reads_node(row, lane, slot_at(lane, root + parent));
+  write_row(row, lane, candidate.token, slot_at(lane, root + id), root + level, num_known, path);
+  reads_node(row, lane, slot_at(lane, root + candidate.parent));
   write_sample(row, row, lane, num_tokens + level);
+}
+
+@compute @workgroup_size(WORKGROUP_SIZE)
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) thread: u32) {
+  let lane = group.x;
+  let level = params.level;
+  for (var rank = thread; rank < params.num_expanded; rank += WORKGROUP_SIZE) {
+    pools[lane].scores[first_id(level) + rank] = LOWEST;
+  }
+  collect(lane, level, thread);
+  let num_best = keep_best(lane, level, thread);
+  for (var i = thread; i < num_best; i += WORKGROUP_SIZE) {
+    if (!is_open(lane, level, i)) { continue; }
+    var rank = 0u;
+    for (var j = 0u; j < i; j++) { rank += select(0u, 1u, is_open(lane, level, j)); }
+    if (rank >= params.num_expanded) { continue; }
+    pools[lane].best[level % 2u][i].id = first_id(level) + rank;
+    expand(lane, level, pools[lane].best[level % 2u][i], rank);
+  }
+  storageBarrier();
+  workgroupBarrier();
+  for (var rank = thread; rank < params.num_expanded; rank += WORKGROUP_SIZE) {
+    if (pools[lane].scores[first_id(level) + rank] != LOWEST) { continue; }
+    let row = lane * params.num_expanded + rank;
+    write_idle_row(row, lane);
+    reads_nothing(row, lane);
+    write_sample(row, row, lane, 0u);
+  }
 }

@@ -165,6 +165,10 @@ describe("draft_grow and draft_tree", () => {
     { kind: "text", shift: 0, topK: 3, numExpanded: 6, maxNodes: 16, maxRecent: 4, tree: regularShape([3, 2, 1]) },
     { kind: "features", shift: 1, topK: 3, numExpanded: 4, maxNodes: 12, maxRecent: 6, tree: UNEVEN },
     { kind: "keys", shift: 0, topK: 4, numExpanded: 1, maxNodes: 5, maxRecent: 5, tree: regularShape([1, 1, 1, 1]) },
+    { kind: "text", shift: 0, topK: 8, numExpanded: 8, maxNodes: 300, maxRecent: 8 },
+    { kind: "text", shift: 0, topK: 2, numExpanded: 2, maxNodes: 70, maxRecent: 65 },
+    { kind: "features", shift: 1, topK: 6, numExpanded: 64, maxNodes: 1024, maxRecent: 5 },
+    { kind: "text", shift: 0, topK: 8, numExpanded: 64, maxNodes: 585, maxRecent: 4, tree: regularShape([8, 8, 8]) },
   ] as const)(
     "$kind, top $topK, $numExpanded a level, $maxNodes nodes: the host's frontiers and the host's trees",
     async ({ kind, shift, topK, numExpanded, maxNodes, maxRecent, ...rest }) => {
@@ -177,8 +181,9 @@ describe("draft_grow and draft_tree", () => {
       let [numIdle, numNarrowed] = [0, 0];
       for (let round = 0; round < 7; round++) {
         const numLanes = random.int(1, 4);
-        const numNodes = random.int(2, maxNodes);
-        const maxDepth = random.int(1, maxRecent - 1);
+        // The smallest tree at first: most rows idle.
+        const numNodes = round === 0 ? 2 : random.int(2, maxNodes);
+        const maxDepth = round === 0 ? maxRecent - 1 : random.int(1, maxRecent - 1);
         const lanes = randomLanes(random, numLanes, [], maxRecent, kind === "text" ? 0 : 1);
         const { batch, layout } = uploadBatch(gpu, lanes, numLanes * numExpanded, maxRecent - 1);
         const target = new Target(gpu, kind, random, numLanes, numLanes * numExpanded);

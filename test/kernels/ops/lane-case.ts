@@ -8,7 +8,7 @@ import { slotsOfRow } from "../../../kernels/reference/attention.ts";
 import type { Random } from "../../support/random.ts";
 
 export const BLOCK_SIZE = 16;
-export const TABLE_WORDS = 6;
+export const TABLE_WORDS = 16;
 
 /** A sequence as the host knows it. */
 export interface HostLane {
