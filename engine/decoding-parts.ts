@@ -1,7 +1,6 @@
 import type { GpuContext } from "../kernels/index.ts";
 import type { Settings } from "./engine-options.ts";
 import type { EngineParts } from "./engine-parts.ts";
-import { suitsDevice } from "./resident/device-drafting.ts";
 import { ResidentLoop } from "./resident/resident-loop.ts";
 import type { ModelRunner } from "./runner/model-runner.ts";
 import { AdaptiveTrees } from "./speculative/budget/adaptive-trees.ts";
@@ -23,7 +22,7 @@ export async function createResidents(
   if (stepsInFlight === 0) return {};
   const sizes = { treeNodes, treeDepth, isShaped: tree !== undefined };
   const options = { ...sizes, maxLanes: maxNumSeqs, stepsInFlight, profile };
-  const drafting = treeNodes > 1 && onDevice && suitsDevice(onDevice, sizes) ? onDevice : undefined;
+  const drafting = treeNodes > 1 ? onDevice : undefined;
   const isEverPlain = treeNodes === 1 || (treeBudget === "adaptive" && tree === undefined);
   const [residentDrafting, residentPlain] = await Promise.all([
     drafting && ResidentLoop.create(gpu, runner, drafting, options),

@@ -42,13 +42,7 @@ export class ModelProposer implements Proposer {
   }
 
   get onDevice(): DeviceDrafting {
-    return {
-      numCandidates: ({ treeNodes, treeDepth, isShaped }) => {
-        const numExpanded = isShaped ? treeNodes - 1 : this.view.numExpanded;
-        return this.runner.options.topK * (1 + numLookahead(numExpanded, treeDepth));
-      },
-      create: (gpu, lanes) => DecoderDrafter.create(gpu, this, lanes),
-    };
+    return { create: (gpu, lanes) => DecoderDrafter.create(gpu, this, lanes) };
   }
 
   begin(id: string, tokenIds: readonly number[], { cacheSalt }: Hints = {}): void {

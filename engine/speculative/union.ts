@@ -21,8 +21,6 @@ export class UnionProposer implements Proposer {
     const draftings = this.members.flatMap(({ onDevice }) => onDevice ?? []);
     if (draftings.length < this.members.length) return undefined;
     return {
-      numCandidates: (sizes) =>
-        Math.max(draftings.length * sizes.treeNodes, ...draftings.map((one) => one.numCandidates(sizes))),
       proposers: this.members.map(({ name }) => name),
       create: (gpu, lanes) => UnionDrafter.create(gpu, draftings, lanes),
     };

@@ -22,11 +22,7 @@ export class MedusaProposer implements Proposer {
   }
 
   get onDevice(): DeviceDrafting {
-    const { sizes, pass } = this.runner;
-    return {
-      numCandidates: ({ treeDepth }) => sizes.topK * Math.min(treeDepth, pass.numHeads),
-      create: (gpu, lanes) => MedusaDrafter.create(gpu, this, lanes),
-    };
+    return { create: (gpu, lanes) => MedusaDrafter.create(gpu, this, lanes) };
   }
 
   begin(id: string): void {

@@ -7,7 +7,6 @@ import { resolveModel } from "../../../engine/model/bundled.ts";
 import { type DrafterFiles, openDrafter } from "../../../engine/model/drafter-files.ts";
 import { openModel } from "../../../engine/model/open.ts";
 import type { LlamaConfig } from "../../../engine/model/types.ts";
-import { suitsDevice } from "../../../engine/resident/device-drafting.ts";
 import { processorOf } from "../../../engine/runner/logits-processor.ts";
 import { ModelRunner } from "../../../engine/runner/model-runner.ts";
 import { uploadLlama } from "../../../engine/runner/weights.ts";
@@ -149,9 +148,14 @@ async function openOnBothSides(members: readonly string[], target: AttachableTar
     return only !== undefined && all.length === 1 ? only : new UnionProposer(all);
   };
   const [host, there] = [await open(), await open()];
-  const tree = { treeNodes: SIZES.treeNodes, treeDepth: SIZES.treeDepth, isShaped: false };
-  if (!there.onDevice || !suitsDevice(there.onDevice, tree)) throw new Error(`${members} does not draft on the device`);
-  const sizes = { ...tree, maxLanes: SIZES.maxNumSeqs, tableWords: numBlocksFor(MAX_MODEL_LEN + SIZES.treeNodes) };
+  if (!there.onDevice) throw new Error(`${members} does not draft on the device`);
+  const { treeNodes, treeDepth } = SIZES;
+  const sizes = {
+    treeNodes,
+    treeDepth,
+    maxLanes: SIZES.maxNumSeqs,
+    tableWords: numBlocksFor(MAX_MODEL_LEN + SIZES.treeNodes),
+  };
   const { requestSampling } = target.runner;
   return OnBothSides.create(gpu, host, there, { ...sizes, maxModelLen: MAX_MODEL_LEN, requestSampling });
 }
