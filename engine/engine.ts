@@ -8,7 +8,7 @@ import type { EngineClient, EngineInfo, EngineMemory, EngineOutput, EngineReques
 import { decodeOnDevice } from "./device-step.ts";
 import type { EngineParts } from "./engine-parts.ts";
 import { EngineDeadError, EngineRequestError } from "./errors.ts";
-import { bringsNearer, catchUpOnHost, decodeOnHost, type Verification } from "./host-step.ts";
+import { catchUpOnHost, decodeOnHost, type Verification } from "./host-step.ts";
 import { NOTHING } from "./output-stream.ts";
 import { Readers } from "./readers.ts";
 import { Regrouping } from "./regrouping.ts";
@@ -17,8 +17,6 @@ import type { ResidentLoop } from "./resident/resident-loop.ts";
 import type { SequenceOfStep, VerifiedSequence } from "./step.ts";
 import { StepReports } from "./step-reports.ts";
 import { meanContext } from "./step-stats.ts";
-
-const NOBODY: ReadonlyMap<string, number> = new Map();
 
 /** A step whose results are not committed yet. */
 interface StepInFlight {
@@ -45,8 +43,6 @@ export class Engine implements EngineClient {
   readonly #reports: StepReports;
   /** In order. Several only where all of them run on the device. */
   readonly #inFlight: StepInFlight[] = [];
-  /** Whom the drafter was behind with when trees were wanted last, and how many tokens it had not seen: none after plain steps. */
-  #lagging: ReadonlyMap<string, number> = NOBODY;
   #loop: Promise<void> | undefined;
   #death: EngineDeadError | undefined;
 
@@ -194,15 +190,10 @@ export class Engine implements EngineClient {
     const holds = this.#regrouping.holdsAtStart(this.#scheduler.newcomers, this.#scheduler.numRunning, startMs);
     const output = this.#scheduler.schedule((sampling, isDecode) => {
       const wanted = policy.limits(sampling.length, meanContext(sampling.map(({ numTokens }) => numTokens)));
-      if (residentDrafting === undefined || wanted.numLookaheadNodes === 0) {
-        this.#lagging = NOBODY;
-        return wanted;
-      }
+      if (residentDrafting === undefined || wanted.numLookaheadNodes === 0) return wanted;
       // Drafts of the host cost several times what the device's cost: no one waits for them while a prompt is computed, or while
-      // the drafter has to see one that the prefix cache had. Where a step of that brings it no nearer, it may lack blocks.
-      const before = this.#lagging;
-      if (isDecode) this.#lagging = residentDrafting.lagging(sampling);
-      catchesUp = !isDecode || bringsNearer(this.#lagging, before, sampling);
+      // the drafter has to see one that the prefix cache had.
+      catchesUp = !isDecode || residentDrafting.canCatchUp(sampling);
       return catchesUp ? NO_TREES : { ...wanted, uniform: true };
     }, holds);
     if (output.sequences.length === 0) return undefined;

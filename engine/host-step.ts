@@ -46,24 +46,6 @@ export async function catchUpOnHost(parts: HostStepParts, sequences: readonly Se
   return { ...verification, draftMs: performance.now() - startMs };
 }
 
-/**
- * Whether one more step of catching up helps: the drafter is behind with others than before, or with fewer tokens of one, or no longer with one
- * that goes on.
- * @param lagging ids of sequences that it has not seen all of, and how many tokens it has not seen
- * @param sequences who goes on
- */
-export function bringsNearer(
-  lagging: ReadonlyMap<string, number>,
-  before: ReadonlyMap<string, number>,
-  sequences: readonly { readonly id: string }[],
-): boolean {
-  if (lagging.size === 0) return false;
-  return sequences.some(({ id }) => {
-    const [now, then] = [lagging.get(id), before.get(id)];
-    return now === undefined ? then !== undefined : then === undefined || now < then;
-  });
-}
-
 async function verifyPlan({ runner }: HostStepParts, plan: readonly PlannedSequence[]) {
   const sequences = verify(plan, await runner.run(plan.map(toBatch)));
   runner.kv.commit(sequences.flatMap(({ moves, failed }) => (failed ? [] : moves)));

@@ -124,17 +124,21 @@ export class BlockManager {
     }));
   }
 
+  /** Whether `ensure` can grow the table, or one that is not there yet, to so many slots now. */
+  hasRoom(seqId: string, numTokens: number): boolean {
+    const numMissing = numBlocksFor(numTokens) - (this.#tables.get(seqId)?.blocks.length ?? 0);
+    return numMissing <= this.numFreeBlocks;
+  }
+
   /**
    * Grows the table, made on first use, until it has slots for `numTokens` (computed tokens, tokens of this step and
    * lookahead). All or nothing: false, and nothing changed, when the pool lacks blocks.
    */
   ensure(seqId: string, numTokens: number): boolean {
-    const table = this.#tables.get(seqId);
-    const numMissing = numBlocksFor(numTokens) - (table?.blocks.length ?? 0);
-    if (numMissing > this.numFreeBlocks) return false;
-    if (table === undefined) this.open(seqId, undefined);
+    if (!this.hasRoom(seqId, numTokens)) return false;
+    if (!this.has(seqId)) this.open(seqId, undefined);
     const { blocks } = this.#table(seqId);
-    for (let i = 0; i < numMissing; i++) {
+    while (blocks.length < numBlocksFor(numTokens)) {
       const block = this.#pool.allocate();
       invariant(block !== undefined, "the pool gave fewer blocks than it counted as free");
       blocks.push(block);

@@ -118,20 +118,19 @@ export class DecoderDrafter implements ResidentDrafter {
   numRecent(id: string, numTokens: number): number | undefined {
     const table = this.#tables.tableOf(id);
     if (table === undefined || (this.#rules.reads.kind !== "text" && numTokens < 2)) return undefined;
-    const numPending = this.numUnseen(id, numTokens);
+    const numPending = numTokens - this.#rules.shift - this.#tables.blocks.numComputedTokens(table);
     return numPending >= 1 && numPending <= this.#maxRecent ? numPending : undefined;
   }
 
-  numUnseen(id: string, numTokens: number): number {
+  canCatchUp(id: string, numTokens: number): boolean {
     const table = this.#tables.tableOf(id);
-    const numSeen = table === undefined ? 0 : this.#tables.blocks.numComputedTokens(table);
-    return numTokens - this.#rules.shift - numSeen;
+    const numSlots = this.#numSlots(numTokens, this.#maxRecent - 1);
+    return table !== undefined && this.#tables.blocks.hasRoom(table, numSlots);
   }
 
   reserve(id: string, numTokens: number, depth: number): boolean {
     const table = this.#tables.tableOf(id);
-    const numSlots = numTokens - this.#rules.shift + numLookahead(this.#numExpanded, depth);
-    return table !== undefined && this.#tables.blocks.ensure(table, numSlots);
+    return table !== undefined && this.#tables.blocks.ensure(table, this.#numSlots(numTokens, depth));
   }
 
   start(sequences: readonly DraftedSequence[]): void {
@@ -180,6 +179,11 @@ export class DecoderDrafter implements ResidentDrafter {
 
   commit(lane: number, numTokens: number): void {
     this.#tables.blocks.commit(this.#lanes[lane] ?? "", numTokens - this.#rules.shift);
+  }
+
+  /** Of known tokens, and of what drafting to this depth writes behind them. */
+  #numSlots(numTokens: number, depth: number): number {
+    return numTokens - this.#rules.shift + numLookahead(this.#numExpanded, depth);
   }
 
   end(): void {

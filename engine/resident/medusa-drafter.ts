@@ -54,8 +54,8 @@ export class MedusaDrafter implements ResidentDrafter {
     return this.#heads.has(id) && numTokens > 1 ? 1 : undefined;
   }
 
-  numUnseen(id: string): number {
-    return this.#heads.has(id) ? 0 : 1;
+  canCatchUp(id: string): boolean {
+    return this.#heads.has(id);
   }
 
   reserve(): boolean {

@@ -49,8 +49,8 @@ export interface ResidentDrafter {
    * nothing can be drafted.
    */
   numRecent(id: string, numTokens: number): number | undefined;
-  /** Tokens that it has not seen of a sequence of so many: fewer after each step in which it could catch up with some. */
-  numUnseen(id: string, numTokens: number): number;
+  /** Whether a step of the host in which it catches up gets it nearer to that, where nothing can be drafted. */
+  canCatchUp(id: string, numTokens: number): boolean;
   /** Reserves what drafting writes after `numTokens` known tokens. False where blocks are lacking. */
   reserve(id: string, numTokens: number, depth: number): boolean;
   /** The sequences of the steps to come, a lane each. */

@@ -16,6 +16,7 @@ import type { ModelRunner } from "../runner/model-runner.ts";
 import { deepest } from "../speculative/draft-limits.ts";
 import type { TreeShape } from "../speculative/tree-shape.ts";
 import type { DeviceDrafting } from "./device-drafting.ts";
+import { DraftedSequences } from "./drafted-sequences.ts";
 import { LaneSampling } from "./lane-sampling.ts";
 import { LaneTables, laneBatch } from "./lane-tables.ts";
 import { Lanes } from "./lanes.ts";
@@ -41,6 +42,7 @@ export class ResidentLoop {
   readonly #gpu: GpuContext;
   readonly #runner: ModelRunner;
   readonly #drafter: ResidentDrafter | undefined;
+  readonly #drafted: DraftedSequences | undefined;
   readonly #shape: LaneShape;
   readonly #options: ResidentOptions;
   readonly #lanes: Lanes;
@@ -72,6 +74,7 @@ export class ResidentLoop {
     this.#gpu = parts.gpu;
     this.#runner = parts.runner;
     this.#drafter = parts.drafter;
+    this.#drafted = parts.drafter && new DraftedSequences(parts.drafter);
     this.proposers = parts.proposers;
     this.#shape = parts.shape;
     this.#options = parts.options;
@@ -131,8 +134,9 @@ export class ResidentLoop {
 
   /**
    * Moves the plan's sequences to the device, if the plan is one step of steady decoding: every sequence computes one token,
-   * trees may be as deep as chosen for the step, the drafter has seen all tokens but those of the last step, and the kernels that
-   * sampling needs are compiled. Trees have this shape, where the loop is made for shapes. `submit` then runs the plan, and `end` is to follow when no step is in flight any more. False otherwise.
+   * trees may be as deep as chosen for the step, and the kernels that sampling needs are compiled. Nothing is drafted for sequences of which
+   * the drafter has not seen all tokens but those of the last step, or for which it lacks blocks; where that is all of them, the host goes on.
+   * Trees have this shape, where the loop is made for shapes. `submit` then runs the plan, and `end` is to follow when no step is in flight any more. False otherwise.
    */
   start(
     { sequences: plan, limits: chosen }: SchedulerOutput,
@@ -145,36 +149,26 @@ export class ResidentLoop {
       ({ numTokens, needsSample, maxDraftDepth }) =>
         numTokens === 1 && needsSample && maxDraftDepth >= limits.maxDraftDepth,
     );
-    if (!isSteady || (this.#drafter && !this.#canDraft(this.#drafter, requests, limits))) return false;
+    const sequences = requests.map(({ sequence }) => sequence);
+    if (!isSteady || this.#drafted?.start(sequences, limits.maxDraftDepth) === false) return false;
     const draws = this.#sampling.start(requests);
     if (draws === undefined || this.#drafter?.isReady(this.#sampling.wants) === false) return false;
     this.#limits = limits;
     this.#tables.start(requests.map(({ blockTable }) => blockTable));
     this.#drafter?.start(requests.map(({ sequence: { id }, blockTable }) => ({ id, blockTable })));
-    const lanes = draws.map(({ sampling, sequence: { id, tokenIds, numTokens } }) => ({
-      ...{ sampling, numTokens },
-      recent: tokenIds.slice(-(this.#drafter?.numRecent(id, numTokens) ?? 1)),
-    }));
+    const lanes = draws.map(({ sampling, sequence: { id, tokenIds, numTokens } }) => {
+      const isDrafted = this.#drafted?.has(id) ?? false;
+      const numRecent = (isDrafted ? this.#drafter?.numRecent(id, numTokens) : undefined) ?? 1;
+      return { sampling, isDrafted, numTokens, recent: tokenIds.slice(-numRecent) };
+    });
     this.#numRecent = Math.max(...lanes.map(({ recent }) => recent.length));
-    this.#lanes.start(
-      requests.map(({ sequence }) => sequence),
-      lanes,
-    );
+    this.#lanes.start(sequences, lanes);
     return true;
   }
 
-  /**
-   * Those of which the drafter has not seen all tokens but those of their last steps, as `start` needs it, by id, with the number of
-   * tokens that it has not seen.
-   */
-  lagging(sequences: readonly Sequence[]): ReadonlyMap<string, number> {
-    const lagging = new Map<string, number>();
-    const drafter = this.#drafter;
-    if (drafter === undefined) return lagging;
-    for (const { id, numTokens } of sequences) {
-      if (drafter.numRecent(id, numTokens) === undefined) lagging.set(id, drafter.numUnseen(id, numTokens));
-    }
-    return lagging;
+  /** Whether the drafter, in a step of the host, gets nearer to drafting for one of them for whom it cannot now. */
+  canCatchUp(sequences: readonly Sequence[]): boolean {
+    return this.#drafted?.canCatchUp(sequences) ?? false;
   }
 
   /** Lanes of the run, idle ones included; 0 when nothing is on the device. */
@@ -184,15 +178,12 @@ export class ResidentLoop {
 
   /**
    * Reserves what the drafter needs for a step of these sequences after `numAhead` steps whose tokens are not known yet.
-   * @returns bounds of its trees; undefined where the drafter's blocks do not suffice
+   * @returns bounds of its trees; undefined where the drafter's blocks do not suffice, or now suffice for one for whom nothing is drafted
    */
   reserveAhead(numAhead: number, sequences: readonly Sequence[]): TreeLimits | undefined {
-    const drafter = this.#drafter;
-    const { maxDraftDepth } = this.#limits;
-    const hasRoom = sequences.every(
-      ({ id, numTokens }) => drafter?.reserve(id, this.#mostTokens(numTokens, numAhead), maxDraftDepth) ?? true,
-    );
-    return hasRoom ? this.#limits : undefined;
+    const mostTokens = ({ numTokens }: Sequence) => this.#mostTokens(numTokens, numAhead);
+    const goesOn = this.#drafted?.goOn(sequences, this.#limits.maxDraftDepth, mostTokens) ?? true;
+    return goesOn ? this.#limits : undefined;
   }
 
   /**
@@ -210,7 +201,8 @@ export class ResidentLoop {
       const step = await this.#gpu.guard.run(() => this.#run(size, lanes));
       for (const [i, lane] of lanes.entries()) {
         const { alive = false, numTokens = 0, emitted = [] } = step.lanes[i] ?? {};
-        if (alive) this.#drafter?.commit(lane, numTokens - emitted.length);
+        if (alive && this.#drafted?.has(sequences[i]?.id ?? ""))
+          this.#drafter?.commit(lane, numTokens - emitted.length);
       }
       return step;
     } finally {
@@ -274,13 +266,6 @@ export class ResidentLoop {
     this.#sampling.encodeHistory(pass, params);
     this.#runner.kv.encodeCommit(pass, numLanes, this.#shape.maxRecent - 1);
     pass.end();
-  }
-
-  #canDraft(drafter: ResidentDrafter, requests: readonly LaneRequest[], { maxDraftDepth }: TreeLimits): boolean {
-    if (maxDraftDepth === 0) return false;
-    const sequences = requests.map(({ sequence }) => sequence);
-    if (this.lagging(sequences).size > 0) return false;
-    return sequences.every(({ id, numTokens }) => drafter.reserve(id, numTokens, maxDraftDepth));
   }
 
   #stepSize(numAhead: number, sequences: readonly Sequence[]): StepSize {

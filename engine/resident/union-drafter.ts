@@ -55,8 +55,9 @@ export class UnionDrafter implements ResidentDrafter {
     return most;
   }
 
-  numUnseen(id: string, numTokens: number): number {
-    return this.#members.reduce((sum, member) => sum + member.numUnseen(id, numTokens), 0);
+  canCatchUp(id: string, numTokens: number): boolean {
+    const lagging = this.#members.filter((member) => member.numRecent(id, numTokens) === undefined);
+    return lagging.some((member) => member.canCatchUp(id, numTokens));
   }
 
   reserve(id: string, numTokens: number, depth: number): boolean {

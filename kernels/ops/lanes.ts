@@ -12,6 +12,8 @@ export interface LaneShape {
 export interface LaneStart {
   /** How its tokens are drawn, and by which processor; `position` is not used. */
   readonly sampling: SamplingRow;
+  /** False: its trees are their roots. */
+  readonly isDrafted: boolean;
   /** Known tokens, the root included. */
   readonly numTokens: number;
   /** The last known tokens, 1 … maxRecent: those whose K/V a drafter lacks, the root at the end. */
@@ -48,14 +50,15 @@ export interface LaneResult {
 /** Where a lane's fields lie, in words. */
 export function laneLayout({ maxNodes, maxRecent }: LaneShape) {
   const alive = SAMPLING_ROW_BYTES / 4;
-  const numNodes = alive + 3 + maxRecent;
+  const numNodes = alive + 4 + maxRecent;
   const tree = numNodes + 3;
   const end = tree + 6 * maxNodes;
   return {
     alive,
-    numTokens: alive + 1,
-    numRecent: alive + 2,
-    recent: alive + 3,
+    isDrafted: alive + 1,
+    numTokens: alive + 2,
+    numRecent: alive + 3,
+    recent: alive + 4,
     numNodes,
     numKept: numNodes + 1,
     firstRow: numNodes + 2,
@@ -78,13 +81,14 @@ export function aliveOffset(shape: LaneShape): number {
 export function packLanes(shape: LaneShape, lanes: readonly LaneStart[]): Uint32Array<ArrayBuffer> {
   const at = laneLayout(shape);
   const words = new Uint32Array(lanes.length * at.numWords);
-  for (const [i, { sampling, numTokens, recent }] of lanes.entries()) {
+  for (const [i, { sampling, isDrafted, numTokens, recent }] of lanes.entries()) {
     if (recent.length < 1 || recent.length > shape.maxRecent) {
       throw new RangeError(`lane ${i} has ${recent.length} recent tokens, 1 to ${shape.maxRecent} can be`);
     }
     const lane = words.subarray(i * at.numWords, (i + 1) * at.numWords);
     writeSamplingRow(new DataView(lane.buffer, lane.byteOffset), 0, sampling);
     lane[at.alive] = 1;
+    lane[at.isDrafted] = isDrafted ? 1 : 0;
     lane[at.numTokens] = numTokens;
     lane[at.numRecent] = recent.length;
     lane.set(recent, at.recent);

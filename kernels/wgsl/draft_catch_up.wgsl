@@ -12,7 +12,7 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
   if (lane >= params.num_lanes) { return; }
   let num_known = lanes[lane].num_tokens;
   let num_recent = lanes[lane].num_recent;
-  let num_rows = select(0u, min(num_recent, num_known - SHIFT), lanes[lane].alive != 0u);
+  let num_rows = select(0u, min(num_recent, num_known - SHIFT), drafts(lane));
   if (i < num_rows) {
     let position = num_known - SHIFT - num_rows + i;
     let token = lanes[lane].recent[num_recent - num_rows + i];

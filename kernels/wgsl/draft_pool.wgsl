@@ -52,10 +52,10 @@ fn candidate_at(lane: u32, level: u32, i: u32) -> Candidate {
   return Candidate(drawn[at], parent, 0u, survival, score_of(parent_score, survival, rank));
 }
 
-// Collects the candidates of the level that was drawn last. A lane that idles has none.
+// Collects the candidates of the level that was drawn last.
 fn collect(lane: u32, level: u32, thread: u32) {
   let size = select(params.num_expanded, 1u, level == 1u) * TOP_K;
-  for (var i = thread; i < select(size, 0u, lanes[lane].alive == 0u); i += WORKGROUP_SIZE) {
+  for (var i = thread; i < select(0u, size, drafts(lane)); i += WORKGROUP_SIZE) {
     let candidate = candidate_at(lane, level, i);
     if (candidate.score == LOWEST) { continue; }
     let at = atomicAdd(&num_fresh, 1u);

@@ -1,12 +1,14 @@
 // A lane: one sequence of a batch that decodes on the device, with the tree that is being verified. Written by the host when
 // the batch is put together (ops/lanes.ts), then by draft_tree, medusa_tree, lane_unite, lane_budget and lane_walk, and by the host to let a
 // lane idle whose sequence has ended; read back after every step.
-// Needs sampling_params.
+// Needs sampling_params, and `lanes` bound.
 struct Lane {
   // As the host set it, but for `position`, which is a row's own.
   sampling: SamplingRow,
   // 0 once a draw found no number to choose from, or the sequence has ended: the lane's rows idle from then on.
   alive: u32,
+  // 0 where the drafter has not seen the text or lacks blocks: the lane's tree is its root.
+  is_drafted: u32,
   // Known tokens, the root included.
   num_tokens: u32,
   // The tokens that the last step emitted; the last of them is the root.
@@ -27,6 +29,8 @@ struct Lane {
   // Where several drafters propose into one tree, a bit for each that proposed the node.
   proposers: array<u32, MAX_NODES>,
 }
+
+fn drafts(lane: u32) -> bool { return lanes[lane].alive != 0u && lanes[lane].is_drafted != 0u; }
 
 struct LaneParams {
   num_lanes: u32,

@@ -14,11 +14,19 @@ class LateTrees extends FixedTrees {
   readonly #numPlain: number;
   /** What ran since then: h for the host's steps, d for the device's; upper case where trees were verified. */
   steps = "";
+  /** Of each of the device's steps with trees, sequences for which something was drafted. */
+  readonly numDrafted: number[] = [];
   #numSteps = 0;
+  #then: { readonly numSteps: number; readonly run: () => void } | undefined;
 
   constructor(numPlain: number) {
     super({ numLookaheadNodes: TREE_NODES - 1, maxDraftDepth: TREE_DEPTH });
     this.#numPlain = numPlain;
+  }
+
+  /** Once so many steps of the device had trees. */
+  afterTrees(numSteps: number, run: () => void): void {
+    this.#then = { numSteps, run };
   }
 
   override limits(): TreeLimits {
@@ -30,12 +38,20 @@ class LateTrees extends FixedTrees {
   }
 
   override observe(step: ObservedStep): void {
-    if (!this.#isEarly) this.steps += this.#letterOf(step);
+    if (!this.#isEarly) this.#note(step);
     this.#numSteps++;
   }
 
   get #isEarly(): boolean {
     return this.#numSteps < this.#numPlain;
+  }
+
+  #note(step: ObservedStep): void {
+    const letter = this.#letterOf(step);
+    this.steps += letter;
+    if (letter !== "D") return;
+    this.numDrafted.push(step.drafts.filter(({ tree }) => tree.tokenIds.length > 1).length);
+    if (this.numDrafted.length === this.#then?.numSteps) this.#then.run();
   }
 
   #letterOf({ onDevice, limits }: ObservedStep): string {
@@ -57,17 +73,29 @@ describe("trees after plain decoding, of which the drafter has seen nothing", ()
     propose.mockRestore();
   });
 
-  it("where its cache lacks blocks, that is not waited for", async () => {
+  it("for whom its cache lacks blocks nothing is drafted until there are some; the others' drafts are the device's all the time", async () => {
+    const policy = new LateTrees(2);
+    const propose = vi.spyOn(ModelProposer.prototype, "propose");
+    const parts = await open({ drafts: true, policy, numBlocks: 40, checkInvariants: false });
+    parts.draftBlocks.open("other", undefined);
+    expect(parts.draftBlocks.ensure("other", 16 * 32)).toBe(true);
+    policy.afterTrees(2, () => parts.draftBlocks.free("other"));
+    await Promise.all([2, 3, 6, 7].map((i) => expectPlain(parts.engine, i)));
+    expect(policy.steps).toMatch(/^d{0,2}h{1,4}D{2,4}h{1,2}D+/);
+    for (const numDrafted of policy.numDrafted.slice(0, 2)) expect([1, 2, 3]).toContain(numDrafted);
+    expect(policy.numDrafted.slice(4)).toContain(4);
+    expect(propose.mock.calls.flatMap(([requests]) => requests.filter(({ maxNodes }) => maxNodes > 1))).toEqual([]);
+    await expectIdle(parts);
+    propose.mockRestore();
+  });
+
+  it("where its cache lacks blocks for all, the host decodes without waiting for them", async () => {
     const policy = new LateTrees(8);
     const parts = await open({ drafts: true, policy, numBlocks: 40, checkInvariants: false });
     parts.draftBlocks.open("other", undefined);
-    expect(parts.draftBlocks.ensure("other", 16 * 36)).toBe(true);
+    expect(parts.draftBlocks.ensure("other", 16 * 38)).toBe(true);
     await Promise.all(Array.from({ length: 4 }, (_, i) => expectPlain(parts.engine, i)));
-    expect(policy.steps).toMatch(/^d{0,2}h{1,3}H/);
-    // Now and then blocks are lacking for one more, which is tried once.
-    const since = policy.steps.slice(policy.steps.indexOf("H"));
-    expect(since.replaceAll("H", "").length).toBeLessThanOrEqual(since.length / 4);
-    expect(since.length).toBeGreaterThan(8);
+    expect(policy.steps).toMatch(/^d{0,2}HH+$/);
     parts.draftBlocks.free("other");
     await expectIdle(parts);
   });

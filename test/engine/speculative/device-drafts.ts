@@ -159,7 +159,8 @@ class DeviceDraft {
     const drafter = this.#drafter;
     const wants = wantsOf(requests);
     const lanes = requests.map(({ id, tokenIds, params, choice, processor }) => ({
-      ...{ sampling: { ...params, choice, position: 0, ...placeOf(processor, wants) }, numTokens: tokenIds.length },
+      sampling: { ...params, choice, position: 0, ...placeOf(processor, wants) },
+      ...{ isDrafted: true, numTokens: tokenIds.length },
       recent: tokenIds.slice(-(drafter.numRecent(id, tokenIds.length) ?? 1)),
     }));
     const [numLanes, depth] = [requests.length, this.#depthOf(first)];

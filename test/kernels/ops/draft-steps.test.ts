@@ -120,13 +120,15 @@ describe.each([
     for (let round = 0; round < 8; round++) {
       const numLanes = random.int(1, 6);
       const lanes = randomLanes(random, numLanes, [], shape.maxRecent, kind === "text" ? 0 : 1);
-      const dead = random.int(0, 2 * numLanes);
+      const [dead, undrafted] = [random.int(0, 2 * numLanes), random.int(0, 2 * numLanes)];
+      const idles = (lane: number) => lane === dead || lane === undrafted;
       const mostRecent = Math.max(...lanes.map(({ numRecent }) => numRecent));
       const rowsPerLane = random.int(mostRecent, shape.maxRecent);
       const numRows = numLanes * rowsPerLane;
       const { batch, layout } = uploadBatch(gpu, lanes, numRows, 3);
       const target = new Target(gpu, kind, random, numLanes, numRows);
-      const buffer = uploadLanes(gpu, shape, lanes, dead);
+      const given = lanes.map((lane, i) => ({ ...lane, isDrafted: i !== undrafted }));
+      const buffer = uploadLanes(gpu, shape, given, dead);
       const op = await draftCatchUp(gpu, shape, { reads: target.reads, shift }, buffer, batch);
       await submit(gpu, [(pass) => op(pass, { numLanes, numNodes: rowsPerLane })]);
       const bytes = await gpu.pool.read(batch.buffer, 0, layout.numBytes);
@@ -138,14 +140,14 @@ describe.each([
         for (let j = 0; j < rowsPerLane; j++) {
           const isThere = j < lane.numRecent;
           const got = seenRow(bytes, layout, i * rowsPerLane + j);
-          expect(got).toEqual(isThere && i !== dead ? seenRow(host.bytes, host.layout, at) : idleRow(lane));
+          expect(got).toEqual(isThere && !idles(i) ? seenRow(host.bytes, host.layout, at) : idleRow(lane));
           const position = numTokens - shift - lane.numRecent + j;
-          reads.push(isThere && i !== dead ? { lane: i, numTokens, position } : { lane: i });
+          reads.push(isThere && !idles(i) ? { lane: i, numTokens, position } : { lane: i });
           if (isThere) at++;
         }
         const sample = seenSample(bytes, layout, i);
         expect(sample.parameters).toEqual(seenSample(host.bytes, host.layout, i).parameters);
-        expect(sample.row).toBe(i * rowsPerLane + (i === dead ? 0 : lane.numRecent - 1));
+        expect(sample.row).toBe(i * rowsPerLane + (idles(i) ? 0 : lane.numRecent - 1));
       }
       await target.expect(reads);
     }
@@ -184,7 +186,10 @@ describe("draft_grow and draft_tree", () => {
         // The smallest tree at first: most rows idle.
         const numNodes = round === 0 ? 2 : random.int(2, maxNodes);
         const maxDepth = round === 0 ? maxRecent - 1 : random.int(1, maxRecent - 1);
-        const lanes = randomLanes(random, numLanes, [], maxRecent, kind === "text" ? 0 : 1);
+        const undrafted = random.int(0, 3 * numLanes);
+        const lanes = randomLanes(random, numLanes, [], maxRecent, kind === "text" ? 0 : 1).map((lane, i) => ({
+          ...{ ...lane, isDrafted: i !== undrafted },
+        }));
         const { batch, layout } = uploadBatch(gpu, lanes, numLanes * numExpanded, maxRecent - 1);
         const target = new Target(gpu, kind, random, numLanes, numLanes * numExpanded);
         const widths = cape && { buffer: gpu.pool.upload(capeWidths(cape), "cape"), count: cape.length };
@@ -196,8 +201,8 @@ describe("draft_grow and draft_tree", () => {
         const buffers = uploadDraft(gpu, lanes, shape, rules);
         const grow = await draftGrow(gpu, shape, rules, buffers, batch);
         const finish = await draftTree(gpu, shape, rules, buffers);
-        const builders = lanes.map(({ tokenIds }) => {
-          const limits = { rootTokenId: tokenIds.at(-1) ?? 0, maxNodes: numNodes, maxDepth };
+        const builders = lanes.map(({ tokenIds, isDrafted }) => {
+          const limits = { rootTokenId: tokenIds.at(-1) ?? 0, maxNodes: isDrafted ? numNodes : 1, maxDepth };
           return tree ? new StaticTreeBuilder(tree, limits) : new DynamicTreeBuilder({ ...limits, topK, numExpanded });
         });
         const draw = (rows: readonly (readonly Candidate[])[]) => {
@@ -210,7 +215,9 @@ describe("draft_grow and draft_tree", () => {
         };
         const first = lanes.map((_, i) => candidatesOf(round + i, [], topK));
         draw(first);
-        for (const [i, builder] of builders.entries()) builder.expand([narrow(first[i] ?? [])]);
+        for (const [i, builder] of builders.entries()) {
+          if (!builder.done) builder.expand([narrow(first[i] ?? [])]);
+        }
         const rootOf = ({ tokenIds }: HostLane) => tokenIds.length - shift - 1;
         /** Of each lane, slots by the path that ends there. */
         const slots = lanes.map((lane) => new Map([["", slotAt(lane.blockTable, rootOf(lane))]]));
@@ -283,9 +290,9 @@ function uploadDraft(
 ) {
   const words = packLanes(
     shape,
-    lanes.map(({ params, choice, tokenIds }) => ({
+    lanes.map(({ params, choice, tokenIds, isDrafted = true }) => ({
       sampling: { ...params, choice, position: 0 },
-      ...{ numTokens: tokenIds.length, recent: tokenIds.slice(-1) },
+      ...{ isDrafted, numTokens: tokenIds.length, recent: tokenIds.slice(-1) },
     })),
   );
   const numDraws = lanes.length * rules.topK * rules.numExpanded;

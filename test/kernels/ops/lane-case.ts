@@ -18,6 +18,8 @@ export interface HostLane {
   readonly choice: number;
   /** Of the last tokens, how many a draft model has not seen. */
   readonly numRecent: number;
+  /** True where it is left out. */
+  readonly isDrafted?: boolean;
   readonly tree: DraftTree;
 }
 
@@ -62,8 +64,9 @@ export function uploadLanes(
   const at = laneLayout(shape);
   const words = packLanes(
     shape,
-    lanes.map(({ params, choice, tokenIds, numRecent }) => ({
+    lanes.map(({ params, choice, tokenIds, numRecent, isDrafted = true }) => ({
       sampling: { ...params, choice, position: 0 },
+      isDrafted,
       numTokens: tokenIds.length,
       recent: tokenIds.slice(-numRecent),
     })),

@@ -274,6 +274,7 @@ describe("lane_walk", () => {
 describe("packed lanes", () => {
   it("must have at least one recent token, and no more than fit", () => {
     const lane = {
+      isDrafted: true,
       sampling: { seed: [0, 0], choice: 0, position: 0, temperature: 0, topP: 1, minP: 0, topK: 0, typicalP: 1 },
     } as const;
     const shape = { maxNodes: 2, maxRecent: 2 };

@@ -134,7 +134,7 @@ describe("lane_history", () => {
       const place = places[lane];
       const recent = emitted[lane] ?? [];
       const sampling = { ...PLAIN, ...(place === undefined ? {} : { processor: place }) };
-      return { sampling, numTokens: tokenIds.length + recent.length, recent };
+      return { sampling, isDrafted: true, numTokens: tokenIds.length + recent.length, recent };
     });
     const buffers = { lanes: gpu.pool.upload(packLanes(laneShape, lanes), "lanes"), processors };
     const op = await laneHistory(gpu, laneShape, shape, buffers);
