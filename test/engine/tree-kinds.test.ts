@@ -15,14 +15,17 @@ const prompts = referencePrompts()
 const MODEL = { model: "sapling-14m", adapter: ADAPTER, maxModelLen: 256, checkInvariants: true } as const;
 
 /** Three sequences in one batch, one of them sampled. */
-async function run(options: Partial<EngineOptions>): Promise<{ texts: Generated[]; steps: StepStats[] }> {
+async function run(
+  options: Partial<EngineOptions>,
+  maxTokens = 15,
+): Promise<{ texts: Generated[]; steps: StepStats[] }> {
   const { client } = await createEngine({ ...MODEL, ...options });
   const steps: StepStats[] = [];
   client.onStep((stats) => steps.push(stats));
   const texts = await Promise.all(
     prompts.map((prompt, i) => {
       const temperature = i === 1 ? 0.8 : 0;
-      return generate(client, prompt, { ...GREEDY, temperature, seed: [3, i], maxTokens: 15 + i });
+      return generate(client, prompt, { ...GREEDY, temperature, seed: [3, i], maxTokens: maxTokens + i });
     }),
   );
   await client.close();
@@ -119,6 +122,20 @@ describe("the text of plain decoding, whatever the trees", () => {
       return texts.map(({ tokenIds }) => tokenIds);
     };
     expect(await choices({ drafter: ["draft", "eagle"] })).toEqual(await choices({ drafter: "none" }));
+  });
+
+  it.each<[string, EngineOptions["drafter"], Partial<EngineOptions>]>([
+    ["as deep as they are many", "draft", { treeTopK: 4, treeDepth: 24 }],
+    ["of five levels", "medusa", { medusaCandidates: 12, treeDepth: 5 }],
+    ["of five levels, by two drafters", ["eagle", "glide"], { treeTopK: 6, treeDepth: 5 }],
+    ["of one shape, by two drafters", ["draft", "medusa"], { tree: [5, 4, 3], treeTopK: 5 }],
+  ])("of some 80 nodes, %s: %j drafts them on the device", async (_, drafter = "none", options) => {
+    const large = { treeNodes: 81, tokenBudget: 384, treeBudget: "fixed", ...options } as const;
+    const { texts, steps } = await run({ drafter, ...large }, 7);
+    expect(texts.map(({ tokenIds }) => tokenIds)).toEqual(plain.map(({ tokenIds }, i) => tokenIds.slice(0, 7 + i)));
+    const drafted = steps.filter(({ sequences }) => sequences.some(({ tree }) => (tree?.parents.length ?? 1) > 64));
+    expect(drafted.length).toBeGreaterThan(0);
+    expect(drafted.every(({ draftMs }) => draftMs === 0)).toBe(true);
   });
 
   it("of drafters that share what the target keeps", async () => {
