@@ -72,13 +72,17 @@ export function shapeChildren({ parents, ranks }: TreeShape, maxNodes: number, t
 
 /** Nodes of a tree that have a place in the shape, by the order of siblings; the root among them. */
 export function fitShape({ parents }: DraftTree, shape: TreeShape): Set<number> {
+  const children: number[][] = shape.parents.map(() => []);
+  for (const [place, parent] of shape.parents.entries()) {
+    const siblings = children[parent];
+    if (siblings) siblings[shape.ranks[place] ?? 0] = place;
+  }
   const places = new Map([[0, 0]]);
   const ranks = siblingRanks({ parents });
   for (let node = 1; node < parents.length; node++) {
-    const parent = parents[node] ?? 0;
-    const above = places.get(parent);
-    const place = shape.parents.findIndex((one, at) => one === above && shape.ranks[at] === ranks[node]);
-    if (above !== undefined && place >= 0) places.set(node, place);
+    const above = places.get(parents[node] ?? 0);
+    const place = above === undefined ? undefined : children[above]?.[ranks[node] ?? 0];
+    if (place !== undefined) places.set(node, place);
   }
   return new Set(places.keys());
 }
