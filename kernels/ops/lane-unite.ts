@@ -1,6 +1,6 @@
 import type { OpContext } from "../op.ts";
 import { scoreOf } from "./draft-steps.ts";
-import { type LaneOp, laneOp } from "./lane-steps.ts";
+import { type LaneOp, laneGroupOp } from "./lane-steps.ts";
 import type { LaneShape } from "./lanes.ts";
 
 /** The shape of all trees: u32 [maxNodes, topK], the child of each node and rank, 0 where there is none. */
@@ -24,14 +24,14 @@ export function laneUnite(
   const shader = given ? [...score.shaders, "lane_unite_shape"] : ["lane_unite_any"];
   const topK = given ? { TOP_K: given.topK } : {};
   const spec = {
-    shader: ["lane_tree", "best_nodes", ...shader, "lane_unite"],
+    shader: ["order_bits", "lane_tree", ...shader, "lane_unite"],
     constants: { MEMBER: member, NUM_MEMBERS: numMembers, ...topK, ...score.constants },
   };
   const bindings = [buffers.lanes, buffers.unions, ...score.bindings];
-  return laneOp(context, shape, spec, bindings, ({ numLanes }) => numLanes);
+  return laneGroupOp(context, shape, spec, bindings);
 }
 
 /** Bytes of `unions` for one lane. */
 export function laneUnionBytes({ maxNodes }: LaneShape, numMembers: number): number {
-  return 4 * (1 + 6 * (1 + numMembers * (maxNodes - 1)));
+  return 4 * (2 + maxNodes + 8 * (1 + numMembers * (maxNodes - 1)));
 }

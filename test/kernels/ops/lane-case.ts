@@ -5,6 +5,7 @@ import { type GpuContext, SAMPLING_ROW_BYTES } from "../../../kernels/index.ts";
 import type { LaneBatch } from "../../../kernels/ops/lane-steps.ts";
 import { type LaneShape, laneLayout, packLanes } from "../../../kernels/ops/lanes.ts";
 import { slotsOfRow } from "../../../kernels/reference/attention.ts";
+import { treeFrom } from "../../engine/speculative/trees.ts";
 import type { Random } from "../../support/random.ts";
 
 export const BLOCK_SIZE = 16;
@@ -21,6 +22,18 @@ export interface HostLane {
   /** True where it is left out. */
   readonly isDrafted?: boolean;
   readonly tree: DraftTree;
+}
+
+/** A tree of a few tokens: nodes have children that others have too. */
+export function randomTree(random: Random, maxNodes: number, maxDepth: number): DraftTree {
+  const wishes = Array.from({ length: random.int(0, 2 * maxNodes) }, () => {
+    return [random.int(0, 50), random.int(0, 3)] as const;
+  });
+  const root = random.int(0, 3);
+  for (let length = wishes.length; ; length--) {
+    const tree = treeFrom(root, wishes.slice(0, length));
+    if (tree.tokenIds.length <= maxNodes && Math.max(...tree.depths) <= maxDepth) return tree;
+  }
 }
 
 /** Sequences of random lengths in blocks that lie in no order. @param shift tokens at the start that a drafter never sees */

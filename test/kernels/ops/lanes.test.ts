@@ -1,19 +1,8 @@
 import { describe, expect, it } from "vitest";
 import { keepNodes } from "../../../engine/speculative/budget/cut-trees.ts";
 import type { DraftTree } from "../../../engine/speculative/draft-tree.ts";
-import { regularShape, shapeChildren } from "../../../engine/speculative/tree-shape.ts";
-import { uniteTrees } from "../../../engine/speculative/union.ts";
 import { walkTree } from "../../../engine/speculative/walk.ts";
-import { verifiedLane } from "../../../engine/step.ts";
-import {
-  laneBudget,
-  laneRows,
-  laneUnionBytes,
-  laneUnite,
-  laneWalk,
-  NO_TOKEN,
-  readLane,
-} from "../../../kernels/index.ts";
+import { laneBudget, laneRows, laneWalk, NO_TOKEN, readLane } from "../../../kernels/index.ts";
 import { laneBytes, laneLayout, packLanes } from "../../../kernels/ops/lanes.ts";
 import { laneBudgetReference } from "../../../kernels/reference/lane-budget.ts";
 import { treeFrom } from "../../engine/speculative/trees.ts";
@@ -24,6 +13,7 @@ import {
   hostBatch,
   idleRow,
   randomLanes,
+  randomTree,
   seenRow,
   seenSample,
   TABLE_WORDS,
@@ -33,17 +23,6 @@ import {
 
 const test = useGpu();
 const context = () => test.context(FAMILIES[0]);
-
-function randomTree(random: Random, maxNodes: number, maxDepth: number): DraftTree {
-  const wishes = Array.from({ length: random.int(0, 2 * maxNodes) }, () => {
-    return [random.int(0, 50), random.int(0, 3)] as const;
-  });
-  const root = random.int(0, 3);
-  for (let length = wishes.length; ; length--) {
-    const tree = treeFrom(root, wishes.slice(0, length));
-    if (tree.tokenIds.length <= maxNodes && Math.max(...tree.depths) <= maxDepth) return tree;
-  }
-}
 
 /** Of each lane some of its first nodes, in rows that follow each other with or without gaps; all nodes where `all` says so. */
 function randomRows(random: Random, trees: readonly DraftTree[], numNodes: number) {
@@ -56,65 +35,6 @@ function randomRows(random: Random, trees: readonly DraftTree[], numNodes: numbe
   });
   return { rows, numRows: nextRow + random.int(0, 3) };
 }
-
-describe("lane_unite", () => {
-  it.each([
-    ["", []],
-    [" of a shape", [[3], [2, 2], [4, 1], [1, 3, 1], [2, 1, 1, 2], [11]]],
-  ])("makes the host's union%s of several drafters' trees, also where estimates are equal", async (_, branchings) => {
-    const gpu = context();
-    const random = new Random(4);
-    const shape = { maxNodes: 12, maxRecent: 5 };
-    const topK = shape.maxNodes - 1;
-    let [numShared, numCut] = [0, 0];
-    for (let round = 0; round < 20; round++) {
-      const [numLanes, numMembers] = [random.int(1, 4), random.int(2, 4)];
-      const numNodes = random.int(1, shape.maxNodes);
-      const estimates = [1, 0.5, 0.25, 0.7, 0.2];
-      const proposals = Array.from({ length: numMembers }, () =>
-        Array.from({ length: numLanes }, (_, lane) => {
-          const tree = randomTree(random, numNodes, 4);
-          const probs = tree.probs.map((__, node) => (node === 0 ? 1 : (estimates[random.int(0, 4)] ?? 1)));
-          return { ...tree, tokenIds: tree.tokenIds.with(0, lane), probs };
-        }),
-      );
-      const branching = branchings[round % branchings.length];
-      const given = branching && regularShape(branching);
-      const children = given && gpu.pool.upload(shapeChildren(given, shape.maxNodes, topK), "shape");
-      const numWords = numLanes * laneUnionBytes(shape, numMembers);
-      const unions = gpu.pool.upload(new Uint32Array(numWords / 4).fill(3), "unions");
-      const lanes = gpu.pool.storage(numLanes * laneBytes(shape), "lanes");
-      for (const [member, trees] of proposals.entries()) {
-        const proposed = uploadLanes(gpu, shape, randomLanes(new Random(round), numLanes, trees, 5));
-        gpu.device.queue.writeBuffer(lanes, 0, await gpu.pool.read(proposed, 0, lanes.size));
-        const op = await laneUnite(
-          gpu,
-          shape,
-          { lanes, unions },
-          { member, numMembers },
-          children && { children, topK },
-        );
-        await submit(gpu, [(pass) => op(pass, { numLanes, numNodes })]);
-      }
-      const bytes = await gpu.pool.read(lanes, 0, lanes.size);
-      const names = Array.from({ length: numMembers }, (_, member) => String(member));
-      for (let lane = 0; lane < numLanes; lane++) {
-        const all = proposals.flatMap((trees, i) => {
-          const tree = trees[lane];
-          // As the device has it: logs, rounded.
-          const rounded = tree && { ...tree, probs: tree.probs.map((prob) => Math.exp(Math.fround(Math.log(prob)))) };
-          return rounded ? [{ name: names[i] ?? "", tree: rounded }] : [];
-        });
-        const wanted = uniteTrees(lane, all, numNodes, given);
-        const { tree } = verifiedLane("a", readLane(shape, bytes, lane), names);
-        expect(tree).toEqual(wanted);
-        if (wanted.proposers?.some(({ length }) => length > 1)) numShared++;
-        if (wanted.tokenIds.length === numNodes) numCut++;
-      }
-    }
-    expect(Math.min(numShared, numCut)).toBeGreaterThan(5);
-  });
-});
 
 describe("lane_budget", () => {
   it("keeps the best nodes of all lanes together, ties by lane and node, and gives them rows without a gap", async () => {
