@@ -51,7 +51,6 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
     expand(lane, level, pools[lane].best[level % 2u][i], rank);
   }
   storageBarrier();
-  workgroupBarrier();
   for (var rank = thread; rank < params.num_expanded; rank += WORKGROUP_SIZE) {
     if (pools[lane].scores[first_id(level) + rank] != LOWEST) { continue; }
     let row = lane * params.num_expanded + rank;

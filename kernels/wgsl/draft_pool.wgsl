@@ -93,6 +93,5 @@ fn keep_best(lane: u32, level: u32, thread: u32) -> u32 {
   let num_best = min(num_before + count, most);
   if (thread == 0u) { pools[lane].num_best[now] = num_best; }
   storageBarrier();
-  workgroupBarrier();
   return num_best;
 }
