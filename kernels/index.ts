@@ -81,7 +81,7 @@ export {
 } from "./ops/logits-processors.ts";
 export { type MatmulArgs, matmul } from "./ops/matmul.ts";
 export { type MedusaBlockArgs, medusaBlock } from "./ops/medusa-block.ts";
-export { type MedusaLanes, medusaRows, medusaTree } from "./ops/medusa-lanes.ts";
+export { type MedusaLanes, medusaLeafBytes, medusaRows, medusaTree } from "./ops/medusa-lanes.ts";
 export {
   MEDUSA_CHILD_BYTES,
   type MedusaChild,

@@ -1,4 +1,4 @@
-import { type GpuContext, type LaneOp, medusaRows, medusaTree } from "../../kernels/index.ts";
+import { type GpuContext, type LaneOp, medusaLeafBytes, medusaRows, medusaTree } from "../../kernels/index.ts";
 import { BLOCK_SIZE } from "../../kvcache/ids.ts";
 import type { SamplingWants } from "../runner/request-sampling.ts";
 import type { MedusaRunner } from "../speculative/medusa/runner.ts";
@@ -39,9 +39,10 @@ export class MedusaDrafter implements ResidentDrafter {
     if (maxLanes > maxNumSeqs) throw new RangeError(`there are ${maxLanes} lanes, and heads for ${maxNumSeqs}`);
     const shapes = isShaped ? new ShapeTable(gpu, shape.maxNodes, topK) : undefined;
     const args = { ...pass, topK, lanes: buffer, tables, tableWords, blockSize: BLOCK_SIZE };
+    const leaves = gpu.pool.storage(maxLanes * medusaLeafBytes(shape), "leaves");
     const [rows, tree] = await Promise.all([
       medusaRows(gpu, shape, args),
-      medusaTree(gpu, shape, args, shapes?.buffer),
+      medusaTree(gpu, shape, { ...args, leaves }, shapes?.buffer),
     ]);
     return new MedusaDrafter(heads, { rows, tree }, shapes);
   }

@@ -45,16 +45,27 @@ export function medusaRows(context: OpContext, shape: LaneShape, args: MedusaLan
   );
 }
 
+/** What a lane's tree is made of, and in what. */
+export interface MedusaTreeArgs extends Pick<MedusaLanes, "lanes" | "numHeads" | "children" | "topK"> {
+  /** `medusaLeafBytes` for each lane. */
+  readonly leaves: GPUBuffer;
+}
+
 /** Each lane's tree from what the heads propose below every node (wgsl/medusa_tree.wgsl). @param shapeChildren as of `DraftRules` */
 export function medusaTree(
   context: OpContext,
   shape: LaneShape,
-  { lanes, numHeads, children, topK }: Pick<MedusaLanes, "lanes" | "numHeads" | "children" | "topK">,
+  { lanes, numHeads, children, leaves, topK }: MedusaTreeArgs,
   shapeChildren?: GPUBuffer,
 ): Promise<LaneOp> {
-  const score = scoreOf(shapeChildren, 2);
+  const score = scoreOf(shapeChildren, 3);
   const sizes = { NUM_HEADS: numHeads, TOP_K: topK, NUM_PARENTS: numMedusaParents(numHeads, topK) };
   const shader = ["medusa_child", ...score.shaders, "lane_tree", "medusa_tree"];
   const spec = { shader, constants: { ...sizes, ...score.constants } };
-  return laneOp(context, shape, spec, [lanes, children, ...score.bindings], ({ numLanes }) => numLanes);
+  return laneOp(context, shape, spec, [lanes, children, leaves, ...score.bindings], ({ numLanes }) => numLanes);
+}
+
+/** Bytes of `leaves` for one lane. */
+export function medusaLeafBytes({ maxNodes }: LaneShape): number {
+  return 16 * maxNodes;
 }

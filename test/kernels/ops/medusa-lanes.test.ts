@@ -5,6 +5,7 @@ import { regularShape, shapeChildren } from "../../../engine/speculative/tree-sh
 import {
   MEDUSA_CHILD_BYTES,
   type MedusaChild,
+  medusaLeafBytes,
   medusaRows,
   medusaTree,
   NO_TOKEN,
@@ -81,29 +82,38 @@ describe.each([
   });
 });
 
+const SMALL = { numHeads: 4, topK: 5, shape: { maxNodes: 24, maxRecent: 6 }, numRounds: 25 };
+const BROAD = { numHeads: 6, topK: 10, shape: { maxNodes: 1024, maxRecent: 7 }, numRounds: 4 };
+const DEEP = { numHeads: 64, topK: 3, shape: { maxNodes: 300, maxRecent: 65 }, numRounds: 4 };
+
 test.each([
-  ["the likeliest", undefined],
-  ["of a regular shape", regularShape([3, 2, 1, 1])],
-  ["of a chain longer than there are heads", regularShape([1, 1, 1, 1, 1])],
-  ["of a shape with many children", regularShape([5, 2])],
-])("the trees are the host's, node by node, also where scores are equal: %s", async (_, tree) => {
+  ["the likeliest", SMALL, undefined],
+  ["of a regular shape", SMALL, regularShape([3, 2, 1, 1])],
+  ["of a chain longer than there are heads", SMALL, regularShape([1, 1, 1, 1, 1])],
+  ["of a shape with many children", SMALL, regularShape([5, 2])],
+  ["the likeliest of many", BROAD, undefined],
+  ["the likeliest of many deep ones", DEEP, undefined],
+  ["of a large shape", BROAD, regularShape([8, 6, 5, 3])],
+  ["of a deep shape", DEEP, regularShape([2, 2, ...new Array<number>(62).fill(1)])],
+])("the trees are the host's, node by node, also where scores are equal: %s", async (_, sizes, tree) => {
   const gpu = device.context(FAMILIES[0]);
   const random = new Random(2);
-  const [numHeads, topK, shape] = [4, 5, { maxNodes: 24, maxRecent: 6 }];
+  const { numHeads, topK, shape, numRounds } = sizes;
   const numParents = numMedusaParents(numHeads, topK);
-  let numEnded = 0;
-  for (let round = 0; round < 25; round++) {
+  const vocab = Array.from({ length: topK + 3 }, (__, i) => i + 1);
+  let [numEnded, mostNodes] = [0, 0];
+  for (let round = 0; round < numRounds; round++) {
     const numLanes = random.int(1, 4);
-    const numNodes = random.int(1, shape.maxNodes);
-    const maxDepth = random.int(1, shape.maxRecent - 1);
+    const numNodes = round === 0 ? shape.maxNodes : random.int(1, shape.maxNodes);
+    const maxDepth = round === 0 ? shape.maxRecent - 1 : random.int(1, shape.maxRecent - 1);
     const lanes = randomLanes(random, numLanes, [], shape.maxRecent, 1);
     const words = new Uint32Array((numLanes * numParents * topK * MEDUSA_CHILD_BYTES) / 4).fill(POISON);
     const floats = new Float32Array(words.buffer);
     const children = lanes.map((__, lane): ChildrenOf => {
       // A head has candidates of its own, and each parent an order of them.
       const heads = Array.from({ length: numHeads }, () => {
-        const tokens = random.shuffle([1, 2, 3, 4, 5, 6, 7, 8]).slice(0, topK);
-        return random.next() < 0.4 ? tokens.slice(0, random.int(0, topK)) : tokens;
+        const tokens = random.shuffle(vocab).slice(0, topK);
+        return random.next() < 1.6 / numHeads ? tokens.slice(0, random.int(0, topK)) : tokens;
       });
       const lists = Array.from({ length: numParents }, (___, parent) =>
         childrenBelow(random, heads[parent === 0 ? 0 : 1 + Math.floor((parent - 1) / topK)] ?? []),
@@ -120,10 +130,14 @@ test.each([
       return (depth, rank) => (depth >= numHeads ? [] : (lists[depth === 0 ? 0 : 1 + (depth - 1) * topK + rank] ?? []));
     });
     const buffer = uploadLanes(gpu, shape, lanes);
+    const leaves = new Uint32Array((numLanes * medusaLeafBytes(shape)) / 4).fill(POISON);
     const op = await medusaTree(
       gpu,
       shape,
-      { lanes: buffer, numHeads, topK, children: gpu.pool.upload(words, "children") },
+      {
+        ...{ lanes: buffer, numHeads, topK },
+        ...{ children: gpu.pool.upload(words, "children"), leaves: gpu.pool.upload(leaves, "leaves") },
+      },
       tree && gpu.pool.upload(shapeChildren(tree, shape.maxNodes, topK), "shape"),
     );
     await submit(gpu, [(pass) => op(pass, { numLanes, numNodes, level: maxDepth })]);
@@ -138,7 +152,9 @@ test.each([
       expect(got.depths).toEqual(wanted.depths);
       expect(got.logSurvivals.map(Math.exp)).toEqual(wanted.probs);
       if (wanted.tokenIds.length < numNodes) numEnded++;
+      mostNodes = Math.max(mostNodes, wanted.tokenIds.length);
     }
   }
-  expect(numEnded).toBeGreaterThan(3);
+  if (sizes === SMALL) expect(numEnded).toBeGreaterThan(3);
+  else expect(mostNodes).toBeGreaterThan(shape.maxNodes / 2);
 });
