@@ -66,7 +66,7 @@ export function laneWalk(
 ): Promise<LaneOp> {
   const { lanes, drawn, tables, moves, tableWords, blockSize } = args;
   const spec = { shader: ["lane_walk"], constants: { TABLE_WORDS: tableWords, BLOCK_SIZE: blockSize } };
-  return laneOp(context, shape, spec, [lanes, drawn, tables, moves], ({ numLanes }) => numLanes);
+  return laneGroupOp(context, shape, spec, [lanes, drawn, tables, moves]);
 }
 
 /** Where kernels find the sections of a batch, and the tables in it. */

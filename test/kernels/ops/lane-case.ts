@@ -43,8 +43,9 @@ export function randomLanes(
   trees: readonly DraftTree[],
   maxRecent: number,
   shift = 0,
+  tableWords = TABLE_WORDS,
 ): HostLane[] {
-  const blocks = random.shuffle(Array.from({ length: numLanes * TABLE_WORDS }, (_, i) => i + 1));
+  const blocks = random.shuffle(Array.from({ length: numLanes * tableWords }, (_, i) => i + 1));
   return Array.from({ length: numLanes }, (_, lane) => {
     const numTokens = random.int(1 + shift, 40);
     const tree = trees[lane] ?? { tokenIds: [0], parents: [-1], probs: [1], depths: [0] };
@@ -53,7 +54,7 @@ export function randomLanes(
     const seed = [random.int(0, 1e9), random.int(0, 1e9)] as const;
     return {
       ...{ tokenIds, tree, choice: random.int(0, 3) },
-      blockTable: blocks.slice(lane * TABLE_WORDS, (lane + 1) * TABLE_WORDS),
+      blockTable: blocks.slice(lane * tableWords, (lane + 1) * tableWords),
       params: { ...GREEDY, seed, temperature: random.int(0, 2) / 2, topP: 0.75, topK: lane, minP: 0.125 },
       numRecent: Math.min(numTokens - shift, random.int(1, maxRecent)),
     };
@@ -64,6 +65,18 @@ export function randomLanes(
 export interface KeptRows {
   readonly numKept: number;
   readonly firstRow: number;
+}
+
+/** Of each lane some of its first nodes, in rows that follow each other with or without gaps; all nodes where `all` says so. */
+export function randomRows(random: Random, trees: readonly DraftTree[], numNodes: number) {
+  const [all, isDense] = [random.next() < 0.5, random.next() < 0.5];
+  let nextRow = 0;
+  const rows = trees.map(({ tokenIds: { length } }) => {
+    const kept = { numKept: all ? length : random.int(1, length), firstRow: nextRow };
+    nextRow += isDense ? kept.numKept : numNodes;
+    return kept;
+  });
+  return { rows, numRows: nextRow + random.int(0, 3) };
 }
 
 /** Lanes with their trees, as a step finds them. `dead`: that lane's logits were no numbers. `rows`: by default lane by lane, all nodes. */

@@ -1,40 +1,24 @@
 import { describe, expect, it } from "vitest";
-import { keepNodes } from "../../../engine/speculative/budget/cut-trees.ts";
-import type { DraftTree } from "../../../engine/speculative/draft-tree.ts";
-import { walkTree } from "../../../engine/speculative/walk.ts";
-import { laneBudget, laneRows, laneWalk, NO_TOKEN, readLane } from "../../../kernels/index.ts";
+import { laneBudget, laneRows, readLane } from "../../../kernels/index.ts";
 import { laneBytes, laneLayout, packLanes } from "../../../kernels/ops/lanes.ts";
 import { laneBudgetReference } from "../../../kernels/reference/lane-budget.ts";
 import { treeFrom } from "../../engine/speculative/trees.ts";
-import { FAMILIES, readU32, submit, useGpu } from "../../support/gpu.ts";
+import { FAMILIES, submit, useGpu } from "../../support/gpu.ts";
 import { Random } from "../../support/random.ts";
 import {
-  BLOCK_SIZE,
   hostBatch,
   idleRow,
   randomLanes,
+  randomRows,
   randomTree,
   seenRow,
   seenSample,
-  TABLE_WORDS,
   uploadBatch,
   uploadLanes,
 } from "./lane-case.ts";
 
 const test = useGpu();
 const context = () => test.context(FAMILIES[0]);
-
-/** Of each lane some of its first nodes, in rows that follow each other with or without gaps; all nodes where `all` says so. */
-function randomRows(random: Random, trees: readonly DraftTree[], numNodes: number) {
-  const [all, isDense] = [random.next() < 0.5, random.next() < 0.5];
-  let nextRow = 0;
-  const rows = trees.map(({ tokenIds: { length } }) => {
-    const kept = { numKept: all ? length : random.int(1, length), firstRow: nextRow };
-    nextRow += isDense ? kept.numKept : numNodes;
-    return kept;
-  });
-  return { rows, numRows: nextRow + random.int(0, 3) };
-}
 
 describe("lane_budget", () => {
   it("keeps the best nodes of all lanes together, ties by lane and node, and gives them rows without a gap", async () => {
@@ -132,62 +116,6 @@ describe("lane_rows", () => {
         }
       }
     }
-  });
-});
-
-describe("lane_walk", () => {
-  it("emits and moves what the host's walk does; lanes without a number to draw die, dead ones stay", async () => {
-    const gpu = context();
-    const random = new Random(2);
-    const shape = { maxNodes: 12, maxRecent: 6 };
-    let [numAccepted, numDied] = [0, 0];
-    for (let round = 0; round < 60; round++) {
-      const numLanes = random.int(1, 5);
-      const numNodes = random.int(1, shape.maxNodes);
-      const trees = Array.from({ length: numLanes }, () => randomTree(random, numNodes, shape.maxRecent - 1));
-      const lanes = randomLanes(random, numLanes, trees, shape.maxRecent);
-      const { rows, numRows } = randomRows(random, trees, numNodes);
-      const dead = random.int(0, 3 * numLanes);
-      const buffer = uploadLanes(gpu, shape, lanes, dead, rows);
-      const drawn = Uint32Array.from({ length: numRows }, () => (random.next() < 0.04 ? NO_TOKEN : random.int(0, 3)));
-      const tables = gpu.pool.upload(Uint32Array.from(lanes.flatMap(({ blockTable }) => blockTable)), "tables");
-      const moves = gpu.pool.upload(new Uint32Array(2 * numLanes * (shape.maxRecent - 1)).fill(77), "moves");
-      const op = await laneWalk(gpu, shape, {
-        ...{ lanes: buffer, drawn: gpu.pool.upload(drawn, "drawn"), tables, moves },
-        ...{ tableWords: TABLE_WORDS, blockSize: BLOCK_SIZE },
-      });
-      await submit(gpu, [(pass) => op(pass, { numLanes, numNodes, numRows })]);
-      const bytes = await gpu.pool.read(buffer, 0, numLanes * laneBytes(shape));
-      const moved = await readU32(gpu, moves, moves.size / 4);
-      for (const [i, lane] of lanes.entries()) {
-        const { firstRow = 0, numKept = 0 } = rows[i] ?? {};
-        const verified = keepNodes(lane.tree, new Set(lane.tree.tokenIds.slice(0, numKept).keys()));
-        const { path, tokenIds } = walkTree(verified, drawn.subarray(firstRow, firstRow + numKept));
-        const died = tokenIds.at(-1) === NO_TOKEN;
-        const result = readLane(shape, bytes, i);
-        const width = 2 * (shape.maxRecent - 1);
-        const got = [...moved.subarray(i * width, (i + 1) * width)];
-        if (i === dead) {
-          expect(result).toMatchObject({ alive: false, emitted: [], numTokens: lane.tokenIds.length });
-          expect(got).toEqual(got.map(() => 0));
-          continue;
-        }
-        const slot = (index: number) => (lane.blockTable[index >> 4] ?? 0) * BLOCK_SIZE + (index % BLOCK_SIZE);
-        const root = lane.tokenIds.length - 1;
-        const wanted = path.flatMap((node, d) => [slot(root + node), slot(root + d + 1)]);
-        expect(result.emitted).toEqual(tokenIds);
-        expect(result.alive).toBe(!died);
-        expect(result.numTokens).toBe(lane.tokenIds.length + tokenIds.length);
-        expect(result.drafted().tokenIds).toEqual(lane.tree.tokenIds);
-        expect(result.tree.tokenIds).toEqual(lane.tree.tokenIds.slice(0, numKept));
-        expect(result.firstRow).toBe(firstRow);
-        expect(got).toEqual([...wanted, ...new Array(width - wanted.length).fill(0)]);
-        numAccepted += path.length;
-        if (died) numDied++;
-      }
-    }
-    expect(numAccepted).toBeGreaterThan(20);
-    expect(numDied).toBeGreaterThan(2);
   });
 });
 
