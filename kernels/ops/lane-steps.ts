@@ -49,7 +49,7 @@ const MAX_SMALL_ITEMS = 64;
 /** Gives the rows of a verify pass to the best nodes of all lanes' trees, at most maxLanes (wgsl/lane_budget.wgsl). */
 export function laneBudget(context: OpContext, shape: LaneShape, lanes: GPUBuffer, maxLanes: number): Promise<LaneOp> {
   const spec = { shader: ["order_bits", "lane_budget"], constants: { MAX_LANES: maxLanes } };
-  return laneOp(context, shape, spec, [lanes], () => 1);
+  return laneOp(context, shape, spec, [lanes], () => 1, workgroupSizeFor(maxLanes * shape.maxNodes));
 }
 
 /** Rows of a verify pass from lanes and their trees (wgsl/lane_rows.wgsl). */

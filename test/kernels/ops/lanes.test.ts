@@ -29,14 +29,16 @@ describe("lane_budget", () => {
       [2, 3],
       [16, 8],
       [40, 70],
+      [1024, 5],
     ] as const) {
       const shape = { maxNodes, maxRecent: 5 };
       for (let round = 0; round < 12; round++) {
         const numLanes = random.int(1, maxLanes);
+        const numNodes = random.int(1, maxNodes);
         // Few values, so that many are equal; 0 is a certain node's, the lowest ones hardly are numbers.
         const values = [0, -1e-30, -0.125, -0.5, -3, -87.25, -3e38];
         const scores = Array.from({ length: numLanes }, () =>
-          Array.from({ length: random.int(0, maxNodes - 1) }, () =>
+          Array.from({ length: random.int(0, numNodes - 1) }, () =>
             random.next() < 0.5 ? (values[random.int(0, values.length - 1)] ?? 0) : -8 * Math.fround(random.next()),
           ).sort((a, b) => b - a),
         );
@@ -55,7 +57,7 @@ describe("lane_budget", () => {
         }
         const budget = random.int(0, 1 + scores.flat().length);
         const op = await laneBudget(gpu, shape, buffer, maxLanes);
-        const params = { numLanes, numNodes: maxNodes, numRows: numLanes + budget };
+        const params = { numLanes, numNodes, numRows: numLanes + budget };
         await submit(gpu, [(pass) => op(pass, params)]);
         const bytes = await gpu.pool.read(buffer, 0, numLanes * laneBytes(shape));
         const kept = laneBudgetReference(
