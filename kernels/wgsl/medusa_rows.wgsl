@@ -3,7 +3,7 @@
 //   lanes Lane [num_lanes];  target_tables u32: lane l's block table at l · TABLE_WORDS
 //   slots u32 [num_lanes];  roots u32 [num_lanes]: the last known tokens;  rows SamplingRow: head h of lane l is at (h / HEADS_PER_GROUP) · ROWS_STRIDE + (h % HEADS_PER_GROUP) ·
 //   num_lanes + l
-// One thread a head of a lane. Dead lanes look at a slot of the reserved block. Reference: engine/speculative/medusa/runner.ts
+// One thread a head of a lane. Lanes for which nothing is drafted look at a slot of the reserved block. Reference: engine/speculative/medusa/runner.ts
 @group(0) @binding(0) var<storage, read> lanes: array<Lane>;
 @group(0) @binding(1) var<storage, read> target_tables: array<u32>;
 @group(0) @binding(2) var<storage, read_write> slots: array<u32>;
@@ -25,7 +25,7 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
   let last = num_tokens - 2u;
   roots[lane] = lanes[lane].recent[max(lanes[lane].num_recent, 1u) - 1u];
   slots[lane] = 0u;
-  if (lanes[lane].alive != 0u) {
+  if (drafts(lane)) {
     slots[lane] = target_tables[lane * TABLE_WORDS + last / BLOCK_SIZE] * BLOCK_SIZE + last % BLOCK_SIZE;
   }
 }

@@ -67,7 +67,7 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
   if (lane >= params.num_lanes) { return; }
   begin_tree(lane, 1u);
   let first = lane * MAX_NODES;
-  let max_depth = min(params.level, NUM_HEADS);
+  let max_depth = select(0u, min(params.level, NUM_HEADS), drafts(lane));
   let first_child = lane * NUM_PARENTS * TOP_K;
   if (max_depth > 0u) {
     let leaf = leaf_of(lane, 0u, first_child, 0u);

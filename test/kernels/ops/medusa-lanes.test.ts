@@ -42,8 +42,10 @@ describe.each([
     const shape = { maxNodes: 8, maxRecent: 5 };
     for (let round = 0; round < 6; round++) {
       const numLanes = random.int(1, 5);
-      const lanes = randomLanes(random, numLanes, [], shape.maxRecent, 1);
-      const dead = random.int(0, 2 * numLanes);
+      const [dead, undrafted] = [random.int(0, 2 * numLanes), random.int(0, 2 * numLanes)];
+      const lanes = randomLanes(random, numLanes, [], shape.maxRecent, 1).map((lane, i) => ({
+        ...{ ...lane, isDrafted: i !== undrafted },
+      }));
       const samplingStride = headsPerGroup * 5;
       const rowWords = SAMPLING_ROW_BYTES / 4;
       const words = new Uint32Array(numGroups * samplingStride * rowWords).fill(POISON);
@@ -74,7 +76,7 @@ describe.each([
       }
       expect(await readU32(gpu, samplingRows, words.length)).toEqual(words);
       const wanted = lanes.map(({ blockTable, tokenIds }, i) =>
-        i === dead ? 0 : slotAt(blockTable, tokenIds.length - 2),
+        i === dead || i === undrafted ? 0 : slotAt(blockTable, tokenIds.length - 2),
       );
       expect([...(await readU32(gpu, slots, numLanes))]).toEqual(wanted);
       expect([...(await readU32(gpu, roots, numLanes))]).toEqual(lanes.map(({ tokenIds }) => tokenIds.at(-1)));
@@ -106,7 +108,10 @@ test.each([
     const numLanes = random.int(1, 4);
     const numNodes = round === 0 ? shape.maxNodes : random.int(1, shape.maxNodes);
     const maxDepth = round === 0 ? shape.maxRecent - 1 : random.int(1, shape.maxRecent - 1);
-    const lanes = randomLanes(random, numLanes, [], shape.maxRecent, 1);
+    const undrafted = random.int(0, 3 * numLanes);
+    const lanes = randomLanes(random, numLanes, [], shape.maxRecent, 1).map((lane, i) => ({
+      ...{ ...lane, isDrafted: i !== undrafted },
+    }));
     const words = new Uint32Array((numLanes * numParents * topK * MEDUSA_CHILD_BYTES) / 4).fill(POISON);
     const floats = new Float32Array(words.buffer);
     const children = lanes.map((__, lane): ChildrenOf => {
@@ -142,10 +147,10 @@ test.each([
     );
     await submit(gpu, [(pass) => op(pass, { numLanes, numNodes, level: maxDepth })]);
     const bytes = await gpu.pool.read(buffer, 0, numLanes * laneBytes(shape));
-    for (const [i, { tokenIds }] of lanes.entries()) {
+    for (const [i, { tokenIds, isDrafted }] of lanes.entries()) {
       const { tree: got } = readLane(shape, bytes, i);
       const below = children[i] ?? (() => []);
-      const [root, limits] = [tokenIds.at(-1) ?? 0, { maxNodes: numNodes, maxDepth }];
+      const [root, limits] = [tokenIds.at(-1) ?? 0, { maxNodes: isDrafted ? numNodes : 1, maxDepth }];
       const wanted = tree ? shapedTree(root, below, tree, limits) : likeliestTree(root, below, limits);
       expect(got.tokenIds).toEqual(wanted.tokenIds);
       expect([-1, ...got.parents.slice(1)]).toEqual(wanted.parents);
