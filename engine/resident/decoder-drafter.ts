@@ -181,15 +181,15 @@ export class DecoderDrafter implements ResidentDrafter {
     this.#tables.blocks.commit(this.#lanes[lane] ?? "", numTokens - this.#rules.shift);
   }
 
-  /** Of known tokens, and of what drafting to this depth writes behind them. */
-  #numSlots(numTokens: number, depth: number): number {
-    return numTokens - this.#rules.shift + numLookahead(this.#numExpanded, depth);
-  }
-
   end(): void {
     const { blocks } = this.#tables;
     for (const table of this.#lanes) if (blocks.has(table)) blocks.trim(table, blocks.numComputedTokens(table));
     this.#lanes = [];
+  }
+
+  /** Of known tokens, and of what drafting to this depth writes behind them. */
+  #numSlots(numTokens: number, depth: number): number {
+    return numTokens - this.#rules.shift + numLookahead(this.#numExpanded, depth);
   }
 }
 
