@@ -2,6 +2,9 @@ import type { Binding } from "../kernel.ts";
 import { type Op, type OpContext, threadsOp } from "../op.ts";
 import { NO_TOKEN } from "./sampling.ts";
 
+/** Of a workgroup: each has a candidate, or several of a head that has more. */
+const MAX_THREADS = 256;
+
 /** Bytes of a `Child` (wgsl/medusa_child.wgsl). */
 export const MEDUSA_CHILD_BYTES = 12;
 
@@ -37,7 +40,7 @@ export interface MedusaPathsArgs {
   readonly successors: SuccessorEntries;
   /** `Child` [numRows, numMedusaParents, topK] */
   readonly children: Binding;
-  /** Candidates of each head; threads of a workgroup. */
+  /** Candidates of each head. */
   readonly topK: number;
 }
 
@@ -50,16 +53,17 @@ export function numMedusaParents(numHeads: number, topK: number): number {
 export function medusaPaths(context: OpContext, args: MedusaPathsArgs): Promise<Op> {
   const { numHeads, headsPerGroup, roots, results, resultStride, successors, children, topK } = args;
   const numParents = numMedusaParents(numHeads, topK);
+  const numThreads = Math.min(topK, MAX_THREADS);
   const constants = {
     ...{ TOP_K: topK, NUM_PARENTS: numParents, HEADS_PER_GROUP: headsPerGroup, RESULT_STRIDE: resultStride },
-    ...{ TABLE_ROWS: successors.numRows, NUM_SUCCESSORS: successors.numSuccessors },
+    ...{ NUM_THREADS: numThreads, TABLE_ROWS: successors.numRows, NUM_SUCCESSORS: successors.numSuccessors },
   };
   return threadsOp(
     context,
     { shader: ["sampling_params", "medusa_child", "medusa_paths"], constants, numImmediates: 1 },
     [roots, results, successors.buffer, children],
-    topK,
-    ({ numRows }) => numRows * numParents * topK,
+    numThreads,
+    ({ numRows }) => numRows * numParents * numThreads,
   );
 }
 
