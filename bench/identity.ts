@@ -35,7 +35,7 @@ export const BATCH_SIZES: readonly number[] = [1, 3, 8];
 /** A way to choose trees. */
 export interface TreeKind {
   readonly name: string;
-  readonly options: Pick<EngineOptions, "treeNodes" | "tree" | "treeBudget">;
+  readonly options: Pick<EngineOptions, "treeNodes" | "treeDepth" | "treeTopK" | "tree" | "treeBudget">;
 }
 
 export const TREE_KINDS: readonly TreeKind[] = [
@@ -46,6 +46,9 @@ export const TREE_KINDS: readonly TreeKind[] = [
 
 /** Whose sizes depend on the machine's times: trees that share their rows, and plain steps between them. */
 const ADAPTIVE: TreeKind = { name: "adaptive, 16 nodes", options: { treeNodes: 16, treeBudget: "adaptive" } };
+
+/** Larger than most: a software adapter takes long for them. */
+const LARGE: TreeKind = { name: "dynamic, 96 nodes", options: { treeNodes: 96, treeDepth: 6, treeTopK: 6 } };
 
 /** Memory of the engine that speculates. */
 export interface MemoryCase {
@@ -59,7 +62,7 @@ export const MEMORY_CASES: readonly MemoryCase[] = [
   { name: "room for one and a half", numSequences: 1.5 },
 ];
 
-/** Of a tree, root included. */
+/** Of a tree but large ones, root included. */
 const MOST_NODES = Math.max(...TREE_KINDS.map(({ options }) => options.treeNodes ?? 0));
 
 /** One comparison: the same requests, in one batch, with speculation and without; the latter always has room for all. */
@@ -85,7 +88,7 @@ export interface PairResult {
 /** Every combination. */
 export function allPairs(drafters: readonly DrafterChoice[], seeds = SEEDS): IdentityPair[] {
   return drafters.flatMap((drafter) =>
-    [...TREE_KINDS, ADAPTIVE].flatMap((trees) =>
+    [...TREE_KINDS, ADAPTIVE, LARGE].flatMap((trees) =>
       MEMORY_CASES.flatMap((memory) =>
         BATCH_SIZES.flatMap((batchSize) =>
           SAMPLING_CASES.flatMap((sampling) =>
@@ -127,7 +130,7 @@ export async function* runPairs(
   const expected = new Map<string, Promise<readonly (readonly number[])[]>>();
   for (const own of enginesOf(pairs)) {
     const [{ drafter, trees, memory }] = own;
-    const numKvBlocks = blocksOf(memory, prompts, maxTokens);
+    const numKvBlocks = blocksOf(memory, trees, prompts, maxTokens);
     const speculating = { drafter, treeBudget: "fixed", ...trees.options, ...numKvBlocks } as const;
     const { client } = await shared.createEngine({ ...options, ...speculating });
     let numPreemptions = 0;
@@ -175,9 +178,15 @@ function enginesOf(pairs: readonly IdentityPair[]): Iterable<[IdentityPair, ...I
 }
 
 /** Blocks of the engine, the one that is never given away included; nothing where there is room for all. */
-function blocksOf({ numSequences }: MemoryCase, prompts: readonly (readonly number[])[], maxTokens: number) {
+function blocksOf(
+  { numSequences }: MemoryCase,
+  { options: { treeNodes = 0 } }: TreeKind,
+  prompts: readonly (readonly number[])[],
+  maxTokens: number,
+) {
   if (numSequences === undefined) return {};
-  const longest = Math.max(...prompts.map((prompt) => prompt.length)) + maxTokens + MOST_NODES;
+  const mostNodes = Math.max(MOST_NODES, treeNodes);
+  const longest = Math.max(...prompts.map((prompt) => prompt.length)) + maxTokens + mostNodes;
   return { numKvBlocks: 1 + numBlocksFor(Math.ceil(numSequences * longest)) };
 }
 
