@@ -40,6 +40,7 @@ export class LaneTables {
   readonly #place: TablePlace;
   /** Live views, one a lane. */
   #tables: readonly (readonly number[])[] = [];
+  /** Of each lane's table, words that the device has; −1 where none was sent yet. */
   readonly #numSent: number[] = [];
   /** As the device has them. */
   #words = new Uint32Array(0);
@@ -51,7 +52,7 @@ export class LaneTables {
 
   start(tables: readonly (readonly number[])[]): void {
     this.#tables = tables;
-    for (const lane of tables.keys()) this.#numSent[lane] = 0;
+    for (const lane of tables.keys()) this.#numSent[lane] = -1;
     const numWords = tables.length * this.#place.tableWords;
     if (this.#words.length < numWords) this.#words = new Uint32Array(numWords);
   }
@@ -64,17 +65,20 @@ export class LaneTables {
     const { tableWords } = this.#place;
     let [from, to] = [0, 0];
     for (const [lane, table] of this.#tables.entries()) {
-      const numSent = this.#numSent[lane] ?? 0;
+      const before = this.#numSent[lane] ?? -1;
+      const numSent = Math.max(0, before);
+      // Rows that idle look at the first block: where a table has none, that is the reserved one.
+      const length = before < 0 ? Math.max(1, table.length) : table.length;
       this.#numSent[lane] = table.length;
-      if (table.length <= numSent) continue;
+      if (length <= numSent) continue;
       if (table.length > tableWords) throw new RangeError(`a lane's table has at most ${tableWords} blocks`);
       const start = lane * tableWords;
-      for (let i = numSent; i < table.length; i++) this.#words[start + i] = table[i] ?? 0;
+      for (let i = numSent; i < length; i++) this.#words[start + i] = table[i] ?? 0;
       if (to === 0 || start + numSent - to > MAX_GAP) {
         this.#write(from, to);
         from = start + numSent;
       }
-      to = start + table.length;
+      to = start + length;
     }
     this.#write(from, to);
   }

@@ -49,7 +49,7 @@ export interface ResidentDrafter {
    * nothing can be drafted.
    */
   numRecent(id: string, numTokens: number): number | undefined;
-  /** Whether a step of the host in which it catches up gets it nearer to that, where nothing can be drafted. */
+  /** Whether it has room for a sequence for which nothing is drafted: for its text, and for what the deepest trees need. */
   canCatchUp(id: string, numTokens: number): boolean;
   /** Reserves what drafting writes after `numTokens` known tokens. False where blocks are lacking. */
   reserve(id: string, numTokens: number, depth: number): boolean;

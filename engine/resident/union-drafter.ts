@@ -55,9 +55,9 @@ export class UnionDrafter implements ResidentDrafter {
     return most;
   }
 
+  /** They draft for a sequence together or not at all. */
   canCatchUp(id: string, numTokens: number): boolean {
-    const lagging = this.#members.filter((member) => member.numRecent(id, numTokens) === undefined);
-    return lagging.some((member) => member.canCatchUp(id, numTokens));
+    return this.#members.every((member) => member.canCatchUp(id, numTokens));
   }
 
   reserve(id: string, numTokens: number, depth: number): boolean {

@@ -46,7 +46,7 @@ export class StepCosts {
       const numNodes = Math.round(numRows / numLanes);
       const sharesRows = limits.mostLookaheadNodes !== undefined;
       const size = { numSequences: numLanes, numNodes, depth: limits.maxDraftDepth, sharesRows };
-      // Where the drafter lacks blocks the host has to draft: then that is what such steps take.
+      // Where the drafter lacks blocks for all of them the step is the host's: then that is what such steps take.
       if (isStart) this.#device.observeStart(size, stepMs);
       else this.#device.observe(size, stepMs);
     } else {
