@@ -122,7 +122,7 @@ export class DecoderDrafter implements ResidentDrafter {
     return numPending >= 1 && numPending <= this.#maxRecent ? numPending : undefined;
   }
 
-  canCatchUp(id: string, numTokens: number): boolean {
+  hasRoom(id: string, numTokens: number): boolean {
     const table = this.#tables.tableOf(id);
     const numSlots = this.#numSlots(numTokens, this.#maxRecent - 1);
     return table !== undefined && this.#tables.blocks.hasRoom(table, numSlots);

@@ -7,7 +7,8 @@ import type { ResidentDrafter } from "./resident-drafter.ts";
  */
 export class DraftedSequences {
   readonly #drafter: ResidentDrafter;
-  #ids: ReadonlySet<string> = new Set();
+  /** By id, known tokens that the run's first step takes in. */
+  #numRecent: ReadonlyMap<string, number> = new Map();
 
   constructor(drafter: ResidentDrafter) {
     this.#drafter = drafter;
@@ -16,16 +17,22 @@ export class DraftedSequences {
   /** Reserves what drafting to this depth needs. @returns whether anything can be drafted for any of them */
   start(sequences: readonly Sequence[], depth: number): boolean {
     if (depth === 0) return false;
-    const drafter = this.#drafter;
-    const draftable = sequences.filter(({ id, numTokens }) => {
-      return drafter.numRecent(id, numTokens) !== undefined && drafter.reserve(id, numTokens, depth);
-    });
-    this.#ids = new Set(draftable.map(({ id }) => id));
-    return this.#ids.size > 0;
+    const drafted = new Map<string, number>();
+    for (const { id, numTokens } of sequences) {
+      const numRecent = this.#drafter.numRecent(id, numTokens);
+      if (numRecent !== undefined && this.#drafter.reserve(id, numTokens, depth)) drafted.set(id, numRecent);
+    }
+    this.#numRecent = drafted;
+    return drafted.size > 0;
   }
 
   has(id: string): boolean {
-    return this.#ids.has(id);
+    return this.#numRecent.has(id);
+  }
+
+  /** Known tokens that the run's first step takes in: the root alone where nothing is drafted. */
+  numRecent(id: string): number {
+    return this.#numRecent.get(id) ?? 1;
   }
 
   /**
@@ -36,7 +43,7 @@ export class DraftedSequences {
   goOn(sequences: readonly Sequence[], depth: number, mostTokens: (sequence: Sequence) => number): boolean {
     return sequences.every((sequence) => {
       const { id, numTokens } = sequence;
-      if (!this.#ids.has(id)) return !this.#drafter.canCatchUp(id, numTokens);
+      if (!this.has(id)) return !this.#drafter.hasRoom(id, numTokens);
       return this.#drafter.reserve(id, mostTokens(sequence), depth);
     });
   }
@@ -44,7 +51,7 @@ export class DraftedSequences {
   /** Whether the drafter, in a step of the host, gets nearer to drafting for one of them for whom it cannot now. */
   canCatchUp(sequences: readonly Sequence[]): boolean {
     return sequences.some(({ id, numTokens }) => {
-      return this.#drafter.numRecent(id, numTokens) === undefined && this.#drafter.canCatchUp(id, numTokens);
+      return this.#drafter.numRecent(id, numTokens) === undefined && this.#drafter.hasRoom(id, numTokens);
     });
   }
 }

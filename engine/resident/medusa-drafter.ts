@@ -55,7 +55,7 @@ export class MedusaDrafter implements ResidentDrafter {
     return this.#heads.has(id) && numTokens > 1 ? 1 : undefined;
   }
 
-  canCatchUp(id: string): boolean {
+  hasRoom(id: string): boolean {
     return this.#heads.has(id);
   }
 

@@ -50,7 +50,7 @@ export interface ResidentDrafter {
    */
   numRecent(id: string, numTokens: number): number | undefined;
   /** Whether it has room for a sequence for which nothing is drafted: for its text, and for what the deepest trees need. */
-  canCatchUp(id: string, numTokens: number): boolean;
+  hasRoom(id: string, numTokens: number): boolean;
   /** Reserves what drafting writes after `numTokens` known tokens. False where blocks are lacking. */
   reserve(id: string, numTokens: number, depth: number): boolean;
   /** The sequences of the steps to come, a lane each. */

@@ -157,9 +157,8 @@ export class ResidentLoop {
     this.#tables.start(requests.map(({ blockTable }) => blockTable));
     this.#drafter?.start(requests.map(({ sequence: { id }, blockTable }) => ({ id, blockTable })));
     const lanes = draws.map(({ sampling, sequence: { id, tokenIds, numTokens } }) => {
-      const isDrafted = this.#drafted?.has(id) ?? false;
-      const numRecent = (isDrafted ? this.#drafter?.numRecent(id, numTokens) : undefined) ?? 1;
-      return { sampling, isDrafted, numTokens, recent: tokenIds.slice(-numRecent) };
+      const recent = tokenIds.slice(-(this.#drafted?.numRecent(id) ?? 1));
+      return { sampling, isDrafted: this.#drafted?.has(id) ?? false, numTokens, recent };
     });
     this.#numRecent = Math.max(...lanes.map(({ recent }) => recent.length));
     this.#lanes.start(sequences, lanes);

@@ -56,8 +56,8 @@ export class UnionDrafter implements ResidentDrafter {
   }
 
   /** They draft for a sequence together or not at all. */
-  canCatchUp(id: string, numTokens: number): boolean {
-    return this.#members.every((member) => member.canCatchUp(id, numTokens));
+  hasRoom(id: string, numTokens: number): boolean {
+    return this.#members.every((member) => member.hasRoom(id, numTokens));
   }
 
   reserve(id: string, numTokens: number, depth: number): boolean {

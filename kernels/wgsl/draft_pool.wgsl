@@ -35,10 +35,12 @@ fn first_id(level: u32) -> u32 {
   return 1u + (level - 1u) * params.num_expanded;
 }
 
+// Nodes that the level's candidates are below.
+fn frontier_of(level: u32) -> u32 { return select(params.num_expanded, 1u, level == 1u); }
+
 // Candidate `i` of the level that was drawn last.
 fn candidate_at(lane: u32, level: u32, i: u32) -> Candidate {
-  let frontier = select(params.num_expanded, 1u, level == 1u);
-  let at = lane * frontier * TOP_K + i;
+  let at = lane * frontier_of(level) * TOP_K + i;
   let rank = i % TOP_K;
   let parent = first_id(level - 1u) + i / TOP_K;
   let parent_score = select(pools[lane].scores[parent], 0.0, parent == 0u);
@@ -54,7 +56,7 @@ fn candidate_at(lane: u32, level: u32, i: u32) -> Candidate {
 
 // Collects the candidates of the level that was drawn last.
 fn collect(lane: u32, level: u32, thread: u32) {
-  let size = select(params.num_expanded, 1u, level == 1u) * TOP_K;
+  let size = frontier_of(level) * TOP_K;
   for (var i = thread; i < select(0u, size, drafts(lane)); i += WORKGROUP_SIZE) {
     let candidate = candidate_at(lane, level, i);
     if (candidate.score == LOWEST) { continue; }

@@ -10,7 +10,6 @@
 @group(0) @binding(1) var<storage, read> drawn: array<u32>;
 @group(0) @binding(2) var<storage, read> tables: array<u32>;
 @group(0) @binding(3) var<storage, read_write> moves: array<vec2u>;
-var<immediate> params: LaneParams;
 
 const MAX_DEPTH = MAX_RECENT - 1u;
 
@@ -28,7 +27,6 @@ fn slot_at(lane: u32, index: u32) -> u32 {
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) thread: u32) {
   let lane = group.x;
-  if (lane >= params.num_lanes) { return; }
   let is_alive = lanes[lane].alive != 0u;
   let first_row = lanes[lane].first_row;
   let num_kept = select(0u, lanes[lane].num_kept, is_alive);

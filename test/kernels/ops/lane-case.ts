@@ -1,7 +1,8 @@
+import { expect } from "vitest";
 import { BatchBuilder, type BatchLayout, batchLayout } from "../../../engine/runner/batch.ts";
 import { GREEDY, type SamplingParams } from "../../../engine/sampling-params.ts";
 import type { DraftTree } from "../../../engine/speculative/draft-tree.ts";
-import { type GpuContext, SAMPLING_ROW_BYTES } from "../../../kernels/index.ts";
+import { type GpuContext, readLane, SAMPLING_ROW_BYTES } from "../../../kernels/index.ts";
 import type { LaneBatch } from "../../../kernels/ops/lane-steps.ts";
 import { type LaneShape, laneLayout, packLanes } from "../../../kernels/ops/lanes.ts";
 import { slotsOfRow } from "../../../kernels/reference/attention.ts";
@@ -179,4 +180,15 @@ export function seenSample(bytes: ArrayBuffer, layout: BatchLayout, index: numbe
 
 export function idleRow({ blockTable: [first = 0] }: HostLane): SeenRow {
   return { tokenId: 0, slot: 0, position: 0, keys: [first * BLOCK_SIZE] };
+}
+
+/** What nodes were chosen by is the sum of log-probabilities from the root, rounded at each of them. @param bytes of the lanes */
+export function expectPathScores(shape: LaneShape, bytes: ArrayBuffer, lane: number): void {
+  const { numWords, tree } = laneLayout(shape);
+  const scores = new Float32Array(bytes, 4 * (lane * numWords + tree + 4 * shape.maxNodes), shape.maxNodes);
+  const { parents, logSurvivals } = readLane(shape, bytes, lane).tree;
+  expect(scores[0]).toBe(0);
+  for (let node = 1; node < parents.length; node++) {
+    expect(scores[node]).toBe(Math.fround((scores[parents[node] ?? 0] ?? NaN) + (logSurvivals[node] ?? NaN)));
+  }
 }
