@@ -56,7 +56,7 @@ export class StepReports {
     const tells = !catchesUp && (!onDevice || numBefore >= this.#stepsInFlight);
     const isLast = onDevice && this.#stepsInFlight > 1 && numBehind === 0;
     const stepMs = endMs - begunMs;
-    const observed = observedStep(output, verified, { onDevice, numLanes, tells, isLast, draftMs, stepMs });
+    const observed = observedStep(output, verified, { onDevice, numLanes, tells, isLast, catchesUp, draftMs, stepMs });
     this.#policy.observe(observed);
     this.#regrouping.observe(observed);
     if (this.#listeners.size === 0) return;

@@ -71,11 +71,12 @@ export function observedStep(
     readonly tells: boolean;
     /** The last one of a run on the device. */
     readonly isLast: boolean;
+    readonly catchesUp: boolean;
     readonly draftMs: number;
     readonly stepMs: number;
   },
 ): ObservedStep {
-  const { onDevice, numLanes, tells, isLast, draftMs, stepMs } = step;
+  const { onDevice, numLanes, tells, isLast, catchesUp, draftMs, stepMs } = step;
   const drafts = limits.numLookaheadNodes === 0 ? [] : draftsOf(sequences, verified);
   // On the device all rows are there, whether trees fill them or not.
   const numRows = onDevice
@@ -88,6 +89,7 @@ export function observedStep(
     draftMs,
     stepMs,
     isLast,
+    catchesUp,
     drafts,
     hasPrompt,
     numSequences: verified.length,

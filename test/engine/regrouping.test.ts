@@ -8,7 +8,7 @@ const STEP_MS = 1.5;
 /** Lost by the step with prompts, and by the first step of a run. */
 const RESTART_MS = 4;
 
-const base = { context: 100, limits: NO_TREES, isLast: false, draftMs: 0, drafts: [] };
+const base = { context: 100, limits: NO_TREES, isLast: false, catchesUp: false, draftMs: 0, drafts: [] };
 
 interface Outcome {
   /** Of the time in which all lanes would have decoded steadily, what was had. */

@@ -17,6 +17,7 @@ function step(kind: "steady" | "start" | "prompt", stepMs: number, numPromptRows
       context: 100,
       limits: NO_TREES,
       isLast: false,
+      catchesUp: false,
       draftMs: 0,
       drafts: [],
       stepMs,

@@ -3,13 +3,14 @@ import type { DraftTree } from "../draft-tree.ts";
 import { AcceptanceTable } from "./acceptance-table.ts";
 import { Bursts } from "./bursts.ts";
 import { Calibration } from "./calibration.ts";
+import { CatchUpCost } from "./catch-up-cost.ts";
 import type { CostModel } from "./cost-model.ts";
 import { cutTrees, keepNodes } from "./cut-trees.ts";
 import { DeviceTimes } from "./device-times.ts";
 import { DraftSample } from "./draft-sample.ts";
 import { HostTimes } from "./host-times.ts";
 import { loadClass } from "./load-class.ts";
-import { Looks, type Way } from "./looks.ts";
+import { type LookSize, Looks, type Way } from "./looks.ts";
 import { type PassTable, PassTimes } from "./pass-times.ts";
 import { RestartLoss } from "./restart-loss.ts";
 import { type Forecast, SizeChoice, type SizeOptions } from "./size-choice.ts";
@@ -23,6 +24,7 @@ import {
   type TreePolicy,
 } from "./tree-policy.ts";
 import { judged } from "./verified-draft.ts";
+import { isSame, WayInUse } from "./way-in-use.ts";
 
 export interface AdaptiveOptions extends SizeOptions {
   /** T(M, context) as measured at start-up. */
@@ -49,8 +51,6 @@ const RUN_MS = 2000;
 /** What it costs to stop a run for something else, in steps, and weight of the latest run in what runs are long. */
 const STOP_STEPS = 2;
 const RUN_RATE = 0.1;
-/** Time for which a decision stands, while neither the load changes nor a look ends: each takes the host some 20 to 200 µs. */
-const DECIDE_EVERY_MS = 100;
 /** Drafting that takes less than this share of a plain step is taken for free. */
 const FREE_SHARE = 0.02;
 
@@ -85,15 +85,15 @@ export class AdaptiveTrees implements TreePolicy {
   readonly #acceptance: AcceptanceTable;
   readonly #sizes: SizeChoice;
   readonly #restarts = new RestartLoss();
+  readonly #catchUps = new CatchUpCost();
   readonly #calibration = new Calibration();
   readonly #sample = new DraftSample();
   #numSequences = 1;
   #limits: TreeLimits = NO_TREES;
   readonly #looks = new Looks();
   #trial: Trial | undefined;
-  /** The way in use, which looks are compared with, the log₂ of the load that it is for, and how much longer it stands. */
-  #inUse: { readonly limits: TreeLimits; readonly load?: number } = { limits: NO_TREES };
-  #inUseLeftMs = 0;
+  readonly #lookSize: LookSize;
+  readonly #inUse: WayInUse;
   #expected: ExpectedRates | undefined;
   /** A trial ended since it was decided. */
   #trialIsOver = false;
@@ -107,11 +107,13 @@ export class AdaptiveTrees implements TreePolicy {
 
   constructor(options: AdaptiveOptions) {
     this.#options = options;
-    const { plainOnDevice, draftRows } = options;
+    const { plainOnDevice, draftRows, draftsOnDevice } = options;
+    this.#lookSize = LOOKS[draftsOnDevice ? "device" : "host"];
+    this.#inUse = new WayInUse(this.#lookSize.numSteps);
     const passes = new PassTimes(options.passes);
     this.#passes = passes;
     this.#host = new HostTimes({ passes, plainOnDevice, draftRows });
-    const device = options.draftsOnDevice ? new DeviceTimes(passes, draftRows) : undefined;
+    const device = draftsOnDevice ? new DeviceTimes(passes, draftRows) : undefined;
     this.#costs = device ?? this.#host;
     this.#acceptance = new AcceptanceTable(options.maxNodes, options.maxDepth);
     this.#sizes = new SizeChoice(options, this.#costs, this.#acceptance);
@@ -159,6 +161,7 @@ export class AdaptiveTrees implements TreePolicy {
       this.#acceptance.observe({ ...draft, tree: this.#calibration.observe(draft) });
     }
     const isSteady = this.#stepCosts.observe(step);
+    this.#catchUps.observe(step, () => this.#targetMs(step));
     if (step.numSequences > 0) this.#restarts.observe({ ...step, isSteady }, () => this.#rateOf(step));
     this.#account(step);
   }
@@ -168,8 +171,14 @@ export class AdaptiveTrees implements TreePolicy {
     return (numSequences / numLanes) * this.#sizes.rateOf(numLanes, limits);
   }
 
+  /** Of a step that drafts nothing, prompts or not. */
+  #targetMs({ numSequences, numRows }: ObservedStep): number {
+    const passes = this.#passes;
+    return this.#costs.plainMs(numSequences) * (passes.of(numRows, numSequences) / passes.of(numSequences));
+  }
+
   #mayStop(limits: TreeLimits): boolean {
-    const isLong = this.#runSteps >= RUN_STEPS || this.#runMs >= RUN_MS;
+    const isLong = this.#runSteps >= RUN_STEPS || this.#runMs >= RUN_MS || this.#inUse.isJustSeen;
     const isOver = this.#trialIsOver && this.#isWorthStopping(limits);
     return isLong || this.#isUndecided || isOver || this.#isClearlyWorse(limits);
   }
@@ -181,7 +190,7 @@ export class AdaptiveTrees implements TreePolicy {
 
   /** Whether nothing was decided for this load, and could be now. */
   get #isUndecided(): boolean {
-    return this.#inUse.load !== this.#loadClass && this.#costs.numPlainObserved(this.#numSequences) >= NUM_SEEN;
+    return !this.#inUse.isFor(this.#loadClass) && this.#costs.numPlainObserved(this.#numSequences) >= NUM_SEEN;
   }
 
   /** Whether the trees of a run on the device have shown that they lose. A trial ends by its own rules. */
@@ -202,13 +211,13 @@ export class AdaptiveTrees implements TreePolicy {
   #account({ limits, onDevice, stepMs }: ObservedStep): void {
     this.#runSteps += onDevice ? 1 : 0;
     this.#runMs += onDevice ? stepMs : 0;
-    this.#inUseLeftMs -= stepMs;
     this.#looks.add(this.#loadClass, stepMs);
     if (limits.numLookaheadNodes === 0) {
       this.#acceptance.age();
       this.#bursts.endPlainStep();
     }
     const trial = this.#trial;
+    this.#inUse.observe(limits, stepMs);
     if (trial === undefined) return;
     if (isSame(limits, trial.limits)) trial.left--;
     // Steps of what was in use before may still be under way when it begins.
@@ -216,7 +225,7 @@ export class AdaptiveTrees implements TreePolicy {
     if (trial.left > 0 && !(isTelling && this.#isMuchFaster(this.#inUse.limits, trial.limits))) return;
     this.#trial = undefined;
     this.#trialIsOver = true;
-    this.#inUseLeftMs = 0;
+    this.#inUse.endStand();
   }
 
   #decide(): TreeLimits {
@@ -243,7 +252,7 @@ export class AdaptiveTrees implements TreePolicy {
     if (this.#trial) return this.#trial.limits;
     const numSequences = this.#numSequences;
     if (this.#costs.numPlainObserved(numSequences) < NUM_SEEN) return NO_TREES;
-    if (this.#inUseLeftMs > 0 && this.#inUse.load === this.#loadClass) return this.#inUse.limits;
+    if (this.#inUse.stands(this.#loadClass)) return this.#inUse.limits;
     const [restartMs, restartDraftingMs] = [false, true].map((drafts) =>
       this.#restarts.msPerToken(numSequences, drafts),
     );
@@ -252,12 +261,13 @@ export class AdaptiveTrees implements TreePolicy {
     const ways = [plain, ...trees];
     this.#expected = { plain: 1000 / plain.tokenMs, trees: 1000 / Math.min(...trees.map(({ tokenMs }) => tokenMs)) };
     const inUse = this.#fastest(ways);
-    this.#inUse = { limits: inUse.limits, load: this.#loadClass };
-    this.#inUseLeftMs = DECIDE_EVERY_MS;
-    const size = LOOKS[this.#options.draftsOnDevice ? "device" : "host"];
+    this.#inUse.choose(inUse.limits, this.#loadClass);
+    if (!this.#inUse.isSeen) return inUse.limits;
+    const size = this.#lookSize;
     const others = ways.filter((way) => way !== inUse);
     const doubt = (way: Way) => this.#sizes.doubt(numSequences, way.limits, inUse.limits, size.numSteps);
-    const other = this.#looks.next(this.#loadClass, { inUse, others, size, doubt });
+    const catchUpMs = this.#catchUps.ms(numSequences, this.#passes.context);
+    const other = this.#looks.next(this.#loadClass, { inUse, others, size, catchUpMs, doubt });
     if (other === undefined) return inUse.limits;
     const { numSteps } = size;
     this.#trial = { limits: other.limits, load: this.#loadClass, numSteps, left: numSteps };
@@ -278,8 +288,4 @@ export class AdaptiveTrees implements TreePolicy {
 
 function wayOf({ limits, rate, stepMs }: Forecast, restartMs: number): Way {
   return { limits, tokenMs: 1 / rate + restartMs, stepMs };
-}
-
-function isSame(one: TreeLimits, other: TreeLimits): boolean {
-  return one.numLookaheadNodes === other.numLookaheadNodes && one.maxDraftDepth === other.maxDraftDepth;
 }

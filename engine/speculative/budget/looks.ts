@@ -23,6 +23,8 @@ export interface LookChoice {
   readonly inUse: Way;
   readonly others: readonly Way[];
   readonly size: LookSize;
+  /** What it costs to draft at all, once, while plain decoding is in use. */
+  readonly catchUpMs: number;
   /** How well another way's rate is known beside that of the one in use. */
   readonly doubt: (other: Way) => Doubt;
 }
@@ -33,7 +35,7 @@ const HORIZON_MS = 60_000;
 const LOSS_SHARE = 0.005;
 const FIRST_LOSS_STEPS = 16;
 /** Share of the time since the latest look that one may lose which nothing speaks for, the first time and always. */
-const FIRST_DUE_SHARE = 0.02;
+const FIRST_DUE_SHARE = 0.01;
 const LEAST_DUE_SHARE = 0.002;
 
 /** What there was of looks at a load. */
@@ -71,17 +73,18 @@ export class Looks {
     const way = due ?? this.#mostTelling(load, choice);
     if (way === undefined) return undefined;
     const before = this.#at(load);
-    const lostMs = before.lostMs + costOf(way, choice.inUse, choice.size);
+    const lostMs = before.lostMs + costOf(way, choice);
     this.#spent.set(load, { ...before, lostMs, ...(due ? { numDue: before.numDue + 1, sinceMs: 0 } : {}) });
     return way;
   }
 
-  #mostTelling(load: number, { inUse, others, size, doubt }: LookChoice): Way | undefined {
+  #mostTelling(load: number, choice: LookChoice): Way | undefined {
+    const { inUse, others, doubt } = choice;
     const { ms, lostMs } = this.#at(load);
     const mostMs = LOSS_SHARE * ms + FIRST_LOSS_STEPS * inUse.stepMs - lostMs;
     let best: { readonly way: Way; readonly netMs: number } | undefined;
     for (const way of others) {
-      const costMs = costOf(way, inUse, size);
+      const costMs = costOf(way, choice);
       if (costMs > mostMs) continue;
       const { variance, noise } = doubt(way);
       const netMs = HORIZON_MS * gainOfLooking(Math.log(inUse.tokenMs / way.tokenMs), variance, noise) - costMs;
@@ -91,7 +94,8 @@ export class Looks {
   }
 
   /** The best trees while plain decoding is in use; else plain decoding and the largest trees in turn. */
-  #due(load: number, { inUse, others, size }: LookChoice): Way | undefined {
+  #due(load: number, choice: LookChoice): Way | undefined {
+    const { inUse, others } = choice;
     const { numDue, sinceMs } = this.#at(load);
     const isTurnOfLargest = numNodes(inUse) > 0 && numDue % 2 === 1;
     const found = isTurnOfLargest
@@ -101,7 +105,7 @@ export class Looks {
           (a, b) => a.tokenMs - b.tokenMs,
         );
     const share = Math.max(LEAST_DUE_SHARE, FIRST_DUE_SHARE / (1 + numDue));
-    return found && costOf(found, inUse, size) < share * sinceMs ? found : undefined;
+    return found && costOf(found, choice) < share * sinceMs ? found : undefined;
   }
 
   #at(load: number): Spent {
@@ -118,7 +122,8 @@ function first<T>(items: readonly T[], compare: (a: T, b: T) => number): T | und
 }
 
 /** Time that a look is expected to lose. */
-function costOf(way: Way, inUse: Way, { numSteps, switchSteps }: LookSize): number {
+function costOf(way: Way, { inUse, size, catchUpMs }: LookChoice): number {
   const lossShare = Math.max(0, 1 - inUse.tokenMs / way.tokenMs);
-  return numSteps * way.stepMs * lossShare + switchSteps * (way.stepMs + inUse.stepMs);
+  const switchMs = size.switchSteps * (way.stepMs + inUse.stepMs) + (numNodes(inUse) === 0 ? catchUpMs : 0);
+  return size.numSteps * way.stepMs * lossShare + switchMs;
 }

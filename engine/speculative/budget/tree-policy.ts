@@ -35,6 +35,8 @@ export interface ObservedStep {
   readonly isLast: boolean;
   /** Prompts, or tokens that were computed before and lost, are among its rows. */
   readonly hasPrompt: boolean;
+  /** A plain step in which drafters computed tokens that they had not seen, so that the next steps can draft on the device. */
+  readonly catchesUp: boolean;
   readonly stepMs: number;
   /** Of it, drafting; 0 where it is not known. */
   readonly draftMs: number;

@@ -160,7 +160,7 @@ test("the last step of a run, which takes half as long, does not tell what steps
   for (let i = 0; i < 300; i++) {
     const isLast = i % 3 === 2;
     const times = { stepMs: isLast ? 10 : 20, draftMs: 0 };
-    costs.observe({ ...step, ...times, onDevice: true, isSteady: true, hasPrompt: false, isLast });
+    costs.observe({ ...step, ...times, onDevice: true, isSteady: true, hasPrompt: false, isLast, catchesUp: false });
   }
   expect(device.wholeMs({ numSequences: 4, numNodes: 8, depth: 4 })).toBeCloseTo(20, 0);
 });
@@ -176,7 +176,15 @@ test("a step with idle lanes, or whose sequences end in it, tells what as many l
   for (let i = 0; i < 300; i++) {
     costs.observe({
       ...{ numSequences: 20 + (i % 12), numLanes: 32, context: 0, numRows: 32 * 8, numEmitted: 60, limits, drafts: [] },
-      ...{ onDevice: true, isSteady: true, hasPrompt: false, stepMs: 2 * own, isLast: false, draftMs: 0 },
+      ...{
+        onDevice: true,
+        isSteady: true,
+        hasPrompt: false,
+        stepMs: 2 * own,
+        isLast: false,
+        catchesUp: false,
+        draftMs: 0,
+      },
     });
   }
   expect(Math.abs(device.wholeMs(shape) / (2 * own) - 1)).toBeLessThan(0.02);

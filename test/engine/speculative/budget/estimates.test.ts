@@ -46,6 +46,7 @@ test("Sequoia's trees on the device: steps go on until there is another shape", 
       hasPrompt: false,
       stepMs: 12,
       isLast: false,
+      catchesUp: false,
       draftMs: 0,
       drafts: [{ tree, tokenIds: [4], maxNodes: numNodes, maxDepth: 3 }],
     },
@@ -79,7 +80,13 @@ test("trees of fixed size and shape tell how far estimates are off", () => {
         isSteady: true,
         hasPrompt: false,
       },
-      ...{ stepMs: 1, isLast: false, draftMs: 0, drafts: [{ tree, tokenIds: [3], maxNodes: 2, maxDepth: 1 }] },
+      ...{
+        stepMs: 1,
+        isLast: false,
+        catchesUp: false,
+        draftMs: 0,
+        drafts: [{ tree, tokenIds: [3], maxNodes: 2, maxDepth: 1 }],
+      },
     });
     expect(policy.state.calibrationError).toBeCloseTo(0.9, 10);
     expect(policy.state.limits).toEqual({ numLookaheadNodes: 1, maxDraftDepth: 1 });

@@ -49,13 +49,23 @@ describe("Looks", () => {
   const doubtOf = (variance: number) => () => ({ variance, noise: 0.005 });
 
   test("what may be better is looked at, what is known is not, nor what is far worse", () => {
-    expect(new Looks().next(0, { inUse: plain, others: [tree(2, 10.5)], size, doubt: doubtOf(0.04) })?.tokenMs).toBe(
-      10.5,
-    );
-    expect(new Looks().next(0, { inUse: plain, others: [tree(2, 10.5)], size, doubt: doubtOf(1e-6) })).toBeUndefined();
-    expect(new Looks().next(0, { inUse: plain, others: [tree(2, 40)], size, doubt: doubtOf(0.04) })).toBeUndefined();
     expect(
-      new Looks().next(0, { inUse: plain, others: [tree(8, 14), tree(2, 10.5)], size, doubt: doubtOf(0.04) })?.tokenMs,
+      new Looks().next(0, { inUse: plain, others: [tree(2, 10.5)], size, catchUpMs: 0, doubt: doubtOf(0.04) })?.tokenMs,
+    ).toBe(10.5);
+    expect(
+      new Looks().next(0, { inUse: plain, others: [tree(2, 10.5)], size, catchUpMs: 0, doubt: doubtOf(1e-6) }),
+    ).toBeUndefined();
+    expect(
+      new Looks().next(0, { inUse: plain, others: [tree(2, 40)], size, catchUpMs: 0, doubt: doubtOf(0.04) }),
+    ).toBeUndefined();
+    expect(
+      new Looks().next(0, {
+        inUse: plain,
+        others: [tree(8, 14), tree(2, 10.5)],
+        size,
+        catchUpMs: 0,
+        doubt: doubtOf(0.04),
+      })?.tokenMs,
     ).toBe(10.5);
   });
 
@@ -71,7 +81,7 @@ describe("Looks", () => {
       const numSteps = 40_000;
       for (let step = 0; step < numSteps; step++) {
         looks.add(3, inUse.stepMs);
-        const way = looks.next(3, { inUse, others, size, doubt: doubtOf(0) });
+        const way = looks.next(3, { inUse, others, size, catchUpMs: 0, doubt: doubtOf(0) });
         if (way === undefined) continue;
         seen.push(way.tokenMs);
         lostMs += size.numSteps * way.stepMs * (1 - inUse.tokenMs / way.tokenMs) + way.stepMs + inUse.stepMs;
@@ -82,11 +92,30 @@ describe("Looks", () => {
     }
   });
 
+  test("what drafters have to catch up with counts while plain decoding is in use, and no share of the time is lost to it", () => {
+    const choice = { size, doubt: doubtOf(0.04) };
+    const lost = (catchUpMs: number, inUse: Way, other: Way) => {
+      const looks = new Looks();
+      let numLooks = 0;
+      for (let step = 0; step < 40_000; step++) {
+        looks.add(0, inUse.stepMs);
+        if (looks.next(0, { ...choice, catchUpMs, inUse, others: [other] })) numLooks++;
+      }
+      return (numLooks * catchUpMs) / (40_000 * inUse.stepMs);
+    };
+    expect(lost(500, plain, tree(2, 10.5))).toBeLessThan(0.008);
+    expect(lost(500, plain, tree(2, 10.5))).toBeGreaterThan(0);
+    // Drafters that are in use have nothing to catch up with.
+    expect(lost(500, tree(2, 10), plain)).toBeCloseTo(500 * lost(1, tree(2, 10), plain), 9);
+  });
+
   test("loads have looks of their own", () => {
     const looks = new Looks();
     let first = 0;
-    while (looks.next(0, { inUse: plain, others: [tree(2, 10.5)], size, doubt: doubtOf(0.04) })) first++;
+    while (looks.next(0, { inUse: plain, others: [tree(2, 10.5)], size, catchUpMs: 0, doubt: doubtOf(0.04) })) first++;
     expect(first).toBeGreaterThan(0);
-    expect(looks.next(1, { inUse: plain, others: [tree(2, 10.5)], size, doubt: doubtOf(0.04) })).toBeDefined();
+    expect(
+      looks.next(1, { inUse: plain, others: [tree(2, 10.5)], size, catchUpMs: 0, doubt: doubtOf(0.04) }),
+    ).toBeDefined();
   });
 });

@@ -10,6 +10,7 @@ describe("RestartLoss", () => {
     context: 9,
     numRows: 4,
     isLast: false,
+    catchesUp: false,
     draftMs: 0,
     drafts: [],
     onDevice: true,

@@ -14,6 +14,9 @@ const TOKEN_BUDGET = 512;
 /** Steps in which a machine with other work gets faster and slower again. */
 const SWING_STEPS = 170;
 
+/** Tokens of a text. */
+const CONTEXT = 80;
+
 /** Of a gust, what is left of it in the next step. */
 const GUST_KEPT = 0.96;
 
@@ -24,6 +27,8 @@ export interface World {
   readonly passMs: (numRows: number) => number;
   /** What start-up measures of a pass, where that is not what it takes later. */
   readonly measuredMs?: (numRows: number) => number;
+  /** Tokens that drafters have not seen take so long, each of a sequence; with none given, they are no more than a few levels of the first draft. */
+  readonly catchUpMs?: number;
   /** One level of a draft for so many sequences, in ms. */
   readonly levelMs: (numSequences: number) => number;
   /** Plain steps, where the device runs them, take this share of a pass. */
@@ -188,7 +193,11 @@ export function simulate(
     });
   const { plainShare, startFactor } = world;
   let [tokens, ms, numDrafting] = [0, 0, 0];
-  let [numBehind, numBefore, untilPrompt] = [0, 0, run.tokensPerPrompt ?? Number.POSITIVE_INFINITY];
+  let [numBehind, numBefore, untilPrompt] = [
+    world.catchUpMs === undefined ? 0 : CONTEXT,
+    0,
+    run.tokensPerPrompt ?? Number.POSITIVE_INFINITY,
+  ];
   let limits = NO_TREES;
   let numSequences = 0;
   let gust = 0;
@@ -196,9 +205,11 @@ export function simulate(
     const hasPrompt = untilPrompt <= 0;
     const isSame = load(step) === numSequences && !hasPrompt && numBefore > 0 && policy.goesOn(limits);
     numSequences = load(step);
-    if (!isSame) [limits, numBefore] = [policy.limits(numSequences, 0), 0];
+    if (!isSame) [limits, numBefore] = [policy.limits(numSequences, CONTEXT), 0];
     const drafts: VerifiedDraft[] = [];
-    const isPlain = hasPrompt || limits.numLookaheadNodes === 0;
+    const isDrafting = limits.numLookaheadNodes > 0;
+    const catchesUp = isDrafting && world.catchUpMs !== undefined && numBehind > 0;
+    const isPlain = hasPrompt || catchesUp || !isDrafting;
     const numShare = Math.min(1 + limits.numLookaheadNodes, Math.floor(TOKEN_BUDGET / numSequences));
     const mostNodes = limits.mostLookaheadNodes === undefined ? numShare : 1 + limits.mostLookaheadNodes;
     let [stepMs, draftMs, numRows, numEmitted] = [0, 0, numSequences, 0];
@@ -206,7 +217,10 @@ export function simulate(
       stepMs = (hasPrompt ? 2 : plainShare) * world.passMs(numSequences);
       numEmitted = numSequences;
       // With a prompt the drafter catches up, where it drafts at all.
-      if (hasPrompt && limits.numLookaheadNodes > 0) draftMs = world.levelMs(numSequences);
+      if (catchesUp) {
+        draftMs = numSequences * Math.min(numBehind, CONTEXT) * (world.catchUpMs ?? 0);
+        numBehind = 0;
+      } else if (hasPrompt && isDrafting) draftMs = world.levelMs(numSequences);
       else numBehind++;
     } else {
       const depth = Math.min(limits.maxDraftDepth, mostNodes - 1);
@@ -229,7 +243,7 @@ export function simulate(
       }
       stepMs = world.passMs(numRows);
     }
-    const onDevice = !hasPrompt && (isPlain ? plainShare < 1 : draftsOnDevice);
+    const onDevice = !hasPrompt && !catchesUp && (isPlain ? plainShare < 1 : draftsOnDevice);
     // The first of two steps in flight is read late, the second early.
     const factor = onDevice ? ([startFactor, 0.5][numBefore] ?? 1) : 1;
     const [trueMs, trueDraftMs] = [stepMs * factor, draftMs * factor];
@@ -237,9 +251,19 @@ export function simulate(
     const swing = Math.exp(gust + world.swing * Math.sin((2 * Math.PI * step) / SWING_STEPS));
     const seenDraftMs = trueDraftMs * noise() * swing;
     policy.observe({
-      ...{ numSequences, numLanes: numSequences, context: 0, numRows, numEmitted, drafts, onDevice, hasPrompt },
-      limits: hasPrompt ? NO_TREES : limits,
-      isSteady: !hasPrompt && (!onDevice || numBefore >= 2),
+      ...{
+        numSequences,
+        numLanes: numSequences,
+        context: CONTEXT,
+        numRows,
+        numEmitted,
+        drafts,
+        onDevice,
+        hasPrompt,
+        catchesUp,
+      },
+      limits: hasPrompt || catchesUp ? NO_TREES : limits,
+      isSteady: !hasPrompt && !catchesUp && (!onDevice || numBefore >= 2),
       stepMs: trueMs * noise() * swing + seenDraftMs,
       isLast: false,
       draftMs: draftsOnDevice ? 0 : seenDraftMs,

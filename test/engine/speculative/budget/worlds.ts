@@ -75,3 +75,16 @@ export const GUSTY: World = {
   passMs: (numRows) => 0.7 + 0.0015 * numRows,
   levelMs: (numSequences) => 0.09 + 0.001 * numSequences,
 };
+
+/** Two cores, as measured: a token that the drafter has not seen takes it 0.7 ms, a plain step of 8 sequences 45. */
+export const SLOW_TO_CATCH_UP: World = {
+  ...{
+    ...BASE,
+    name: "a software adapter whose drafter is long in catching up",
+    plainShare: 0.99,
+    draftsOnDevice: true,
+  },
+  ...{ catchUpMs: 0.7, gusts: 0.1 },
+  passMs: (numRows) => 12 + 4.2 * numRows,
+  levelMs: (numSequences) => 4 + numSequences,
+};
