@@ -35,7 +35,7 @@ const HORIZON_MS = 60_000;
 const LOSS_SHARE = 0.005;
 const FIRST_LOSS_STEPS = 16;
 /** Share of the time since the latest look that one may lose which nothing speaks for, the first time and always. */
-const FIRST_DUE_SHARE = 0.01;
+const FIRST_DUE_SHARE = 0.02;
 const LEAST_DUE_SHARE = 0.002;
 
 /** What there was of looks at a load. */

@@ -8,7 +8,7 @@ import { timePass } from "./time-pass.ts";
 
 /** Time after which no larger pass is measured, without context and with one, in ms: what lies beyond is extrapolated, and learned from steps. */
 const MAX_MS = { without: 500, with: 250 };
-/** So often all passes are measured, one after the other; but those that take longer than `SHORT_MS` once. */
+/** So often all passes are measured, one after the other; but those that take longer than `SHORT_MS`, once. */
 const NUM_SWEEPS = 3;
 const SHORT_MS = 60;
 /** Tokens of the context that is measured at most. */
@@ -31,7 +31,7 @@ export async function measurePasses(gpu: GpuContext, runner: ModelRunner, bounds
   const rows = (count: number) => Array.from({ length: count }, (_, i) => probeRows(i, 0, 1, runner.options.numBlocks));
   await runner.run(rows(1));
   const sizes = [1, ...sizesUpTo(mostRows)];
-  const passes = rising(await timed(sizes, MAX_MS.without, 2, (numRows) => timePass(gpu, runner, rows(numRows))));
+  const passes = await timed(sizes, MAX_MS.without, 2, (numRows) => timePass(gpu, runner, rows(numRows)));
   return { passes, ...(await measureContext(gpu, runner, bounds, new Curve(passes))) };
 }
 
@@ -48,11 +48,10 @@ async function measureContext(
   const tableSize = Math.floor(longest / BLOCK_SIZE);
   if (tableSize < 1) return { perToken: [], treeShare: 0 };
   const context = tableSize * BLOCK_SIZE;
-  const timeTrees = (numTrees: number, nodes: number) =>
-    timePass(
-      ...([gpu, runner] as const),
-      Array.from({ length: numTrees }, (_, i) => probeRows(i, context, nodes, numBlocks)),
-    );
+  const timeTrees = (numTrees: number, nodes: number) => {
+    const trees = Array.from({ length: numTrees }, (_, i) => probeRows(i, context, nodes, numBlocks));
+    return timePass(gpu, runner, trees);
+  };
   const addedMs = (numRows: number, ms: number) => Math.max(0, ms - passes.at(numRows)) / context;
   const counts = [1, ...sizesUpTo(maxNumSeqs)].filter((count) => Number.isInteger(Math.log2(count)));
   const times = await timed(counts, MAX_MS.with, 1, (count) => timeTrees(count, 1));
@@ -88,9 +87,4 @@ async function timed(
       if (ms < SHORT_MS) costs[i] = { numRows, ms: Math.min(ms, await measure(numRows)) };
   }
   return costs;
-}
-
-/** A pass takes no longer than one of more rows: if it seems to, the machine was slow. */
-function rising(costs: readonly PassCost[]): PassCost[] {
-  return costs.map(({ numRows }, i) => ({ numRows, ms: Math.min(...costs.slice(i).map(({ ms }) => ms)) }));
 }

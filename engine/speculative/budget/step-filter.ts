@@ -12,7 +12,7 @@ const MOST = 3;
 /** What everything else moves by from one step to the next, as a standard deviation in log ratio: texts grow, and old knowledge fades. */
 const WALK = 0.0005;
 /** What steps of a size take beyond what their parts say. */
-const SIZE_SPREAD = 0.06;
+const SIZE_SPREAD = 0.035;
 /** The machine when a load is met, beside what was thought before. */
 const FIRST_LEVEL = 0.3;
 /** How sure parts are whose factors nobody has seen (all of them, each), and those that were seen at another load. */
