@@ -178,9 +178,9 @@ export class AdaptiveTrees implements TreePolicy {
   }
 
   #mayStop(limits: TreeLimits): boolean {
-    const isLong = this.#runSteps >= RUN_STEPS || this.#runMs >= RUN_MS || this.#inUse.isJustSeen;
+    const isLong = this.#runSteps >= RUN_STEPS || this.#runMs >= RUN_MS;
     const isOver = this.#trialIsOver && this.#isWorthStopping(limits);
-    return isLong || this.#isUndecided || isOver || this.#isClearlyWorse(limits);
+    return isLong || this.#inUse.isJustSeen || this.#isUndecided || isOver || this.#isClearlyWorse(limits);
   }
 
   /** Whether what is in use by rights would gain more, until the run stops anyway, than it costs to stop it now. */
@@ -212,12 +212,12 @@ export class AdaptiveTrees implements TreePolicy {
     this.#runSteps += onDevice ? 1 : 0;
     this.#runMs += onDevice ? stepMs : 0;
     this.#looks.add(this.#loadClass, stepMs);
+    this.#inUse.observe(limits, stepMs);
     if (limits.numLookaheadNodes === 0) {
       this.#acceptance.age();
       this.#bursts.endPlainStep();
     }
     const trial = this.#trial;
-    this.#inUse.observe(limits, stepMs);
     if (trial === undefined) return;
     if (isSame(limits, trial.limits)) trial.left--;
     // Steps of what was in use before may still be under way when it begins.
