@@ -1,11 +1,12 @@
-import type { EngineClient, EngineInfo, StepStats } from "../engine/client.ts";
+import type { EngineInfo } from "../engine/client.ts";
+import type { Engine } from "../engine/engine.ts";
 import type { EngineOptions } from "../engine/engine-options.ts";
-import type { SamplingParams } from "../engine/sampling-params.ts";
 import type { ExpectedRates } from "../engine/speculative/budget/tree-policy.ts";
-import { generate, sum, warmUpEngine } from "./generate.ts";
+import { sum, warmUpEngine } from "./generate.ts";
 import { type Interval, median, medianInterval } from "./median.ts";
 import { SharedTarget } from "./shared-target.ts";
-import { countStep, noSteps, type TotalsByKind, totalsOf } from "./step-kinds.ts";
+import { type TotalsByKind, totalsOf } from "./step-kinds.ts";
+import { Streams, type StreamsOptions, type Turn } from "./streams.ts";
 import { turnOrder } from "./turn-order.ts";
 
 /** One way to run an engine, under load beside others. */
@@ -15,18 +16,18 @@ export interface Contender {
 }
 
 export interface Turns {
-  /** Turns of each contender that count, and those before them in which it gets used to the load. */
+  /** Rounds that count, and those before them in which contenders get used to the load. */
   readonly numRounds: number;
   readonly numWarmUps: number;
+  /** Turns of each contender in a round. */
+  readonly numTurns: number;
   readonly turnMs: number;
 }
 
-export interface Load {
+export interface Load extends Omit<StreamsOptions, "numStreams"> {
   readonly numStreams: readonly number[];
   /** By what an engine runs on. */
   readonly turns: (adapterKind: EngineInfo["adapterKind"]) => Turns;
-  readonly prompts: readonly (readonly number[])[];
-  readonly params: SamplingParams;
 }
 
 export interface LoadFigures {
@@ -39,6 +40,8 @@ export interface LoadFigures {
   /** The last contender's rate over this one's in the same round; the median of the rounds, and where it lies by 95 %. */
   readonly lastOverThis: number;
   readonly lastOverThisInterval: Interval;
+  /** The same of all rounds' tokens and times. */
+  readonly lastOverThisInAll: number;
   /** Tokens that a sequence emits in a step. */
   readonly acceptanceLength: number;
   /** Share of a sequence's steps that verified a draft. */
@@ -54,19 +57,9 @@ export interface LoadReport {
   readonly figures: readonly LoadFigures[];
 }
 
-/** What the streams of one turn gave. */
-interface Turn {
-  readonly tokensPerSecond: number;
-  readonly numTokens: number;
-  readonly numSteps: number;
-  readonly numDrafted: number;
-  readonly steps: TotalsByKind;
-  readonly expected: ExpectedRates | undefined;
-}
-
 /**
- * So many streams at once, each of which takes the next prompt when its text has ended: every contender in turn, round by round.
- * Rates are compared within a round only, since the machine is not as fast in the next. All run over the same weights.
+ * Every contender in turn, by short turns that go on with the same texts: the machine may be half as fast a second later, and within a round
+ * all of them have about the same of that. Rates are compared within a round only. All run over the same weights.
  */
 export async function measureLoad(
   { model, adapter, maxModelLen, ...options }: EngineOptions & Required<Pick<EngineOptions, "maxModelLen">>,
@@ -74,100 +67,75 @@ export async function measureLoad(
   load: Load,
 ): Promise<LoadReport> {
   const target = await SharedTarget.open(model, maxModelLen, adapter);
-  const clients: EngineClient[] = [];
-  for (const { options: own } of contenders) clients.push(await target.createEngine({ ...options, ...own }));
-  const [first] = clients;
+  const engines: Engine[] = [];
+  for (const { options: own } of contenders) engines.push(await target.createEngine({ ...options, ...own }));
+  const [first] = engines;
   if (first === undefined) throw new RangeError("nothing to measure");
-  for (const client of clients) await warmUpEngine(client, load.prompts[0] ?? [0]);
-  const { numRounds, numWarmUps, turnMs } = load.turns(first.info.adapterKind);
+  for (const engine of engines) await warmUpEngine(engine, load.prompts[0] ?? [0]);
+  const turns = load.turns(first.info.adapterKind);
   const figures: LoadFigures[] = [];
   for (const numStreams of load.numStreams) {
-    const rounds: Turn[][] = [];
-    for (let round = -numWarmUps; round < numRounds; round++) {
-      const turns: Turn[] = [];
-      for (const i of turnOrder(clients.length, round + numWarmUps)) {
-        const client = clients[i];
-        if (client) turns[i] = await runTurn(client, { ...load, numStreams, turnMs, round: round + numWarmUps });
-      }
-      if (round >= 0) rounds.push(turns);
-    }
+    const rounds = await runRounds(engines, { ...load, numStreams }, turns);
     for (const [i, { name }] of contenders.entries()) figures.push(toFigures(name, numStreams, rounds, i));
   }
-  for (const client of clients) await client.close();
+  for (const engine of engines) await engine.close();
   target.close();
   return { info: first.info, figures };
 }
 
-/** Far from the one before, and prime: lengths of texts that follow each other say nothing of each other. */
-const LENGTH_STRIDE = 7919;
-
-/**
- * Tokens of the nth text, half of the most to all of them, each length as often as another. Texts of one length that begin together end
- * together while nothing is drafted, so that prompts are computed all at once: no server has such streams.
- */
-export function textLength(text: number, maxTokens: number): number {
-  const least = Math.ceil(maxTokens / 2);
-  return least + ((text * LENGTH_STRIDE) % (maxTokens - least + 1));
-}
-
-let numRequests = 0;
-
-/** Runs all streams for the time of a turn, then stops them where they are, and waits for the device. */
-async function runTurn(
-  client: EngineClient,
-  load: Pick<Load, "prompts" | "params"> & {
-    readonly numStreams: number;
-    readonly turnMs: number;
-    readonly round: number;
-  },
-): Promise<Turn> {
-  const { prompts, params, numStreams, turnMs, round } = load;
-  let [numTokens, numSteps, numDrafted, next] = [0, 0, 0, round * numStreams];
-  const steps = noSteps();
-  let expected: ExpectedRates | undefined;
-  const stopListening = client.onStep((step: StepStats) => {
-    const { sequences, speculation } = step;
-    countStep(steps, step);
-    expected = speculation?.expected;
-    numSteps += sequences.length;
-    numDrafted += sequences.filter(({ numDraft }) => numDraft > 0).length;
-  });
-  const startMs = performance.now();
-  const isOver = () => performance.now() - startMs >= turnMs;
-  const stream = async () => {
-    while (!isOver()) {
-      const text = next++;
-      const promptTokenIds = prompts[text % prompts.length] ?? [0];
-      const ownParams = { ...params, maxTokens: textLength(text, params.maxTokens) };
-      const request = { id: `load-${numRequests++}`, choice: 0, promptTokenIds, params: ownParams };
-      for await (const { tokenIds, finishReason, error } of client.generate(request)) {
-        if (finishReason === "error") throw new Error(error ?? "the engine failed");
-        numTokens += tokenIds.length;
-        if (isOver()) break;
+/** @returns what each engine had in each round that counts */
+async function runRounds(
+  engines: readonly Engine[],
+  options: StreamsOptions,
+  { numRounds, numWarmUps, numTurns, turnMs }: Turns,
+): Promise<Turn[][]> {
+  const all: Streams[] = [];
+  for (const engine of engines) all.push(await Streams.open(engine, options));
+  const rounds: Turn[][] = [];
+  for (let round = 0; round < numWarmUps + numRounds; round++) {
+    const turns: Turn[][] = engines.map(() => []);
+    for (let turn = 0; turn < numTurns; turn++) {
+      for (const i of turnOrder(engines.length, round * numTurns + turn)) {
+        const had = await all[i]?.turn(turnMs);
+        if (had) turns[i]?.push(had);
       }
     }
+    if (round >= numWarmUps) rounds.push(turns.map(together));
+  }
+  for (const streams of all) await streams.close();
+  return rounds;
+}
+
+function together(turns: readonly Turn[]): Turn {
+  return {
+    ms: sum(turns, ({ ms }) => ms),
+    numTokens: sum(turns, ({ numTokens }) => numTokens),
+    numSteps: sum(turns, ({ numSteps }) => numSteps),
+    numDrafted: sum(turns, ({ numDrafted }) => numDrafted),
+    steps: totalsOf(turns.map(({ steps }) => steps)),
+    expected: turns.at(-1)?.expected,
   };
-  await Promise.all(Array.from({ length: numStreams }, stream));
-  const seconds = (performance.now() - startMs) / 1000;
-  stopListening();
-  // What is still in flight would be the next one's loss: a token comes after it.
-  await generate(client, prompts[0] ?? [0], { ...params, maxTokens: 1 });
-  return { tokensPerSecond: numTokens / seconds, numTokens, numSteps, numDrafted, steps, expected };
 }
 
 function toFigures(contender: string, numStreams: number, rounds: readonly Turn[][], place: number): LoadFigures {
-  const turns = rounds.flatMap((round) => round[place] ?? []);
-  const numSteps = sum(turns, (turn) => turn.numSteps);
-  const rates = turns.map(({ tokensPerSecond }) => tokensPerSecond);
-  const ratios = rounds.map((round) => (round.at(-1)?.tokensPerSecond ?? 0) / (round[place]?.tokensPerSecond ?? 1));
+  const ofThis = together(rounds.flatMap((round) => round[place] ?? []));
+  const ofLast = together(rounds.flatMap((round) => round.at(-1) ?? []));
+  const rates = rounds.map((round) => rateOf(round[place]));
+  const ratios = rounds.map((round) => rateOf(round.at(-1)) / rateOf(round[place]));
+  const { numSteps, numTokens, numDrafted, steps, expected } = ofThis;
   return {
     ...{ contender, numStreams, rates },
     tokensPerSecond: median(rates),
     lastOverThis: median(ratios),
     lastOverThisInterval: medianInterval(ratios),
-    acceptanceLength: sum(turns, ({ numTokens }) => numTokens) / numSteps,
-    draftedShare: sum(turns, ({ numDrafted }) => numDrafted) / numSteps,
-    steps: totalsOf(turns.map(({ steps }) => steps)),
-    expected: turns.at(-1)?.expected,
+    lastOverThisInAll: rateOf(ofLast) / rateOf(ofThis),
+    acceptanceLength: numTokens / numSteps,
+    draftedShare: numDrafted / numSteps,
+    ...{ steps, expected },
   };
+}
+
+/** In tokens/s. */
+function rateOf(turn: Turn | undefined): number {
+  return turn ? (1000 * turn.numTokens) / turn.ms : 0;
 }

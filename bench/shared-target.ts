@@ -1,5 +1,5 @@
-import type { EngineClient } from "../engine/client.ts";
 import { assembleEngine } from "../engine/create.ts";
+import type { Engine } from "../engine/engine.ts";
 import { ENGINE_DEFAULTS, type EngineOptions } from "../engine/engine-options.ts";
 import { resolveModel } from "../engine/model/bundled.ts";
 import { openModel } from "../engine/model/open.ts";
@@ -53,7 +53,7 @@ export class SharedTarget {
   }
 
   /** An engine with caches and buffers of its own. @throws ModelFileError, EngineOptionsError, GpuError */
-  async createEngine(options: Omit<EngineOptions, "model" | "adapter" | "maxModelLen">): Promise<EngineClient> {
+  async createEngine(options: Omit<EngineOptions, "model" | "adapter" | "maxModelLen">): Promise<Engine> {
     const drafters = openDrafters(options.drafter ?? ENGINE_DEFAULTS.drafter, this.#model);
     try {
       return await assembleEngine(

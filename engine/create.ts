@@ -148,7 +148,8 @@ export async function assembleEngine(
   const policy = await createPolicy({ ...settings, treeNodes }, target.gpu, runner, residents);
   checkMemory(capacityBytes, gpu.pool.totalBytes);
   // What could not be allocated is told late: no request is to find it out.
-  await gpu.guard.run(() => device.device.queue.onSubmittedWorkDone());
+  const settled = () => gpu.guard.run(() => device.device.queue.onSubmittedWorkDone());
+  await settled();
   const info = {
     modelName: model.name,
     drafter: proposer.name,
@@ -171,6 +172,7 @@ export async function assembleEngine(
     stepsInFlight: Math.max(1, settings.stepsInFlight),
     checkInvariants: settings.checkInvariants,
     ledger: new DeviceLedger(gpu.pool),
+    settled,
     dispose: () => {
       gpu.pool.destroyAll();
       device.close();

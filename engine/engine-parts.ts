@@ -26,6 +26,8 @@ export interface EngineParts {
   readonly checkInvariants: boolean;
   /** The ledger of everything on the device. */
   readonly ledger: DeviceLedger;
+  /** Waits until the device has done all that it was given. @throws GpuError when it failed */
+  readonly settled: () => Promise<void>;
   /** Frees the device and everything on it. */
   readonly dispose: () => void;
 }

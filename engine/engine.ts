@@ -15,6 +15,7 @@ import { Regrouping } from "./regrouping.ts";
 import { checkRequest } from "./request-check.ts";
 import type { ResidentLoop } from "./resident/resident-loop.ts";
 import type { SequenceOfStep, VerifiedSequence } from "./step.ts";
+import { StepLoop } from "./step-loop.ts";
 import { StepReports } from "./step-reports.ts";
 import { meanContext } from "./step-stats.ts";
 
@@ -43,7 +44,7 @@ export class Engine implements EngineClient {
   readonly #reports: StepReports;
   /** In order. Several only where all of them run on the device. */
   readonly #inFlight: StepInFlight[] = [];
-  #loop: Promise<void> | undefined;
+  readonly #loop: StepLoop;
   #death: EngineDeadError | undefined;
 
   constructor(parts: EngineParts) {
@@ -54,6 +55,12 @@ export class Engine implements EngineClient {
     this.#scheduler = new Scheduler({
       ...{ blockManager: blocks, tokenBudget },
       ...{ maxNumSeqs: info.maxNumSeqs, maxModelLen: info.maxModelLen, maxTreeNodes: treeNodes },
+    });
+    this.#loop = new StepLoop({
+      hasWork: () => this.#hasWork,
+      step: () => this.#step(),
+      settled: parts.settled,
+      fail: (error) => this.#die(error),
     });
   }
 
@@ -69,8 +76,20 @@ export class Engine implements EngineClient {
     });
     if (signal?.aborted) this.#abort(request.id);
     else signal?.addEventListener("abort", () => this.#abort(request.id), { once: true });
-    this.#loop ??= this.#run();
+    this.#loop.start();
     return stream;
+  }
+
+  /** Begins no step until `resume`: for those who share a device by turns. Resolves once nothing of this engine is under way there. @throws GpuError */
+  pause(): Promise<void> {
+    return this.#loop.hold();
+  }
+
+  /** What is measured does not count the time of the pause. */
+  resume(): void {
+    const ms = this.#loop.release();
+    this.#reports.skip(ms);
+    this.#regrouping.skip(ms);
   }
 
   onStep(listener: (stats: StepStats) => void): () => void {
@@ -98,7 +117,7 @@ export class Engine implements EngineClient {
       this.#death = new EngineDeadError("the engine is closed");
       for (const id of this.#readers.ids()) this.#abort(id);
     }
-    await this.#loop;
+    await this.#loop.end();
     this.#parts.proposer.close();
     this.#parts.dispose();
   }
@@ -120,18 +139,6 @@ export class Engine implements EngineClient {
 
   get #hasWork(): boolean {
     return this.#scheduler.hasWork() || this.#inFlight.length > 0;
-  }
-
-  async #run(): Promise<void> {
-    try {
-      // Callers of the same turn get into the first step together.
-      await Promise.resolve();
-      while (this.#hasWork) await this.#step();
-    } catch (error) {
-      this.#die(error);
-    } finally {
-      this.#loop = undefined;
-    }
   }
 
   /** Ends what is overdue, gives the device as many steps as may be in flight, then takes in the oldest. */

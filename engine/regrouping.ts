@@ -34,6 +34,12 @@ export class Regrouping {
     this.#sinceMs += step.stepMs;
   }
 
+  /** Nothing was done for so long: nobody waited meanwhile, and no lane idled. */
+  skip(ms: number): void {
+    if (this.#waitingSinceMs !== undefined) this.#waitingSinceMs += ms;
+    this.#idleUntilMs += ms;
+  }
+
   /**
    * A step was planned that is no continuation of a run.
    * @param numAdmitted who came into the batch

@@ -45,6 +45,11 @@ export class StepReports {
     return () => this.#listeners.delete(listener);
   }
 
+  /** Nothing was done for so long after the latest step: that is not the next one's time. */
+  skip(ms: number): void {
+    this.#lastStepEndMs += ms;
+  }
+
   /** @param load of the engine after the step */
   tell(step: EndedStep, load: () => Pick<StepStats, "numWaiting" | "numRunning" | "kvUsage">): void {
     const { output, startMs, numBefore, numBehind, onDevice, numLanes, catchesUp, verified, committed, times } = step;

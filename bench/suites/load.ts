@@ -2,9 +2,10 @@ import { createEngine } from "../../engine/create.ts";
 import type { DrafterChoice, EngineOptions } from "../../engine/engine-options.ts";
 import { GREEDY } from "../../engine/sampling-params.ts";
 import { sum } from "../generate.ts";
-import { type Contender, type LoadFigures, measureLoad, type Turns, textLength } from "../load.ts";
+import { type Contender, type LoadFigures, measureLoad, type Turns } from "../load.ts";
 import { describeMachine } from "../machine.ts";
 import { STEP_KINDS, type StepTotals } from "../step-kinds.ts";
+import { textLength } from "../streams.ts";
 import { defineSuite, positiveInteger, positiveIntegers } from "../suite.ts";
 import { table } from "../table.ts";
 import { ENGINE_OPTIONS, engineSettings } from "./engine-settings.ts";
@@ -24,13 +25,10 @@ const MAX_STREAMS = 32;
 const TOKEN_BUDGET = 512;
 const MAX_MODEL_LEN = 512;
 
-/**
- * Where they are not given, by kind of adapter. A GPU's host may be twice as fast a second later: its turns are short and many. On a
- * software adapter a turn has time for some dozen steps of 32 streams.
- */
+/** Where they are not given, by kind of adapter. A step of 32 streams takes some 0.2 s of a software adapter. */
 const TURNS = {
-  gpu: { numRounds: 40, numWarmUps: 10, turnMs: 200 },
-  software: { numRounds: 10, numWarmUps: 3, turnMs: 5_000 },
+  gpu: { numRounds: 40, numWarmUps: 10, numTurns: 4, turnMs: 50 },
+  software: { numRounds: 20, numWarmUps: 6, numTurns: 5, turnMs: 300 },
 } as const;
 
 function byDefault(number: keyof Turns): string {
@@ -46,13 +44,14 @@ export const load = defineSuite(
     rounds: {
       type: "string",
       value: "N",
-      help: `turns of each that count, medians are reported; ${byDefault("numRounds")}`,
+      help: `rounds that count, their medians are reported; ${byDefault("numRounds")}`,
     },
     "warm-ups": {
       type: "string",
       value: "N",
-      help: `turns of each at every load before those; ${byDefault("numWarmUps")}`,
+      help: `rounds at every load before those; ${byDefault("numWarmUps")}`,
     },
+    turns: { type: "string", value: "N", help: `turns of each in a round; ${byDefault("numTurns")}` },
     "turn-ms": { type: "string", value: "N", help: `of a turn; ${byDefault("turnMs")}` },
     contenders: {
       ...{ type: "string", value: "A,B", default: CONTENDERS.map(({ name }) => name).join() },
@@ -82,6 +81,7 @@ export const load = defineSuite(
       turns: (kind) => ({
         numRounds: given(values.rounds, TURNS[kind].numRounds),
         numWarmUps: given(values["warm-ups"], TURNS[kind].numWarmUps),
+        numTurns: given(values.turns, TURNS[kind].numTurns),
         turnMs: given(values["turn-ms"], TURNS[kind].turnMs),
       }),
     });
@@ -114,7 +114,14 @@ async function autoChoice(options: EngineOptions): Promise<DrafterChoice> {
 function loadTable(contenders: readonly Contender[], figures: readonly LoadFigures[]): string {
   const loads = [...new Set(figures.map(({ numStreams }) => numStreams))];
   return table(
-    ["streams", ...contenders.map(({ name }) => name), "adaptive / best", "adaptive drafts in", "tokens a step"],
+    [
+      "streams",
+      ...contenders.map(({ name }) => name),
+      "adaptive / best",
+      "in all",
+      "adaptive drafts in",
+      "tokens a step",
+    ],
     loads.map((numStreams) => {
       const row = figures.filter((figure) => figure.numStreams === numStreams);
       const adaptive = row.at(-1);
@@ -124,6 +131,7 @@ function loadTable(contenders: readonly Contender[], figures: readonly LoadFigur
         String(numStreams),
         ...row.map(({ tokensPerSecond }) => tokensPerSecond.toFixed(1)),
         best ? `${best.lastOverThis.toFixed(3)} (${low.toFixed(2)} to ${high.toFixed(2)})` : "",
+        (best?.lastOverThisInAll ?? 0).toFixed(3),
         `${(100 * (adaptive?.draftedShare ?? 0)).toFixed(0)} %`,
         (adaptive?.acceptanceLength ?? 0).toFixed(2),
       ];

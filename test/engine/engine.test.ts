@@ -1,5 +1,7 @@
+import { setTimeout } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { referencePrompts } from "../../bench/prompts.ts";
+import type { StepStats } from "../../engine/client.ts";
 import { createEngine } from "../../engine/create.ts";
 import type { Engine } from "../../engine/engine.ts";
 import { GREEDY } from "../../engine/sampling-params.ts";
@@ -73,6 +75,39 @@ describe("engine", () => {
     expect(first).toBeGreaterThanOrEqual(0);
     // It was let in when one of the others had ended.
     expect(last).toBeGreaterThan(first);
+  });
+
+  it("takes no step while it is paused, counts none of that time, and goes on with the same text", async () => {
+    const params = { ...GREEDY, maxTokens: 48 };
+    const wanted = await generate(engine, promptOf(4), params);
+    const [numPauses, pauseMs] = [4, 50];
+    const steps: StepStats[] = [];
+    const startMs = performance.now();
+    const stopListening = engine.onStep((step) => steps.push(step));
+    const run = generate(engine, promptOf(4), params);
+    for (let i = 0; i < numPauses; i++) {
+      const numBefore = steps.length;
+      await vi.waitFor(() => expect(steps.length).toBeGreaterThan(numBefore), { interval: 1 });
+      await engine.pause();
+      const { length } = steps;
+      await setTimeout(pauseMs);
+      expect(steps.length).toBe(length);
+      engine.resume();
+    }
+    expect((await run).tokenIds).toEqual(wanted.tokenIds);
+    stopListening();
+    // A timer may end a millisecond early.
+    const stepsMs = steps.reduce((sum, { stepMs }) => sum + stepMs, 0);
+    expect(stepsMs).toBeLessThan(performance.now() - startMs - numPauses * (pauseMs - 1));
+    await expectIdle(engine);
+  });
+
+  it("ends what is queued while it is paused, when it is closed", async () => {
+    const paused = await openEngine();
+    await paused.pause();
+    const run = generate(paused, promptOf(0), { ...GREEDY, maxTokens: 8 });
+    await paused.close();
+    expect((await run).finishReason).toBe("abort");
   });
 
   it("200 readers leave mid-stream: all blocks come back, other streams keep their text", async () => {

@@ -118,6 +118,15 @@ describe("when newcomers come in", () => {
     expect(regrouping.holds({ count: 1, isUrgent: false }, 31, 430)).toBe(true);
   });
 
+  test("nobody waits while nothing is done", () => {
+    const regrouping = busy();
+    const alone = { count: 1, isUrgent: false };
+    expect(regrouping.holds(alone, 31, 400)).toBe(true);
+    regrouping.skip(1000);
+    expect(regrouping.holds(alone, 31, 1419)).toBe(true);
+    expect(regrouping.holds(alone, 31, 1421)).toBe(false);
+  });
+
   test("where the cache has no room, a run goes on until someone ends, but for the more important", () => {
     const regrouping = new Regrouping();
     const alone = { count: 1, isUrgent: false };
@@ -153,6 +162,9 @@ describe("when newcomers come in", () => {
     // 4 ms: half of the lanes idle for 8.
     regrouping.begin(0, 100);
     expect(regrouping.keepsIdle(16, 32, 107)).toBe(true);
-    expect(regrouping.keepsIdle(16, 32, 109)).toBe(false);
+    // No lane idles while nothing is done.
+    regrouping.skip(1000);
+    expect(regrouping.keepsIdle(16, 32, 1107)).toBe(true);
+    expect(regrouping.keepsIdle(16, 32, 1109)).toBe(false);
   });
 });

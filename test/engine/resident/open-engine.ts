@@ -117,6 +117,7 @@ export async function openEngine(context: GpuContext, options: OpenOptions): Pro
     stepsInFlight: Math.max(1, stepsInFlight),
     checkInvariants: options.checkInvariants ?? true,
     ledger: new DeviceLedger(pool),
+    settled: () => gpu.guard.run(() => gpu.device.queue.onSubmittedWorkDone()),
   });
   return { engine, pool, runner, blocks, draftBlocks, draftRunner, resident, numLayers: model.config.numLayers };
 }
