@@ -9,7 +9,7 @@ export type { Tensor, TensorType } from "./flash-decoding/tensor.ts";
 export { flashDecodingAttention } from "./flash-decoding-attention.ts";
 export { createGpuContext, type GpuContext, siblingContext } from "./gpu-context.ts";
 export { type Binding, type BoundKernel, type Grid, type KernelSpec, Kernels, shaderSource } from "./kernel.ts";
-export type { Op, OpContext, PassSize } from "./op.ts";
+export { inTurn, type Op, type OpContext, type PassSize } from "./op.ts";
 export { type AddRmsNormArgs, addRmsNorm } from "./ops/add-rms-norm.ts";
 export { type AttentionArgs, attention, attentionSplits, ROW_INFO_WORDS } from "./ops/attention.ts";
 export { numAttentionPartials } from "./ops/attention-core.ts";
@@ -43,6 +43,7 @@ export {
   keepFeatures,
 } from "./ops/features.ts";
 export { type GatedMatmulArgs, gatedMatmul, maxGatedRows } from "./ops/gated-matmul.ts";
+export { type GatherRowsArgs, gatherRows, type RowTable } from "./ops/gather-rows.ts";
 export { type KvLayout, kvLayout, kvSlotBytes } from "./ops/kv-layout.ts";
 export {
   type BatchSections,

@@ -13,18 +13,48 @@ import type { InputBuffers } from "../runner/inputs.ts";
 import type { LayerKv } from "../runner/kv-storage.ts";
 import type { BareLayerWeights } from "../runner/weights.ts";
 
+type RotatedWeights = Pick<BareLayerWeights, "qkv"> & { readonly rope: GPUBuffer };
+
 /** Self-attention from `normed` to `attentionOut`: writes the rows' K and V, and attends to each row's own path. */
 export function selfAttention(
   context: OpContext,
   heads: HeadShape,
-  { qkv, output, rope }: Pick<BareLayerWeights, "qkv" | "output"> & { readonly rope: GPUBuffer },
+  weights: RotatedWeights & Pick<BareLayerWeights, "output">,
   a: Activations,
-  { rowInfo, slots, tables }: InputBuffers,
+  inputs: InputBuffers,
+  shards: LayerKv,
+): readonly Promise<Op>[] {
+  return [
+    ...writeKv(context, heads, weights, a, inputs, shards),
+    ...attendToPath(context, heads, weights, a, inputs, shards),
+  ];
+}
+
+/** From `normed` to `q`; K and V go to the rows' slots. */
+export function writeKv(
+  context: OpContext,
+  heads: HeadShape,
+  { qkv, rope }: RotatedWeights,
+  a: Activations,
+  { rowInfo, slots }: InputBuffers,
   shards: LayerKv,
 ): readonly Promise<Op>[] {
   return [
     matmul(context, { weights: qkv, x: a.normed, y: a.qkv }),
     ropeKv(context, heads, { qkv: a.qkv, rope, rowInfo, slots, shards, q: a.q }),
+  ];
+}
+
+/** From `q` to `attentionOut`. */
+export function attendToPath(
+  context: OpContext,
+  heads: HeadShape,
+  { output }: Pick<BareLayerWeights, "output">,
+  a: Activations,
+  { rowInfo, tables }: Pick<InputBuffers, "rowInfo" | "tables">,
+  shards: LayerKv,
+): readonly Promise<Op>[] {
+  return [
     attention(context, heads, {
       ...{ q: a.q, shards, rowInfo, tables, blockSize: BLOCK_SIZE },
       ...{ partial: a.partial, stats: a.stats, out: a.attended },

@@ -24,6 +24,7 @@ import {
   type GpuContext,
   gatedMatmul,
   gatherFeatures,
+  gatherRows,
   type KernelFamily,
   keepFeatures,
   kvLayout,
@@ -242,6 +243,17 @@ function everyDrafterOp(context: GpuContext, size: number) {
     keepFeatures(context, { ...kept, norm: { gain: buffer(), epsilon: 1e-5 } }),
     commitFeatures(context, buffer(), features),
     gatherFeatures(context, { features, slots, rows: buffer(), out: x(size) }, ({ numRows }) => numRows),
+    gatherRows(
+      context,
+      {
+        rows: buffer(),
+        tables: [
+          { width: size, from: hidden, out: buffer() },
+          { width: 4, from: buffer(), out: buffer() },
+        ],
+      },
+      ({ numLogits }) => numLogits,
+    ),
     medusaBlock(context, { product, bias, slots, features, isFirst: true, state: buffer(), out: x(size), head: 1 }),
     eagleInput(context, {
       ...{ table: buffer(), tokenIds: buffer(), sources: buffer(), target: features },

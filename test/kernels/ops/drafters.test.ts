@@ -5,6 +5,7 @@ import {
   eagleInput,
   featureStore,
   gatherFeatures,
+  gatherRows,
   keepFeatures,
   medusaBlock,
   OWN_FEATURE,
@@ -14,10 +15,11 @@ import { rmsNormReference } from "../../../kernels/reference/add-rms-norm.ts";
 import { commitKvReference } from "../../../kernels/reference/commit-kv.ts";
 import { addBiasReference, eagleInputReference } from "../../../kernels/reference/eagle.ts";
 import { gatherFeaturesReference, keepFeaturesReference } from "../../../kernels/reference/features.ts";
+import { gatherRowsReference } from "../../../kernels/reference/gather-rows.ts";
 import { medusaBlockReference } from "../../../kernels/reference/medusa-block.ts";
 import { expectClose, uniform, uniformHalves } from "../../support/arrays.ts";
 import { readStore, uploadStore } from "../../support/feature-stores.ts";
-import { call, FAMILIES, readF32, submit, useGpu } from "../../support/gpu.ts";
+import { call, FAMILIES, readF32, readU32, submit, useGpu } from "../../support/gpu.ts";
 import { emptyActivation, foldRanges, givenProduct, readActivation } from "../../support/products.ts";
 import { Random } from "../../support/random.ts";
 
@@ -128,6 +130,29 @@ describe.each(FAMILIES)("kernels of drafters, $name, $storage", (family) => {
     const op = await gatherFeatures(gpu, args, ({ numLogits }) => numLogits);
     await submit(gpu, [call(op, { numLogits: rows.length })]);
     expect(await readActivation(gpu, out, rows.length)).toEqual(gatherFeaturesReference(store, size, slots, rows));
+  });
+
+  it("rows of two tables are gathered, whatever their words say", async () => {
+    const gpu = test.context(family);
+    for (let round = 0; round < 8; round++) {
+      const [numRows, count] = [random.int(1, 90), random.int(0, 40)];
+      const rows = Array.from({ length: count }, () => random.int(0, numRows - 1));
+      const tables = [random.int(1, 70), random.int(1, 600)].map((width) => {
+        // NaNs among them.
+        const values = Uint32Array.from({ length: numRows * width }, () => 2 ** 32 * random.next());
+        const from = gpu.pool.upload(values, "from");
+        return { values, width, from, out: words(new Array<number>((count + 1) * width).fill(7)) };
+      });
+      const [a, b] = tables;
+      if (a === undefined || b === undefined) throw new Error("two tables");
+      const op = await gatherRows(gpu, { rows: words(rows), tables: [a, b] }, ({ numLogits }) => numLogits);
+      await submit(gpu, [call(op, { numRows, numLogits: count })]);
+      for (const { values, width, out } of tables) {
+        const behind = new Array<number>(width).fill(7);
+        const expected = [...gatherRowsReference(values, width, rows), ...behind];
+        expect([...(await readU32(gpu, out, (count + 1) * width))]).toEqual(expected);
+      }
+    }
   });
 
   it.each([
