@@ -10,11 +10,12 @@ import { DeviceTimes } from "./device-times.ts";
 import { DraftSample } from "./draft-sample.ts";
 import { HostTimes } from "./host-times.ts";
 import { loadClass } from "./load-class.ts";
-import { type LookSize, Looks, type Way } from "./looks.ts";
+import { Looks, type Way } from "./looks.ts";
 import { type PassTable, PassTimes } from "./pass-times.ts";
 import { RestartLoss } from "./restart-loss.ts";
 import { type Forecast, SizeChoice, type SizeOptions } from "./size-choice.ts";
 import { StepCosts } from "./step-costs.ts";
+import { SwitchCost } from "./switch-cost.ts";
 import {
   type CutTree,
   type ExpectedRates,
@@ -39,8 +40,8 @@ export interface AdaptiveOptions extends SizeOptions {
 const BETTER = 1.01;
 /** Plain steps with about as many sequences that must have been seen before anything is compared with them. */
 const NUM_SEEN = 4;
-/** Steps of a look at another way, by where drafts are made; on the device the first ones do not count, and each change costs time. */
-const LOOKS = { device: { numSteps: 8, switchSteps: 1 }, host: { numSteps: 4, switchSteps: 0 } } as const;
+/** Steps of a look at another way, by where drafts are made; on the device the first ones do not count. */
+const LOOK_STEPS = { device: 8, host: 4 } as const;
 /** Steps in a row that show what such steps take, those included that do not count on the device. */
 const TELLING_STEPS = NUM_SEEN + 2;
 /** So much better something else must be for a run with trees to end before it has to. */
@@ -86,13 +87,14 @@ export class AdaptiveTrees implements TreePolicy {
   readonly #sizes: SizeChoice;
   readonly #restarts = new RestartLoss();
   readonly #catchUps = new CatchUpCost();
+  readonly #switches = new SwitchCost();
   readonly #calibration = new Calibration();
   readonly #sample = new DraftSample();
   #numSequences = 1;
   #limits: TreeLimits = NO_TREES;
   readonly #looks = new Looks();
   #trial: Trial | undefined;
-  readonly #lookSize: LookSize;
+  readonly #lookSteps: number;
   readonly #inUse: WayInUse;
   #expected: ExpectedRates | undefined;
   /** A trial ended since it was decided. */
@@ -108,8 +110,8 @@ export class AdaptiveTrees implements TreePolicy {
   constructor(options: AdaptiveOptions) {
     this.#options = options;
     const { plainOnDevice, draftRows, draftsOnDevice } = options;
-    this.#lookSize = LOOKS[draftsOnDevice ? "device" : "host"];
-    this.#inUse = new WayInUse(this.#lookSize.numSteps);
+    this.#lookSteps = LOOK_STEPS[draftsOnDevice ? "device" : "host"];
+    this.#inUse = new WayInUse(this.#lookSteps);
     const passes = new PassTimes(options.passes);
     this.#passes = passes;
     this.#host = new HostTimes({ passes, plainOnDevice, draftRows });
@@ -162,6 +164,7 @@ export class AdaptiveTrees implements TreePolicy {
     }
     const isSteady = this.#stepCosts.observe(step);
     this.#catchUps.observe(step, () => this.#targetMs(step));
+    this.#switches.observe(step, () => this.#sizes.forecast(step.numLanes, step.limits).stepMs);
     if (step.numSequences > 0) this.#restarts.observe({ ...step, isSteady }, () => this.#rateOf(step));
     this.#account(step);
   }
@@ -225,7 +228,7 @@ export class AdaptiveTrees implements TreePolicy {
     if (trial.left > 0 && !(isTelling && this.#isMuchFaster(this.#inUse.limits, trial.limits))) return;
     this.#trial = undefined;
     this.#trialIsOver = true;
-    this.#inUse.endStand();
+    this.#inUse.endLook();
   }
 
   #decide(): TreeLimits {
@@ -263,15 +266,21 @@ export class AdaptiveTrees implements TreePolicy {
     const inUse = this.#fastest(ways);
     this.#inUse.choose(inUse.limits, this.#loadClass);
     if (!this.#inUse.isSeen) return inUse.limits;
-    const size = this.#lookSize;
+    const numSteps = this.#lookSteps;
     const others = ways.filter((way) => way !== inUse);
-    const doubt = (way: Way) => this.#sizes.doubt(numSequences, way.limits, inUse.limits, size.numSteps);
+    const doubt = (way: Way) => this.#sizes.doubt(numSequences, way.limits, inUse.limits, numSteps);
+    const switchMs = (way: Way) => this.#switchMs(way, inUse);
     const catchUpMs = this.#catchUps.ms(numSequences, this.#passes.context);
-    const other = this.#looks.next(this.#loadClass, { inUse, others, size, catchUpMs, doubt });
+    const other = this.#looks.next(this.#loadClass, { inUse, others, numSteps, switchMs, catchUpMs, doubt });
     if (other === undefined) return inUse.limits;
-    const { numSteps } = size;
     this.#trial = { limits: other.limits, load: this.#loadClass, numSteps, left: numSteps };
     return other.limits;
+  }
+
+  /** To begin with the one and with the other again. Where the host drafts, runs do not have to end for that. */
+  #switchMs(one: Way, other: Way): number {
+    if (!this.#options.draftsOnDevice) return 0;
+    return 2 * this.#switches.ms(this.#numSequences, (one.stepMs + other.stepMs) / 2);
   }
 
   /** The one before, where it is about as good. */

@@ -13,9 +13,9 @@ export class CatchUpCost {
   /** Plain steps since something was drafted. */
   #numPlain = Number.POSITIVE_INFINITY;
 
-  /** Where plain decoding has gone on for longer than texts are long, in ms. @param context tokens of a sequence */
+  /** Of the tokens since something was drafted, in ms. @param context tokens of a sequence, which may have begun later */
   ms(numSequences: number, context: number): number {
-    return (this.#msPerToken ?? 0) * numSequences * context;
+    return (this.#msPerToken ?? 0) * numSequences * Math.min(context, this.#numPlain);
   }
 
   /** @param targetMs what the target alone takes for its rows */

@@ -11,18 +11,14 @@ export interface Way {
   readonly stepMs: number;
 }
 
-/** What it takes to look at another way. */
-export interface LookSize {
-  readonly numSteps: number;
-  /** Steps of either way that a change costs in all. */
-  readonly switchSteps: number;
-}
-
 /** What there is to look at, beside what is in use. */
 export interface LookChoice {
   readonly inUse: Way;
   readonly others: readonly Way[];
-  readonly size: LookSize;
+  /** Of a look. */
+  readonly numSteps: number;
+  /** What it costs to begin with it, and with what is in use again. */
+  readonly switchMs: (other: Way) => number;
   /** What it costs to draft at all, once, while plain decoding is in use. */
   readonly catchUpMs: number;
   /** How well another way's rate is known beside that of the one in use. */
@@ -122,8 +118,8 @@ function first<T>(items: readonly T[], compare: (a: T, b: T) => number): T | und
 }
 
 /** Time that a look is expected to lose. */
-function costOf(way: Way, { inUse, size, catchUpMs }: LookChoice): number {
+function costOf(way: Way, { inUse, numSteps, switchMs, catchUpMs }: LookChoice): number {
   const lossShare = Math.max(0, 1 - inUse.tokenMs / way.tokenMs);
-  const switchMs = size.switchSteps * (way.stepMs + inUse.stepMs) + (numNodes(inUse) === 0 ? catchUpMs : 0);
-  return size.numSteps * way.stepMs * lossShare + switchMs;
+  const draftingMs = numNodes(inUse) === 0 ? catchUpMs : 0;
+  return numSteps * way.stepMs * lossShare + switchMs(way) + draftingMs;
 }

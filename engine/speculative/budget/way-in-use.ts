@@ -53,12 +53,13 @@ export class WayInUse {
     this.#leftMs -= stepMs;
     if (!isSame(limits, this.#limits)) return;
     this.#numSteps++;
-    if (this.isJustSeen) this.endStand();
+    if (this.isJustSeen) this.#leftMs = 0;
   }
 
-  /** It is to be decided anew. */
-  endStand(): void {
+  /** It is to be decided anew. Another look would have nothing to be compared with before this one's neighbours are seen. */
+  endLook(): void {
     this.#leftMs = 0;
+    this.#numSteps = 0;
   }
 }
 

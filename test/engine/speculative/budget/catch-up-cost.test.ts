@@ -12,7 +12,7 @@ const caughtUp = (stepMs: number) => ({ ...STEP, onDevice: false, isSteady: fals
 const targetMs = () => 30;
 
 describe("CatchUpCost", () => {
-  test("is nothing before it was seen, then what a token took of each sequence, for as many as there are", () => {
+  test("is nothing before it was seen, then what a token took of each sequence, for as many as were not drafted for, or as there are", () => {
     const positive = fc.double({ min: 0.01, max: 10, noNaN: true });
     fc.assert(
       fc.property(
@@ -23,7 +23,10 @@ describe("CatchUpCost", () => {
           const cost = new CatchUpCost();
           expect(cost.ms(count, context)).toBe(0);
           cost.observe(caughtUp(30 + ms * 4 * 100), targetMs);
-          expect(cost.ms(count, context)).toBeCloseTo(ms * count * context, 6);
+          for (let i = 0; i < 50; i++) {
+            expect(cost.ms(count, context)).toBeCloseTo(ms * count * Math.min(context, i), 6);
+            cost.observe(STEP, targetMs);
+          }
         },
       ),
     );
@@ -35,9 +38,11 @@ describe("CatchUpCost", () => {
     cost.observe(TREES, targetMs);
     for (let i = 0; i < 99; i++) cost.observe(STEP, targetMs);
     cost.observe(caughtUp(50), targetMs);
+    cost.observe(STEP, targetMs);
     expect(cost.ms(1, 1)).toBeCloseTo(1, 9);
     for (let i = 0; i < 100; i++) cost.observe(STEP, targetMs);
     cost.observe(caughtUp(50), targetMs);
+    cost.observe(STEP, targetMs);
     expect(cost.ms(1, 1)).toBeLessThan(1);
     expect(cost.ms(1, 1)).toBeGreaterThan(0.05);
   });

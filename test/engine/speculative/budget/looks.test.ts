@@ -45,25 +45,25 @@ describe("Looks", () => {
   const tree = (numNodes: number, tokenMs: number): Way => ({
     ...{ limits: { numLookaheadNodes: numNodes - 1, maxDraftDepth: 1 }, tokenMs, stepMs: 2 * tokenMs },
   });
-  const size = { numSteps: 8, switchSteps: 1 };
+  const numSteps = 8;
+  /** Of a look at any way, from any other. */
+  const SWITCH_MS = 20;
+  const size = { numSteps, switchMs: () => SWITCH_MS, catchUpMs: 0 };
   const doubtOf = (variance: number) => () => ({ variance, noise: 0.005 });
 
   test("what may be better is looked at, what is known is not, nor what is far worse", () => {
+    expect(new Looks().next(0, { inUse: plain, others: [tree(2, 10.5)], ...size, doubt: doubtOf(0.04) })?.tokenMs).toBe(
+      10.5,
+    );
     expect(
-      new Looks().next(0, { inUse: plain, others: [tree(2, 10.5)], size, catchUpMs: 0, doubt: doubtOf(0.04) })?.tokenMs,
-    ).toBe(10.5);
-    expect(
-      new Looks().next(0, { inUse: plain, others: [tree(2, 10.5)], size, catchUpMs: 0, doubt: doubtOf(1e-6) }),
+      new Looks().next(0, { inUse: plain, others: [tree(2, 10.5)], ...size, doubt: doubtOf(1e-6) }),
     ).toBeUndefined();
-    expect(
-      new Looks().next(0, { inUse: plain, others: [tree(2, 40)], size, catchUpMs: 0, doubt: doubtOf(0.04) }),
-    ).toBeUndefined();
+    expect(new Looks().next(0, { inUse: plain, others: [tree(2, 40)], ...size, doubt: doubtOf(0.04) })).toBeUndefined();
     expect(
       new Looks().next(0, {
         inUse: plain,
         others: [tree(8, 14), tree(2, 10.5)],
-        size,
-        catchUpMs: 0,
+        ...size,
         doubt: doubtOf(0.04),
       })?.tokenMs,
     ).toBe(10.5);
@@ -78,22 +78,22 @@ describe("Looks", () => {
       const looks = new Looks();
       const seen: number[] = [];
       let lostMs = 0;
-      const numSteps = 40_000;
-      for (let step = 0; step < numSteps; step++) {
+      const duration = 40_000;
+      for (let step = 0; step < duration; step++) {
         looks.add(3, inUse.stepMs);
-        const way = looks.next(3, { inUse, others, size, catchUpMs: 0, doubt: doubtOf(0) });
+        const way = looks.next(3, { inUse, others, ...size, doubt: doubtOf(0) });
         if (way === undefined) continue;
         seen.push(way.tokenMs);
-        lostMs += size.numSteps * way.stepMs * (1 - inUse.tokenMs / way.tokenMs) + way.stepMs + inUse.stepMs;
+        lostMs += numSteps * way.stepMs * (1 - inUse.tokenMs / way.tokenMs) + SWITCH_MS;
       }
       expect(seen.length).toBeGreaterThan(5);
       expect(seen).toEqual(seen.map((_, i) => expected[i % expected.length]));
-      expect(lostMs / (numSteps * inUse.stepMs)).toBeLessThan(0.006);
+      expect(lostMs / (duration * inUse.stepMs)).toBeLessThan(0.006);
     }
   });
 
   test("what drafters have to catch up with counts while plain decoding is in use, and no share of the time is lost to it", () => {
-    const choice = { size, doubt: doubtOf(0.04) };
+    const choice = { ...size, doubt: doubtOf(0.04) };
     const lost = (catchUpMs: number, inUse: Way, other: Way) => {
       const looks = new Looks();
       let numLooks = 0;
@@ -112,10 +112,8 @@ describe("Looks", () => {
   test("loads have looks of their own", () => {
     const looks = new Looks();
     let first = 0;
-    while (looks.next(0, { inUse: plain, others: [tree(2, 10.5)], size, catchUpMs: 0, doubt: doubtOf(0.04) })) first++;
+    while (looks.next(0, { inUse: plain, others: [tree(2, 10.5)], ...size, doubt: doubtOf(0.04) })) first++;
     expect(first).toBeGreaterThan(0);
-    expect(
-      looks.next(1, { inUse: plain, others: [tree(2, 10.5)], size, catchUpMs: 0, doubt: doubtOf(0.04) }),
-    ).toBeDefined();
+    expect(looks.next(1, { inUse: plain, others: [tree(2, 10.5)], ...size, doubt: doubtOf(0.04) })).toBeDefined();
   });
 });

@@ -49,6 +49,17 @@ describe("the way in use", () => {
     expect([way.isFor(0), way.isSeen]).toEqual([true, true]);
   });
 
+  test("has to be seen again after a look at another way", () => {
+    const way = inUse();
+    for (let i = 0; i < NUM_TELLING; i++) way.observe(TREES, 1);
+    way.observe(DEEPER, 1);
+    way.endLook();
+    way.choose(TREES, 2);
+    expect(way.isSeen).toBe(false);
+    for (let i = 0; i < NUM_TELLING; i++) way.observe(TREES, 1);
+    expect(way.isSeen).toBe(true);
+  });
+
   test("stands for a tenth of a second, for its load, until it is told not to", () => {
     const way = inUse();
     way.observe(DEEPER, 99);
@@ -56,7 +67,7 @@ describe("the way in use", () => {
     way.observe(DEEPER, 1);
     expect(way.stands(2)).toBe(false);
     way.choose(TREES, 2);
-    way.endStand();
+    way.endLook();
     expect(way.stands(2)).toBe(false);
   });
 });
