@@ -10,10 +10,10 @@ import { DeviceTimes } from "./device-times.ts";
 import { DraftSample } from "./draft-sample.ts";
 import { HostTimes } from "./host-times.ts";
 import { loadClass } from "./load-class.ts";
-import { Looks, type Way } from "./looks.ts";
+import { Looks } from "./looks.ts";
 import { type PassTable, PassTimes } from "./pass-times.ts";
 import { RestartLoss } from "./restart-loss.ts";
-import { type Forecast, SizeChoice, type SizeOptions } from "./size-choice.ts";
+import { SizeChoice, type SizeOptions } from "./size-choice.ts";
 import { StepCosts } from "./step-costs.ts";
 import { SwitchCost } from "./switch-cost.ts";
 import {
@@ -26,6 +26,7 @@ import {
 } from "./tree-policy.ts";
 import { judged } from "./verified-draft.ts";
 import { isSame, WayInUse } from "./way-in-use.ts";
+import { fastestWay, isPlain, type Way, wayOf } from "./ways.ts";
 
 export interface AdaptiveOptions extends SizeOptions {
   /** T(M, context) as measured at start-up. */
@@ -36,8 +37,6 @@ export interface AdaptiveOptions extends SizeOptions {
   readonly draftRows: number;
 }
 
-/** So much better another way must be to be worth the change. */
-const BETTER = 1.01;
 /** Plain steps with about as many sequences that must have been seen before anything is compared with them. */
 const NUM_SEEN = 4;
 /** Steps of a look at another way, by where drafts are made; on the device the first ones do not count. */
@@ -263,18 +262,27 @@ export class AdaptiveTrees implements TreePolicy {
     const trees = this.#sizes.all(numSequences).map((forecast) => wayOf(forecast, restartDraftingMs ?? 0));
     const ways = [plain, ...trees];
     this.#expected = { plain: 1000 / plain.tokenMs, trees: 1000 / Math.min(...trees.map(({ tokenMs }) => tokenMs)) };
-    const inUse = this.#fastest(ways);
+    const before = ways.find(({ limits }) => isSame(limits, this.#inUse.limits));
+    const inUse = fastestWay(ways, before, (to) => (before ? this.#changeMs(before, to) : 0));
     this.#inUse.choose(inUse.limits, this.#loadClass);
     if (!this.#inUse.isSeen) return inUse.limits;
     const numSteps = this.#lookSteps;
     const others = ways.filter((way) => way !== inUse);
     const doubt = (way: Way) => this.#sizes.doubt(numSequences, way.limits, inUse.limits, numSteps);
     const switchMs = (way: Way) => this.#switchMs(way, inUse);
-    const catchUpMs = this.#catchUps.ms(numSequences, this.#passes.context);
+    const catchUpMs = this.#catchUpMs;
     const other = this.#looks.next(this.#loadClass, { inUse, others, numSteps, switchMs, catchUpMs, doubt });
     if (other === undefined) return inUse.limits;
     this.#trial = { limits: other.limits, load: this.#loadClass, numSteps, left: numSteps };
     return other.limits;
+  }
+
+  get #catchUpMs(): number {
+    return this.#catchUps.ms(this.#numSequences, this.#passes.context);
+  }
+
+  #changeMs(from: Way, to: Way): number {
+    return this.#switchMs(from, to) / 2 + (isPlain(from) ? this.#catchUpMs : 0);
   }
 
   /** To begin with the one and with the other again. Where the host drafts, runs do not have to end for that. */
@@ -283,18 +291,7 @@ export class AdaptiveTrees implements TreePolicy {
     return 2 * this.#switches.ms(this.#numSequences, (one.stepMs + other.stepMs) / 2);
   }
 
-  /** The one before, where it is about as good. */
-  #fastest(ways: readonly Way[]): Way {
-    const best = ways.reduce((least, way) => (way.tokenMs < least.tokenMs ? way : least));
-    const before = ways.find(({ limits }) => isSame(limits, this.#inUse.limits)) ?? best;
-    return before.tokenMs < BETTER * best.tokenMs ? before : best;
-  }
-
   get #loadClass(): number {
     return loadClass(this.#numSequences);
   }
-}
-
-function wayOf({ limits, rate, stepMs }: Forecast, restartMs: number): Way {
-  return { limits, tokenMs: 1 / rate + restartMs, stepMs };
 }

@@ -1,15 +1,6 @@
-import type { TreeLimits } from "../../../scheduler/output.ts";
 import { gainOfLooking } from "./gain-of-looking.ts";
 import type { Doubt } from "./size-choice.ts";
-
-/** A way to decode, and what is thought of it. */
-export interface Way {
-  /** No nodes: plain decoding. */
-  readonly limits: TreeLimits;
-  /** What a token of the batch takes, and a step. */
-  readonly tokenMs: number;
-  readonly stepMs: number;
-}
+import { isPlain, type Way } from "./ways.ts";
 
 /** What there is to look at, beside what is in use. */
 export interface LookChoice {
@@ -120,6 +111,6 @@ function first<T>(items: readonly T[], compare: (a: T, b: T) => number): T | und
 /** Time that a look is expected to lose. */
 function costOf(way: Way, { inUse, numSteps, switchMs, catchUpMs }: LookChoice): number {
   const lossShare = Math.max(0, 1 - inUse.tokenMs / way.tokenMs);
-  const draftingMs = numNodes(inUse) === 0 ? catchUpMs : 0;
+  const draftingMs = isPlain(inUse) ? catchUpMs : 0;
   return numSteps * way.stepMs * lossShare + switchMs(way) + draftingMs;
 }

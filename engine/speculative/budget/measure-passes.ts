@@ -8,7 +8,7 @@ import { timePass } from "./time-pass.ts";
 
 /** Time after which no larger pass is measured, without context and with one, in ms: what lies beyond is extrapolated, and learned from steps. */
 const MAX_MS = { without: 500, with: 250 };
-/** So often all passes are measured, one after the other; but those that take longer than `SHORT_MS`, once. */
+/** So often all passes are measured, one after the other, as long as that takes no more than twice that time; but those that take longer than `SHORT_MS`, once. */
 const NUM_SWEEPS = 3;
 const SHORT_MS = 60;
 /** Tokens of the context that is measured at most. */
@@ -83,8 +83,10 @@ async function timed(
     costs.push({ numRows, ms: await measure(numRows) });
   }
   for (let sweep = 1; sweep < NUM_SWEEPS; sweep++) {
-    for (const [i, { numRows, ms }] of costs.entries())
+    for (const [i, { numRows, ms }] of costs.entries()) {
+      if (performance.now() - startMs > 2 * maxMs) return costs;
       if (ms < SHORT_MS) costs[i] = { numRows, ms: Math.min(ms, await measure(numRows)) };
+    }
   }
   return costs;
 }

@@ -1,7 +1,8 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { gainOfLooking } from "../../../../engine/speculative/budget/gain-of-looking.ts";
-import { Looks, type Way } from "../../../../engine/speculative/budget/looks.ts";
+import { Looks } from "../../../../engine/speculative/budget/looks.ts";
+import type { Way } from "../../../../engine/speculative/budget/ways.ts";
 import { Random } from "../../../support/random.ts";
 
 describe("gainOfLooking", () => {
