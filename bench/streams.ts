@@ -1,5 +1,4 @@
 import { setTimeout } from "node:timers/promises";
-import type { StepStats } from "../engine/client.ts";
 import type { Engine } from "../engine/engine.ts";
 import type { SamplingParams } from "../engine/sampling-params.ts";
 import type { ExpectedRates } from "../engine/speculative/budget/tree-policy.ts";
@@ -47,12 +46,6 @@ export class Streams {
   readonly #streams: Promise<unknown>;
   #isOver = false;
   #numTexts = 0;
-  /** Of the turn under way. */
-  #numTokens = 0;
-  #numSteps = 0;
-  #numDrafted = 0;
-  #steps = noSteps();
-  #expected: ExpectedRates | undefined;
 
   private constructor(engine: Engine, options: StreamsOptions) {
     this.#engine = engine;
@@ -68,8 +61,17 @@ export class Streams {
 
   /** @returns what was had from the time at which the device was free until that at which it is again, at the end of the step after `turnMs` */
   async turn(turnMs: number): Promise<Turn> {
-    [this.#numTokens, this.#numSteps, this.#numDrafted, this.#steps] = [0, 0, 0, noSteps()];
-    const stopListening = this.#engine.onStep((step) => this.#count(step));
+    let [numTokens, numSteps, numDrafted] = [0, 0, 0];
+    const steps = noSteps();
+    let expected: ExpectedRates | undefined;
+    const stopListening = this.#engine.onStep((step) => {
+      const { sequences, speculation, numEmittedTokens } = step;
+      countStep(steps, step);
+      expected = speculation?.expected;
+      numTokens += numEmittedTokens;
+      numSteps += sequences.length;
+      for (const { numDraft } of sequences) numDrafted += numDraft > 0 ? 1 : 0;
+    });
     const startMs = performance.now();
     this.#engine.resume();
     // They go on for ever, but where the engine fails.
@@ -77,8 +79,7 @@ export class Streams {
     await this.#engine.pause();
     const ms = performance.now() - startMs;
     stopListening();
-    const [numTokens, numSteps, numDrafted] = [this.#numTokens, this.#numSteps, this.#numDrafted];
-    return { ms, numTokens, numSteps, numDrafted, steps: this.#steps, expected: this.#expected };
+    return { ms, numTokens, numSteps, numDrafted, steps, expected };
   }
 
   /** Ends the texts after a step more; the engine runs freely again. */
@@ -86,15 +87,6 @@ export class Streams {
     this.#isOver = true;
     this.#engine.resume();
     await this.#streams;
-  }
-
-  #count(step: StepStats): void {
-    const { sequences, speculation, numEmittedTokens } = step;
-    countStep(this.#steps, step);
-    this.#expected = speculation?.expected;
-    this.#numTokens += numEmittedTokens;
-    this.#numSteps += sequences.length;
-    for (const { numDraft } of sequences) this.#numDrafted += numDraft > 0 ? 1 : 0;
   }
 
   async #stream(): Promise<void> {

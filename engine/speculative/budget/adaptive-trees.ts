@@ -263,13 +263,13 @@ export class AdaptiveTrees implements TreePolicy {
     const ways = [plain, ...trees];
     this.#expected = { plain: 1000 / plain.tokenMs, trees: 1000 / Math.min(...trees.map(({ tokenMs }) => tokenMs)) };
     const before = ways.find(({ limits }) => isSame(limits, this.#inUse.limits));
-    const inUse = fastestWay(ways, before, (to) => (before ? this.#changeMs(before, to) : 0));
+    const inUse = fastestWay(ways, before, (from, to) => this.#changeMs(from, to));
     this.#inUse.choose(inUse.limits, this.#loadClass);
     if (!this.#inUse.isSeen) return inUse.limits;
     const numSteps = this.#lookSteps;
     const others = ways.filter((way) => way !== inUse);
     const doubt = (way: Way) => this.#sizes.doubt(numSequences, way.limits, inUse.limits, numSteps);
-    const switchMs = (way: Way) => this.#switchMs(way, inUse);
+    const switchMs = (way: Way) => 2 * this.#startMs(way, inUse);
     const catchUpMs = this.#catchUpMs;
     const other = this.#looks.next(this.#loadClass, { inUse, others, numSteps, switchMs, catchUpMs, doubt });
     if (other === undefined) return inUse.limits;
@@ -282,13 +282,13 @@ export class AdaptiveTrees implements TreePolicy {
   }
 
   #changeMs(from: Way, to: Way): number {
-    return this.#switchMs(from, to) / 2 + (isPlain(from) ? this.#catchUpMs : 0);
+    return this.#startMs(from, to) + (isPlain(from) ? this.#catchUpMs : 0);
   }
 
-  /** To begin with the one and with the other again. Where the host drafts, runs do not have to end for that. */
-  #switchMs(one: Way, other: Way): number {
+  /** Of a run's start with either, where the other ran before. Where the host drafts, runs do not have to end for that. */
+  #startMs(one: Way, other: Way): number {
     if (!this.#options.draftsOnDevice) return 0;
-    return 2 * this.#switches.ms(this.#numSequences, (one.stepMs + other.stepMs) / 2);
+    return this.#switches.ms(this.#numSequences, (one.stepMs + other.stepMs) / 2);
   }
 
   get #loadClass(): number {

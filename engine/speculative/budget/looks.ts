@@ -84,11 +84,11 @@ export class Looks {
   #due(load: number, choice: LookChoice): Way | undefined {
     const { inUse, others } = choice;
     const { numDue, sinceMs } = this.#at(load);
-    const isTurnOfLargest = numNodes(inUse) > 0 && numDue % 2 === 1;
+    const isTurnOfLargest = !isPlain(inUse) && numDue % 2 === 1;
     const found = isTurnOfLargest
       ? first(others, (a, b) => numNodes(b) - numNodes(a) || b.limits.maxDraftDepth - a.limits.maxDraftDepth)
       : first(
-          others.filter((way) => numNodes(way) > 0 !== numNodes(inUse) > 0),
+          others.filter((way) => isPlain(way) !== isPlain(inUse)),
           (a, b) => a.tokenMs - b.tokenMs,
         );
     const share = Math.max(LEAST_DUE_SHARE, FIRST_DUE_SHARE / (1 + numDue));

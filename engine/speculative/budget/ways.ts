@@ -23,9 +23,13 @@ export function isPlain({ limits }: Way): boolean {
   return limits.numLookaheadNodes === 0;
 }
 
-/** The one before, where it is about as good. @param ways at least one @param changeMs what it costs to change to another one, once */
-export function fastestWay(ways: readonly Way[], before: Way | undefined, changeMs: (to: Way) => number): Way {
+/** The one before, where it is about as good. @param ways at least one @param changeMs what a change costs, once */
+export function fastestWay(
+  ways: readonly Way[],
+  before: Way | undefined,
+  changeMs: (from: Way, to: Way) => number,
+): Way {
   const best = ways.reduce((least, way) => (way.tokenMs < least.tokenMs ? way : least));
   if (before === undefined || before === best) return best;
-  return before.tokenMs < (BETTER + changeMs(best) / HOLD_MS) * best.tokenMs ? before : best;
+  return before.tokenMs < (BETTER + changeMs(before, best) / HOLD_MS) * best.tokenMs ? before : best;
 }
