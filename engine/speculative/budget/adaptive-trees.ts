@@ -8,12 +8,13 @@ import type { CostModel } from "./cost-model.ts";
 import { cutTrees, keepNodes } from "./cut-trees.ts";
 import { DeviceTimes } from "./device-times.ts";
 import { DraftSample } from "./draft-sample.ts";
+import { EndLoss } from "./end-loss.ts";
 import { HostTimes } from "./host-times.ts";
 import { loadClass } from "./load-class.ts";
 import { Looks } from "./looks.ts";
 import { type PassTable, PassTimes } from "./pass-times.ts";
 import { RestartLoss } from "./restart-loss.ts";
-import { SizeChoice, type SizeOptions } from "./size-choice.ts";
+import { type Forecast, SizeChoice, type SizeOptions } from "./size-choice.ts";
 import { StepCosts } from "./step-costs.ts";
 import { SwitchCost } from "./switch-cost.ts";
 import {
@@ -85,6 +86,7 @@ export class AdaptiveTrees implements TreePolicy {
   readonly #acceptance: AcceptanceTable;
   readonly #sizes: SizeChoice;
   readonly #restarts = new RestartLoss();
+  readonly #ends = new EndLoss();
   readonly #catchUps = new CatchUpCost();
   readonly #switches = new SwitchCost();
   readonly #calibration = new Calibration();
@@ -165,6 +167,7 @@ export class AdaptiveTrees implements TreePolicy {
     this.#catchUps.observe(step, () => this.#targetMs(step));
     this.#switches.observe(step, () => this.#sizes.forecast(step.numLanes, step.limits).stepMs);
     if (step.numSequences > 0) this.#restarts.observe({ ...step, isSteady }, () => this.#rateOf(step));
+    this.#ends.observe(step);
     this.#account(step);
   }
 
@@ -255,11 +258,9 @@ export class AdaptiveTrees implements TreePolicy {
     const numSequences = this.#numSequences;
     if (this.#costs.numPlainObserved(numSequences) < NUM_SEEN) return NO_TREES;
     if (this.#inUse.stands(this.#loadClass)) return this.#inUse.limits;
-    const [restartMs, restartDraftingMs] = [false, true].map((drafts) =>
-      this.#restarts.msPerToken(numSequences, drafts),
-    );
-    const plain = wayOf(this.#sizes.forecast(numSequences, NO_TREES), restartMs ?? 0);
-    const trees = this.#sizes.all(numSequences).map((forecast) => wayOf(forecast, restartDraftingMs ?? 0));
+    const toWay = (forecast: Forecast) => wayOf(forecast, this.#turnoverMs(forecast));
+    const plain = toWay(this.#sizes.forecast(numSequences, NO_TREES));
+    const trees = this.#sizes.all(numSequences).map(toWay);
     const ways = [plain, ...trees];
     this.#expected = { plain: 1000 / plain.tokenMs, trees: 1000 / Math.min(...trees.map(({ tokenMs }) => tokenMs)) };
     const before = ways.find(({ limits }) => isSame(limits, this.#inUse.limits));
@@ -275,6 +276,13 @@ export class AdaptiveTrees implements TreePolicy {
     if (other === undefined) return inUse.limits;
     this.#trial = { limits: other.limits, load: this.#loadClass, numSteps, left: numSteps };
     return other.limits;
+  }
+
+  /** What a token takes more as sequences end and others begin. */
+  #turnoverMs(forecast: Forecast): number {
+    const numSequences = this.#numSequences;
+    const isDrafting = forecast.limits.numLookaheadNodes > 0;
+    return this.#restarts.msPerToken(numSequences, isDrafting) + this.#ends.msPerToken(numSequences, forecast);
   }
 
   get #catchUpMs(): number {

@@ -42,6 +42,8 @@ export class RestartLoss {
   /** Over the latest steps. */
   #numRestarts = 0;
   #numTokens = 0;
+  /** Of the latest steady step, log₂. */
+  #load: number | undefined;
   /** What the restart under way has lost so far, in ms, and whether a prompt is its reason. */
   #openMs: number | undefined;
   #hasPrompt = false;
@@ -65,16 +67,18 @@ export class RestartLoss {
       if (hasPrompt && !this.#hasPrompt) this.#numRestarts++;
       this.#hasPrompt ||= hasPrompt;
       this.#openMs = (this.#openMs ?? 0) + stepMs - numEmitted / tokensPerMs();
-    } else if (this.#openMs !== undefined) {
-      const isDrafting = limits.numLookaheadNodes > 0;
-      if (this.#hasPrompt) this.#learn(numLanes, isDrafting, Math.max(0, this.#openMs));
-      this.#openMs = undefined;
-      this.#hasPrompt = false;
+      return;
     }
+    const load = loadClass(numLanes);
+    // Where another load begins, all its prompts come at once, and nothing was drafted yet.
+    const isUsual = this.#hasPrompt && load === this.#load;
+    if (isUsual) this.#learn(load, limits.numLookaheadNodes > 0, Math.max(0, this.#openMs ?? 0));
+    this.#openMs = undefined;
+    this.#hasPrompt = false;
+    this.#load = load;
   }
 
-  #learn(numSequences: number, isDrafting: boolean, ms: number): void {
-    const load = loadClass(numSequences);
+  #learn(load: number, isDrafting: boolean, ms: number): void {
     this.#costs.set(load, learned(this.#costs.get(load) ?? this.#thought(load, ms), isDrafting, ms));
   }
 
@@ -97,7 +101,7 @@ function expectedMs({ level, ratio }: Cost, isDrafting: boolean): number {
   return Math.exp(level + (isDrafting ? ratio : 0));
 }
 
-/** By how much more one took than expected, and not by its log: so that what is expected is the mean. */
+/** By how much more one took than expected, and not by its log: so that what is expected is the mean. Drafts make none cheaper. */
 function learned(cost: Cost, isDrafting: boolean, ms: number): Cost {
   const { level, ratio, ofLevel, ofRatio, ofBoth } = cost;
   const [levelSpread, ratioSpread] = isDrafting ? [ofLevel + ofBoth, ofBoth + ofRatio] : [ofLevel, ofBoth];
@@ -105,7 +109,7 @@ function learned(cost: Cost, isDrafting: boolean, ms: number): Cost {
   const error = (Math.min(ms / expectedMs(cost, isDrafting), MOST) - 1) / variance;
   return {
     level: level + levelSpread * error,
-    ratio: ratio + ratioSpread * error,
+    ratio: Math.max(0, ratio + ratioSpread * error),
     ofLevel: ofLevel - levelSpread ** 2 / variance + LEVEL_WALK,
     ofRatio: ofRatio - ratioSpread ** 2 / variance + RATIO_WALK,
     ofBoth: ofBoth - (levelSpread * ratioSpread) / variance,

@@ -20,6 +20,8 @@ export interface Forecast {
   /** Tokens of the batch a ms. */
   readonly rate: number;
   readonly stepMs: number;
+  /** Draft tokens of one sequence that are accepted in it. */
+  readonly numAccepted: number;
 }
 
 /** How well a rate is known beside another. */
@@ -77,12 +79,13 @@ export class SizeChoice {
     const shape = this.#shapeOf(numSequences, limits);
     if (shape === undefined) {
       const stepMs = this.#costs.plainMs(numSequences);
-      return { limits, rate: numSequences / stepMs, stepMs };
+      return { limits, rate: numSequences / stepMs, stepMs, numAccepted: 0 };
     }
     const whole = this.#whole(shape);
     if (this.#options.draftsOnDevice) return { limits, ...whole };
-    const parts = sizesUpTo(shape.numNodes).map((numNodes) => this.#whole({ ...shape, numNodes }).rate);
-    return { limits, rate: Math.max(...parts) * this.#cutGain, stepMs: whole.stepMs };
+    const parts = sizesUpTo(shape.numNodes).map((numNodes) => this.#whole({ ...shape, numNodes }));
+    const best = parts.reduce((most, part) => (part.rate > most.rate ? part : most), whole);
+    return { limits, rate: best.rate * this.#cutGain, stepMs: whole.stepMs, numAccepted: best.numAccepted };
   }
 
   /** Of the best trees. */
@@ -136,8 +139,8 @@ export class SizeChoice {
   }
 
   #whole(shape: StepShape): Omit<Forecast, "limits"> {
-    const stepMs = this.#costs.wholeMs(shape);
-    return { rate: (shape.numSequences * (1 + this.#accepted(shape))) / stepMs, stepMs };
+    const [stepMs, numAccepted] = [this.#costs.wholeMs(shape), this.#accepted(shape)];
+    return { rate: (shape.numSequences * (1 + numAccepted)) / stepMs, stepMs, numAccepted };
   }
 
   /** By one tree, of those of a step. */

@@ -14,9 +14,9 @@ export interface Way {
 const BETTER = 1.01;
 const HOLD_MS = 2000;
 
-/** @param restartMs that a token takes more, as decoding stops for prompts now and then */
-export function wayOf({ limits, rate, stepMs }: Forecast, restartMs: number): Way {
-  return { limits, tokenMs: 1 / rate + restartMs, stepMs };
+/** @param turnoverMs that a token takes more, as sequences end and others come now and then */
+export function wayOf({ limits, rate, stepMs }: Forecast, turnoverMs: number): Way {
+  return { limits, tokenMs: 1 / rate + turnoverMs, stepMs };
 }
 
 export function isPlain({ limits }: Way): boolean {

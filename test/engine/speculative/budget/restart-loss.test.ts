@@ -70,4 +70,28 @@ describe("RestartLoss", () => {
     expect(loss.msPerToken(4, true)).toBeCloseTo(20 / 40, 1);
     expect(ratio()).toBeGreaterThan(1.5);
   });
+
+  test("where another load begins all prompts come at once: that tells nothing of those that follow", () => {
+    const [steadily, first] = [new RestartLoss(), new RestartLoss()];
+    const at = (numLanes: number, step: ObservedStep) => ({ ...step, numLanes, numSequences: numLanes });
+    const restart = (loss: RestartLoss, numLanes: number, ms: number) => {
+      for (const step of [prompt(ms + 1), ...Array.from({ length: 9 }, () => steady())])
+        loss.observe(at(numLanes, step), () => 4);
+    };
+    for (const loss of [steadily, first]) for (let i = 0; i < 20; i++) restart(loss, 2, 40);
+    restart(steadily, 2, 40);
+    restart(first, 4, 400);
+    expect(first.msPerToken(4, false)).toBeCloseTo(steadily.msPerToken(4, false), 6);
+    for (let i = 0; i < 60; i++) restart(first, 4, 60);
+    expect(first.msPerToken(4, false)).toBeCloseTo(60 / 40, 1);
+  });
+
+  test("drafts make no restart cheaper, whatever seems so", () => {
+    const loss = new RestartLoss();
+    for (let i = 0; i < 30; i++)
+      for (const [limits, ms] of [[NO_TREES, 80] as const, [trees, 40] as const])
+        for (const step of [steady(limits), prompt(ms + 1), ...Array.from({ length: 9 }, () => steady(limits))])
+          loss.observe(step, () => 4);
+    expect(loss.msPerToken(4, true)).toBe(loss.msPerToken(4, false));
+  });
 });
