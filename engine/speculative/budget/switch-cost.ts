@@ -24,11 +24,11 @@ export class SwitchCost {
   /** By log₂ of the load. */
   readonly #starts = new Map<number, Starts>();
   /** Of the start under way. */
-  #open: { readonly lostMs: number; readonly stepMs: number } | undefined;
+  #open: { readonly load: number; readonly lostMs: number; readonly stepMs: number } | undefined;
 
   /** Of one start, in ms. @param thoughtMs what is thought before one was seen at this load */
   ms(numSequences: number, thoughtMs: number): number {
-    const { count, ms } = this.#at(numSequences);
+    const { count, ms } = this.#starts.get(loadClass(numSequences)) ?? NONE;
     return Math.max(0, (NUM_PRIOR * thoughtMs + ms) / (NUM_PRIOR + count));
   }
 
@@ -36,18 +36,19 @@ export class SwitchCost {
   observe({ numLanes, onDevice, isSteady, stepMs }: ObservedStep, steadyMs: () => number): void {
     if (onDevice && !isSteady) {
       const expectedMs = steadyMs();
-      this.#open = { lostMs: (this.#open?.lostMs ?? 0) + stepMs - expectedMs, stepMs: expectedMs };
+      const lostMs = (this.#open?.lostMs ?? 0) + stepMs - expectedMs;
+      this.#open = { load: loadClass(numLanes), lostMs, stepMs: expectedMs };
     } else if (this.#open) {
-      const most = MOST_STEPS * this.#open.stepMs;
-      const { count, ms } = this.#at(numLanes);
-      const kept = 1 - 1 / WINDOW;
-      const lostMs = Math.max(-most, Math.min(most, this.#open.lostMs));
-      this.#starts.set(loadClass(numLanes), { count: kept * count + 1, ms: kept * ms + lostMs });
+      this.#learn(this.#open.load, this.#open.lostMs, MOST_STEPS * this.#open.stepMs);
       this.#open = undefined;
     }
   }
 
-  #at(numSequences: number): Starts {
-    return this.#starts.get(loadClass(numSequences)) ?? NONE;
+  /** @param mostMs that is believed */
+  #learn(load: number, lostMs: number, mostMs: number): void {
+    const { count, ms } = this.#starts.get(load) ?? NONE;
+    const kept = 1 - 1 / WINDOW;
+    const believedMs = Math.max(-mostMs, Math.min(mostMs, lostMs));
+    this.#starts.set(load, { count: kept * count + 1, ms: kept * ms + believedMs });
   }
 }

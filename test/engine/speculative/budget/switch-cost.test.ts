@@ -46,4 +46,14 @@ describe("SwitchCost", () => {
     for (let i = 0; i < 500; i++) begin(fast, 1, 1);
     expect(fast.ms(4, 0)).toBe(0);
   });
+
+  test("a start counts for the load that it had, also where a prompt of another load ends it", () => {
+    const cost = new SwitchCost();
+    for (let i = 0; i < 500; i++) {
+      cost.observe({ ...STEADY, isSteady: false, stepMs: STEADY_MS + 20 }, () => STEADY_MS);
+      cost.observe({ ...PROMPT, numLanes: 8, numSequences: 8 }, () => STEADY_MS);
+    }
+    expect(cost.ms(4, 0)).toBeGreaterThan(18);
+    expect(cost.ms(8, 7)).toBe(7);
+  });
 });
