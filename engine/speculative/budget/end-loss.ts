@@ -24,8 +24,9 @@ export class EndLoss {
   #idleLanes = 0;
   #lately: readonly number[] = [];
 
-  observe({ numSequences, numLanes, numEmitted }: ObservedStep): void {
-    const idleLanes = numLanes - numSequences;
+  observe({ numSequences, numLanes, numEmitted, onDevice }: ObservedStep): void {
+    // Who emits nothing in a step of the host is not at the end of its prompt.
+    const idleLanes = onDevice ? numLanes - numSequences : 0;
     const numEnded = Math.max(0, idleLanes - this.#idleLanes);
     this.#idleLanes = idleLanes;
     this.#lately = [numEnded, ...this.#lately].slice(0, NUM_IDLE_STEPS);

@@ -100,6 +100,9 @@ describe("EndLoss", () => {
     const forecast = { limits: NO_TREES, rate: 0.1, stepMs: 40, numAccepted: 0.5 };
     expect(loss.msPerToken(4, forecast)).toBe(0);
     for (let i = 0; i < 9; i++) loss.observe({ ...STEP, numLanes: 4, numSequences: 4, numEmitted: 4 });
+    // A prompt in two parts.
+    for (const numSequences of [3, 4])
+      loss.observe({ ...STEP, onDevice: false, hasPrompt: true, numLanes: 4, numSequences, numEmitted: numSequences });
     expect(loss.msPerToken(4, forecast)).toBe(0);
   });
 });
