@@ -281,14 +281,15 @@ export class AdaptiveTrees implements TreePolicy {
   /** What a token takes more as sequences end and others begin. */
   #turnoverMs(forecast: Forecast): number {
     const numSequences = this.#numSequences;
-    const isDrafting = forecast.limits.numLookaheadNodes > 0;
-    return this.#restarts.msPerToken(numSequences, isDrafting) + this.#ends.msPerToken(numSequences, forecast);
+    const restartMs = this.#restarts.msPerToken(numSequences, !isPlain(forecast));
+    return restartMs + this.#ends.msPerToken(numSequences, forecast);
   }
 
   get #catchUpMs(): number {
     return this.#catchUps.ms(this.#numSequences, this.#passes.context);
   }
 
+  /** Of changing what is in use, once. */
   #changeMs(from: Way, to: Way): number {
     return this.#startMs(from, to) + (isPlain(from) ? this.#catchUpMs : 0);
   }

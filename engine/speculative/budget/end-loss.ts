@@ -30,11 +30,11 @@ export class EndLoss {
     const numEnded = Math.max(0, idleLanes - this.#idleLanes);
     this.#idleLanes = idleLanes;
     this.#lately = [numEnded, ...this.#lately].slice(0, NUM_IDLE_STEPS);
-    const numIdle = Math.min(idleLanes, sumOf(this.#lately));
+    const endedLately = this.#lately.reduce((sum, ended) => sum + ended, 0);
     const kept = 1 - 1 / WINDOW;
     this.#numTokens = kept * this.#numTokens + numEmitted;
     this.#numEnded = kept * this.#numEnded + numEnded;
-    this.#numIdle = kept * this.#numIdle + numIdle;
+    this.#numIdle = kept * this.#numIdle + Math.min(idleLanes, endedLately);
   }
 
   /** Time that ends add to a token of the batch, in ms, with steps like these. Of what is accepted in a last step half is past the end. */
@@ -44,8 +44,4 @@ export class EndLoss {
     const idleMs = this.#numIdle * (stepMs / numSequences);
     return (pastEnds + idleMs) / this.#numTokens;
   }
-}
-
-function sumOf(numbers: readonly number[]): number {
-  return numbers.reduce((sum, number) => sum + number, 0);
 }

@@ -19,7 +19,7 @@ export function wayOf({ limits, rate, stepMs }: Forecast, turnoverMs: number): W
   return { limits, tokenMs: 1 / rate + turnoverMs, stepMs };
 }
 
-export function isPlain({ limits }: Way): boolean {
+export function isPlain({ limits }: Pick<Way, "limits">): boolean {
   return limits.numLookaheadNodes === 0;
 }
 
