@@ -16,11 +16,14 @@ export interface Contender {
 }
 
 export interface Turns {
-  /** Rounds that count, and those before them in which contenders get used to the load. */
+  /** In which the last contender, alone, gets used to a load. */
+  readonly warmUpMs: number;
+  /** Rounds that count, and those before them, at least one. */
   readonly numRounds: number;
   readonly numWarmUps: number;
   /** Turns of each contender in a round. */
   readonly numTurns: number;
+  /** About what a turn takes the first contender. */
   readonly turnMs: number;
 }
 
@@ -83,20 +86,33 @@ export async function measureLoad(
   return { info: first.info, figures };
 }
 
-/** @returns what each engine had in each round that counts */
+/**
+ * Only the first round takes time, in one turn. In all others turns take tokens, as many for each engine as the first one had in that time:
+ * so all compute the same texts, and none is ahead because its texts were easier, or more of them began.
+ * @returns what each engine had in each round that counts
+ */
 async function runRounds(
   engines: readonly Engine[],
   options: StreamsOptions,
-  { numRounds, numWarmUps, numTurns, turnMs }: Turns,
+  { warmUpMs, numRounds, numWarmUps, numTurns, turnMs }: Turns,
 ): Promise<Turn[][]> {
+  for (const engine of engines.slice(-1)) {
+    const streams = await Streams.open(engine, options);
+    await streams.turn({ ms: warmUpMs });
+    await streams.close();
+  }
   const all: Streams[] = [];
   for (const engine of engines) all.push(await Streams.open(engine, options));
+  for (const streams of all) await streams.turn({ ms: numTurns * turnMs });
+  const turnTokens = (all[0]?.numTokens ?? 0) / numTurns;
+  let numTokens = Math.max(...all.map((streams) => streams.numTokens));
   const rounds: Turn[][] = [];
-  for (let round = 0; round < numWarmUps + numRounds; round++) {
+  for (let round = 1; round < numWarmUps + numRounds; round++) {
     const turns: Turn[][] = engines.map(() => []);
     for (let turn = 0; turn < numTurns; turn++) {
+      numTokens += turnTokens;
       for (const i of turnOrder(engines.length, round * numTurns + turn)) {
-        const had = await all[i]?.turn(turnMs);
+        const had = await all[i]?.turn({ numTokens });
         if (had) turns[i]?.push(had);
       }
     }

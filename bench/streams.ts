@@ -22,6 +22,9 @@ export interface Turn {
   readonly expected: ExpectedRates | undefined;
 }
 
+/** When a turn ends: after so many ms, or with so many tokens of all streams since they were opened. */
+export type TurnEnd = { readonly ms: number } | { readonly numTokens: number };
+
 /** Far from the one before, and prime: lengths of texts that follow each other say nothing of each other. */
 const LENGTH_STRIDE = 7919;
 
@@ -46,6 +49,8 @@ export class Streams {
   readonly #streams: Promise<unknown>;
   #isOver = false;
   #numTexts = 0;
+  /** Since they were opened. */
+  #numTokens = 0;
 
   private constructor(engine: Engine, options: StreamsOptions) {
     this.#engine = engine;
@@ -59,11 +64,23 @@ export class Streams {
     return new Streams(engine, options);
   }
 
-  /** @returns what was had from the time at which the device was free until that at which it is again, at the end of the step after `turnMs` */
-  async turn(turnMs: number): Promise<Turn> {
+  /** Tokens of all of them since they were opened. */
+  get numTokens(): number {
+    return this.#numTokens;
+  }
+
+  /**
+   * Runs until its end, not at all where that is reached, and until the steps that are under way then have ended: their tokens and time count.
+   * @returns what was had from the time at which the device was free until that at which it is again
+   */
+  async turn(end: TurnEnd): Promise<Turn> {
     let [numTokens, numSteps, numDrafted] = [0, 0, 0];
     const steps = noSteps();
     let expected: ExpectedRates | undefined;
+    let hasTokens = () => {};
+    const isEnough = new Promise<void>((resolve) => {
+      hasTokens = resolve;
+    });
     const stopListening = this.#engine.onStep((step) => {
       const { sequences, speculation, numEmittedTokens } = step;
       countStep(steps, step);
@@ -71,14 +88,17 @@ export class Streams {
       numTokens += numEmittedTokens;
       numSteps += sequences.length;
       for (const { numDraft } of sequences) numDrafted += numDraft > 0 ? 1 : 0;
+      if ("numTokens" in end && this.#numTokens + numTokens >= end.numTokens) hasTokens();
     });
     const startMs = performance.now();
-    this.#engine.resume();
+    if ("ms" in end || this.#numTokens < end.numTokens) this.#engine.resume();
+    else hasTokens();
     // They go on for ever, but where the engine fails.
-    await Promise.race([setTimeout(turnMs), this.#streams]);
+    await Promise.race(["ms" in end ? setTimeout(end.ms) : isEnough, this.#streams]);
     await this.#engine.pause();
     const ms = performance.now() - startMs;
     stopListening();
+    this.#numTokens += numTokens;
     return { ms, numTokens, numSteps, numDrafted, steps, expected };
   }
 

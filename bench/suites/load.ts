@@ -27,8 +27,8 @@ const MAX_MODEL_LEN = 512;
 
 /** Where they are not given, by kind of adapter. A step of 32 streams takes some 0.2 s of a software adapter. */
 const TURNS = {
-  gpu: { numRounds: 40, numWarmUps: 10, numTurns: 4, turnMs: 50 },
-  software: { numRounds: 20, numWarmUps: 6, numTurns: 5, turnMs: 300 },
+  gpu: { warmUpMs: 5000, numRounds: 40, numWarmUps: 2, numTurns: 4, turnMs: 50 },
+  software: { warmUpMs: 30_000, numRounds: 30, numWarmUps: 2, numTurns: 15, turnMs: 100 },
 } as const;
 
 function byDefault(number: keyof Turns): string {
@@ -51,8 +51,13 @@ export const load = defineSuite(
       value: "N",
       help: `rounds at every load before those; ${byDefault("numWarmUps")}`,
     },
+    "warm-up-ms": {
+      type: "string",
+      value: "N",
+      help: `before those, of the last contender alone; ${byDefault("warmUpMs")}`,
+    },
     turns: { type: "string", value: "N", help: `turns of each in a round; ${byDefault("numTurns")}` },
-    "turn-ms": { type: "string", value: "N", help: `of a turn; ${byDefault("turnMs")}` },
+    "turn-ms": { type: "string", value: "N", help: `of a turn of the first contender; ${byDefault("turnMs")}` },
     contenders: {
       ...{ type: "string", value: "A,B", default: CONTENDERS.map(({ name }) => name).join() },
       help: "who is compared; the last one with all others",
@@ -79,6 +84,7 @@ export const load = defineSuite(
       ...{ prompts, params: { ...GREEDY, maxTokens } },
       numStreams: positiveIntegers(values.streams),
       turns: (kind) => ({
+        warmUpMs: given(values["warm-up-ms"], TURNS[kind].warmUpMs),
         numRounds: given(values.rounds, TURNS[kind].numRounds),
         numWarmUps: given(values["warm-ups"], TURNS[kind].numWarmUps),
         numTurns: given(values.turns, TURNS[kind].numTurns),

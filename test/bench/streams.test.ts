@@ -32,7 +32,7 @@ test("turns go on where the one before stopped, on two engines one after the oth
   for (const [i, streams] of all.entries()) {
     let [numTokens, numPromptSteps] = [0, 0];
     for (let turn = 0; turn < numTurns; turn++) {
-      const had = await streams.turn(1);
+      const had = await streams.turn({ ms: 1 });
       numTokens += had.numTokens;
       numPromptSteps += had.steps.prompt.numSteps;
       expect(had.numDrafted > 0).toBe(i === 1 && had.steps.draft.numSteps > 0);
