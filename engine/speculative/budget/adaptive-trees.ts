@@ -49,8 +49,7 @@ const CLEARLY = 1.25;
 /** Steps on the device, or ms, before what runs there is given up for something better: prompts stop it anyway, now and then. */
 const RUN_STEPS = 64;
 const RUN_MS = 2000;
-/** What it costs to stop a run for something else, in steps, and weight of the latest run in what runs are long. */
-const STOP_STEPS = 2;
+/** Weight of the latest run in what runs are long. */
 const RUN_RATE = 0.1;
 /** Drafting that takes less than this share of a plain step is taken for free. */
 const FREE_SHARE = 0.02;
@@ -188,9 +187,11 @@ export class AdaptiveTrees implements TreePolicy {
     return isLong || this.#inUse.isJustSeen || this.#isUndecided || isOver || this.#isClearlyWorse(limits);
   }
 
-  /** Whether what is in use by rights would gain more, until the run stops anyway, than it costs to stop it now. */
+  /** Whether what is in use by rights would gain more, until the run stops anyway, than it costs to begin anew with it now. */
   #isWorthStopping(limits: TreeLimits): boolean {
-    return (1 - this.#rateRatio(limits, this.#inUse.limits)) * this.#meanRunSteps > STOP_STEPS;
+    const [now, inUse] = [limits, this.#inUse.limits].map((one) => this.#sizes.forecast(this.#numSequences, one));
+    if (now === undefined || inUse === undefined) return false;
+    return (1 - now.rate / inUse.rate) * this.#meanRunSteps * now.stepMs > this.#startMs(now, inUse);
   }
 
   /** Whether nothing was decided for this load, and could be now. */
@@ -295,7 +296,7 @@ export class AdaptiveTrees implements TreePolicy {
   }
 
   /** Of a run's start with either, where the other ran before. Where the host drafts, runs do not have to end for that. */
-  #startMs(one: Way, other: Way): number {
+  #startMs(one: Pick<Way, "stepMs">, other: Pick<Way, "stepMs">): number {
     if (!this.#options.draftsOnDevice) return 0;
     return this.#switches.ms(this.#numSequences, (one.stepMs + other.stepMs) / 2);
   }

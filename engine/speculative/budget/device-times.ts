@@ -7,8 +7,11 @@ import { type Factors, StepFilter, type StepKind } from "./step-filter.ts";
 const DRAFT_PRIOR = 0.1;
 /** Another row of a pass takes this share of a pass of one row at least, whatever was measured: a factor of nothing would learn nothing. */
 const MIN_ROW_SHARE = 1e-3;
-/** To give rows to the best nodes of all trees, which are drafted larger than that: on an H200 steps of 1.3 to 2 ms take 0.02 to 0.05 ms more. */
-const SHARING_MS = 0.05;
+/**
+ * To give rows to the best nodes of all trees, which are drafted larger than that, takes this share of a pass of the roots: on an H200 steps of
+ * 1.3 to 2 ms take 0.02 to 0.05 ms more, on two cores steps of 70 ms 2 to 3 ms.
+ */
+const SHARING_SHARE = 0.04;
 /** By how much one step moves what is known of the steps that begin a run. */
 const START_RATE = 0.02;
 
@@ -117,7 +120,7 @@ export class DeviceTimes implements CostModel {
     const addedMs = this.#passes.of(numSequences * numNodes, numSequences) - rootsMs;
     const leastMs = MIN_ROW_SHARE * numAdded * this.#passes.of(1);
     const levelMs = this.#passes.of(numSequences * this.#draftRows, numSequences);
-    const sharingMs = sharesRows ? SHARING_MS : 0;
+    const sharingMs = sharesRows ? SHARING_SHARE * rootsMs : 0;
     return {
       size: numNodes * 1024 + 2 * depth + (sharesRows ? 1 : 0),
       parts: [rootsMs, depth * levelMs, Math.max(addedMs, leastMs) + sharingMs],

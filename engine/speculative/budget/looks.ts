@@ -18,11 +18,14 @@ export interface LookChoice {
 
 /** Time that what is learned is thought to be good for, and of which it counts what was lost to looks, in ms. */
 const HORIZON_MS = 60_000;
-/** Share of the time at a load that may be lost to looks, and steps that may be at first. */
+/**
+ * Share of the time at a load that may be lost to looks, and steps that may be at first: at the first load of all, and at others, as looks
+ * at one load tell of all what their parts take.
+ */
 const LOSS_SHARE = 0.005;
-const FIRST_LOSS_STEPS = 16;
+const FIRST_LOSS_STEPS = { first: 16, others: 5 } as const;
 /** Share of the time since the latest look that one may lose which nothing speaks for, the first time and always. */
-const FIRST_DUE_SHARE = 0.02;
+const FIRST_DUE_SHARE = 0.01;
 const LEAST_DUE_SHARE = 0.002;
 
 /** What there was of looks at a load. */
@@ -68,7 +71,7 @@ export class Looks {
   #mostTelling(load: number, choice: LookChoice): Way | undefined {
     const { inUse, others, doubt } = choice;
     const { ms, lostMs } = this.#at(load);
-    const mostMs = LOSS_SHARE * ms + FIRST_LOSS_STEPS * inUse.stepMs - lostMs;
+    const mostMs = LOSS_SHARE * ms + this.#firstLossSteps(load) * inUse.stepMs - lostMs;
     let best: { readonly way: Way; readonly netMs: number } | undefined;
     for (const way of others) {
       const costMs = costOf(way, choice);
@@ -93,6 +96,11 @@ export class Looks {
         );
     const share = Math.max(LEAST_DUE_SHARE, FIRST_DUE_SHARE / (1 + numDue));
     return found && costOf(found, choice) < share * sinceMs ? found : undefined;
+  }
+
+  #firstLossSteps(load: number): number {
+    const hasLookedElsewhere = [...this.#spent].some(([other, { lostMs }]) => other !== load && lostMs > 0);
+    return FIRST_LOSS_STEPS[hasLookedElsewhere ? "others" : "first"];
   }
 
   #at(load: number): Spent {

@@ -141,7 +141,7 @@ describe("adaptive trees", () => {
     const plain = { ...PLAIN, numSequences: 16, numLanes: 16, numRows: 16, numEmitted: 16, stepMs: 160 };
     let numLooks = 0;
     policy.limits(16, 0);
-    for (let i = 0; i < 3000 && numLooks < 2; i++) {
+    for (let i = 0; i < 15_000 && numLooks < 2; i++) {
       policy.observe(plain);
       if (policy.goesOn(NO_TREES)) continue;
       // Two were in flight when it was decided.
