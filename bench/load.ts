@@ -18,7 +18,7 @@ export interface Contender {
 export interface Turns {
   /** In which the last contender, alone, gets used to a load. */
   readonly warmUpMs: number;
-  /** Rounds that count, and those before them, at least one. */
+  /** Rounds that count, and those before them. */
   readonly numRounds: number;
   readonly numWarmUps: number;
   /** Turns of each contender in a round. */
@@ -86,9 +86,12 @@ export async function measureLoad(
   return { info: first.info, figures };
 }
 
+/** Of a stream in a round, at least: some steps even of large trees, where one takes longer than a turn. */
+const LEAST_ROUND_TOKENS = 8;
+
 /**
- * Only the first round takes time, in one turn. In all others turns take tokens, as many for each engine as the first one had in that time:
- * so all compute the same texts, and none is ahead because its texts were easier, or more of them began.
+ * Only before the rounds a turn takes time. In rounds it takes tokens, as many for each engine as the first one has in that time: so all
+ * compute the same texts, and none is ahead because its texts were easier, or more of them began.
  * @returns what each engine had in each round that counts
  */
 async function runRounds(
@@ -103,11 +106,13 @@ async function runRounds(
   }
   const all: Streams[] = [];
   for (const engine of engines) all.push(await Streams.open(engine, options));
-  for (const streams of all) await streams.turn({ ms: numTurns * turnMs });
-  const turnTokens = (all[0]?.numTokens ?? 0) / numTurns;
+  const roundMs = { ms: numTurns * turnMs };
+  for (const streams of all) await streams.turn(roundMs);
+  const seen = await all[0]?.turn(roundMs);
+  const turnTokens = Math.max(seen?.numTokens ?? 0, LEAST_ROUND_TOKENS * options.numStreams) / numTurns;
   let numTokens = Math.max(...all.map((streams) => streams.numTokens));
   const rounds: Turn[][] = [];
-  for (let round = 1; round < numWarmUps + numRounds; round++) {
+  for (let round = 0; round < numWarmUps + numRounds; round++) {
     const turns: Turn[][] = engines.map(() => []);
     for (let turn = 0; turn < numTurns; turn++) {
       numTokens += turnTokens;

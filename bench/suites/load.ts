@@ -27,8 +27,8 @@ const MAX_MODEL_LEN = 512;
 
 /** Where they are not given, by kind of adapter. A step of 32 streams takes some 0.2 s of a software adapter. */
 const TURNS = {
-  gpu: { warmUpMs: 5000, numRounds: 40, numWarmUps: 2, numTurns: 4, turnMs: 50 },
-  software: { warmUpMs: 30_000, numRounds: 30, numWarmUps: 2, numTurns: 15, turnMs: 100 },
+  gpu: { warmUpMs: 15_000, numRounds: 40, numWarmUps: 2, numTurns: 4, turnMs: 50 },
+  software: { warmUpMs: 30_000, numRounds: 24, numWarmUps: 2, numTurns: 15, turnMs: 100 },
 } as const;
 
 function byDefault(number: keyof Turns): string {

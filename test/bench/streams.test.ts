@@ -38,6 +38,10 @@ test("turns go on where the one before stopped, on two engines one after the oth
       expect(had.numDrafted > 0).toBe(i === 1 && had.steps.draft.numSteps > 0);
     }
     expect(numTokens).toBeGreaterThanOrEqual(numTurns);
+    expect(streams.numTokens).toBe(numTokens);
+    const further = await streams.turn({ numTokens: numTokens + 4 });
+    expect(further.numTokens).toBeGreaterThanOrEqual(4);
+    expect(await streams.turn({ numTokens: numTokens + 4 })).toMatchObject({ numTokens: 0, numSteps: 0 });
     // A turn that began anew would have its prompts in a first step of its own.
     expect(numPromptSteps).toBeLessThan(numTurns);
     await streams.close();

@@ -70,6 +70,16 @@ describe("Looks", () => {
     ).toBe(10.5);
   });
 
+  test("less may be lost to first looks at a load where another one had its own", () => {
+    const [dear, cheap] = [tree(8, 14), tree(2, 10.5)];
+    const choice = { inUse: plain, ...size, doubt: doubtOf(0.04) };
+    expect(new Looks().next(0, { ...choice, others: [dear] })).toBe(dear);
+    const looks = new Looks();
+    looks.next(0, { ...choice, others: [dear] });
+    expect(looks.next(1, { ...choice, others: [dear] })).toBeUndefined();
+    expect(looks.next(1, { ...choice, others: [cheap] })).toBe(cheap);
+  });
+
   test("the other kind and the largest trees are looked at now and then whatever is known, for a share of the time", () => {
     const [best, largest] = [tree(4, 5), tree(8, 6)];
     for (const [inUse, others, expected] of [
