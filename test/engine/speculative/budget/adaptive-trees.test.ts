@@ -102,6 +102,17 @@ describe("adaptive trees", () => {
     }
   });
 
+  test("where it costs little to begin anew, a look at plain decoding ends when it has told what it can", () => {
+    const [software] = WORLDS;
+    if (software === undefined) expect.fail();
+    const world = { ...software, startFactor: 1, levelMs: () => 3 };
+    const { plain, best } = fixedRates(world, measuredBy, 2);
+    expect(best / plain).toBeLessThan(1.07);
+    const run = { load: () => 2, numSteps: 3000, warmUp: 500 };
+    const shares = Array.from({ length: 6 }, (_, seed) => simulate(world, measuredBy, { ...run, seed }).draftShare);
+    expect(mean(shares)).toBeGreaterThan(0.93);
+  });
+
   test("contexts that grow: what they cost is known from start-up, before a step has shown it", () => {
     // Rows cost next to nothing at first, so that trees pay. Then all of them do what a tree's rows do, or read keys together.
     const sizeAt = (context: number, treeShare: number) => {
