@@ -99,11 +99,10 @@ async function runRounds(
   options: StreamsOptions,
   { warmUpMs, numRounds, numWarmUps, numTurns, turnMs }: Turns,
 ): Promise<Turn[][]> {
-  for (const engine of engines.slice(-1)) {
-    const streams = await Streams.open(engine, options);
-    await streams.turn({ ms: warmUpMs });
-    await streams.close();
-  }
+  const last = engines.at(-1);
+  const alone = last && (await Streams.open(last, options));
+  await alone?.turn({ ms: warmUpMs });
+  await alone?.close();
   const all: Streams[] = [];
   for (const engine of engines) all.push(await Streams.open(engine, options));
   const roundMs = { ms: numTurns * turnMs };
@@ -134,7 +133,7 @@ function together(turns: readonly Turn[]): Turn {
     numSteps: sum(turns, ({ numSteps }) => numSteps),
     numDrafted: sum(turns, ({ numDrafted }) => numDrafted),
     steps: totalsOf(turns.map(({ steps }) => steps)),
-    expected: turns.at(-1)?.expected,
+    expected: turns.findLast(({ expected }) => expected !== undefined)?.expected,
   };
 }
 

@@ -54,7 +54,7 @@ export const load = defineSuite(
     "warm-up-ms": {
       type: "string",
       value: "N",
-      help: `before those, of the last contender alone; ${byDefault("warmUpMs")}`,
+      help: `at every load before those, of the last contender alone; ${byDefault("warmUpMs")}`,
     },
     turns: { type: "string", value: "N", help: `turns of each in a round; ${byDefault("numTurns")}` },
     "turn-ms": { type: "string", value: "N", help: `of a turn of the first contender; ${byDefault("turnMs")}` },

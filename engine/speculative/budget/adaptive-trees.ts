@@ -189,8 +189,8 @@ export class AdaptiveTrees implements TreePolicy {
 
   /** Whether what is in use by rights would gain more, until the run stops anyway, than it costs to begin anew with it now. */
   #isWorthStopping(limits: TreeLimits): boolean {
-    const [now, inUse] = [limits, this.#inUse.limits].map((one) => this.#sizes.forecast(this.#numSequences, one));
-    if (now === undefined || inUse === undefined) return false;
+    const forecast = (one: TreeLimits) => this.#sizes.forecast(this.#numSequences, one);
+    const [now, inUse] = [forecast(limits), forecast(this.#inUse.limits)];
     return (1 - now.rate / inUse.rate) * this.#meanRunSteps * now.stepMs > this.#startMs(now, inUse);
   }
 
