@@ -74,32 +74,28 @@ export class Streams {
    * @returns what was had from the time at which the device was free until that at which it is again
    */
   async turn(end: TurnEnd): Promise<Turn> {
-    let [numTokens, numSteps, numDrafted] = [0, 0, 0];
+    const numBefore = this.#numTokens;
+    let [numSteps, numDrafted] = [0, 0];
     const steps = noSteps();
     let expected: ExpectedRates | undefined;
-    let hasTokens = () => {};
-    const isEnough = new Promise<void>((resolve) => {
-      hasTokens = resolve;
-    });
     const stopListening = this.#engine.onStep((step) => {
       const { sequences, speculation, numEmittedTokens } = step;
       countStep(steps, step);
       expected = speculation?.expected;
-      numTokens += numEmittedTokens;
+      this.#numTokens += numEmittedTokens;
       numSteps += sequences.length;
       for (const { numDraft } of sequences) numDrafted += numDraft > 0 ? 1 : 0;
-      if ("numTokens" in end && this.#numTokens + numTokens >= end.numTokens) hasTokens();
     });
     const startMs = performance.now();
-    if ("ms" in end || this.#numTokens < end.numTokens) this.#engine.resume();
-    else hasTokens();
-    // They go on for ever, but where the engine fails.
-    await Promise.race(["ms" in end ? setTimeout(end.ms) : isEnough, this.#streams]);
-    await this.#engine.pause();
+    if ("ms" in end || numBefore < end.numTokens) {
+      this.#engine.resume();
+      // They go on for ever, but where the engine fails.
+      await Promise.race(["ms" in end ? setTimeout(end.ms) : this.#hasTokens(end.numTokens), this.#streams]);
+      await this.#engine.pause();
+    }
     const ms = performance.now() - startMs;
     stopListening();
-    this.#numTokens += numTokens;
-    return { ms, numTokens, numSteps, numDrafted, steps, expected };
+    return { ms, numTokens: this.#numTokens - numBefore, numSteps, numDrafted, steps, expected };
   }
 
   /** Ends the texts after a step more; the engine runs freely again. */
@@ -107,6 +103,17 @@ export class Streams {
     this.#isOver = true;
     this.#engine.resume();
     await this.#streams;
+  }
+
+  /** Resolves at the end of the step with which so many were had; they are counted before. */
+  #hasTokens(numTokens: number): Promise<void> {
+    return new Promise((resolve) => {
+      const stopListening = this.#engine.onStep(() => {
+        if (this.#numTokens < numTokens) return;
+        stopListening();
+        resolve();
+      });
+    });
   }
 
   async #stream(): Promise<void> {
