@@ -1,4 +1,4 @@
-import type { SchedulerOutput } from "../scheduler/output.ts";
+import { commonLimits, type SchedulerOutput } from "../scheduler/output.ts";
 import type { Verification } from "./host-step.ts";
 import type { ResidentLoop } from "./resident/resident-loop.ts";
 import { verifiedLane } from "./step.ts";
@@ -9,7 +9,8 @@ import { verifiedLane } from "./step.ts";
  */
 export function decodeOnDevice(loop: ResidentLoop, output: SchedulerOutput, numAhead: number): Promise<Verification> {
   const planned = output.sequences.map(({ sequence }) => sequence);
-  const verification = loop.submit(numAhead, planned).then(({ lanes, times }): Verification => {
+  const limits = commonLimits(output.sequences, output.limits);
+  const verification = loop.submit(numAhead, planned, limits).then(({ lanes, times }): Verification => {
     const sequences = output.sequences.flatMap(({ sequence: { id } }, i) => {
       const lane = lanes[i];
       return lane ? verifiedLane(id, lane, loop.proposers) : [];

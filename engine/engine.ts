@@ -223,15 +223,16 @@ export class Engine implements EngineClient {
     return { ...step, verification: decodeOnHost(this.#parts, output, sequences) };
   }
 
-  /** One more of the same for those who go on, as long as the policy wants the same and it is no time for others to come in. */
+  /** One more of its kind for those who go on, as long as the policy wants that and it is no time for others to come in. */
   #ahead({ output: { limits }, loop, numBefore }: StepInFlight, numAhead: number, startMs: number) {
     const { newcomers, numRunning } = this.#scheduler;
     if (loop === undefined || !this.#regrouping.holds(newcomers, numRunning, startMs)) return undefined;
     const { numLanes } = loop;
     const output = this.#scheduler.scheduleAhead((goingOn) => {
       const keepsLanes = this.#regrouping.keepsIdle(numLanes - goingOn.length, numLanes, startMs);
-      return keepsLanes && this.#parts.policy.goesOn(limits) ? loop.reserveAhead(numAhead, goingOn) : undefined;
-    });
+      const wanted = keepsLanes ? this.#parts.policy.next(limits) : undefined;
+      return wanted && loop.reserveAhead(numAhead, goingOn, wanted.maxDraftDepth) ? wanted : undefined;
+    }, numLanes);
     if (output === undefined) return undefined;
     const verification = decodeOnDevice(loop, output, numAhead);
     return { output, startMs, numBefore: numBefore + 1, loop, numLanes, catchesUp: false, verification };

@@ -19,7 +19,7 @@ export function checkSchedulerIntegrity(state: SchedulerState): void {
     invariant(!state.blocks.has(id) && numComputedTokens === 0, `${id} waits, but holds blocks or computed tokens`);
   }
   checkHolders(state);
-  for (const [numAhead, plan] of state.inFlight.entries()) checkReserved(plan, numAhead, state.blocks);
+  checkReserved(state);
 }
 
 function checkRunning({ id, numComputedTokens, numTokens, maxNumTokens }: Sequence, blocks: BlockManager): void {
@@ -50,11 +50,15 @@ function checkHolders({ blocks, running, waiting, known, inFlight }: SchedulerSt
   );
 }
 
-/** Every slot that a step in flight may write is there, whatever the `numAhead` steps before it emit. */
-function checkReserved({ sequences }: SchedulerOutput, numAhead: number, blocks: BlockManager): void {
-  for (const scheduled of sequences) {
-    const { id, status, numTokens } = scheduled.sequence;
-    const numNeeded = numTokens + numAhead * (scheduled.maxDraftDepth + 1) + numTreeSlots(scheduled);
+/** Every slot that a step in flight may write is there, whatever the steps before it emit. */
+function checkReserved({ inFlight, blocks }: SchedulerState): void {
+  const mostAhead = new Map<Sequence, number>();
+  for (const scheduled of inFlight.flatMap(({ sequences }) => sequences)) {
+    const { sequence, maxDraftDepth } = scheduled;
+    const { id, status, numTokens } = sequence;
+    const ahead = mostAhead.get(sequence) ?? 0;
+    mostAhead.set(sequence, ahead + maxDraftDepth + 1);
+    const numNeeded = numTokens + ahead + numTreeSlots(scheduled);
     invariant(
       status !== "running" || blocks.numSlots(id) >= numNeeded,
       () => `${id}: ${blocks.numSlots(id)} slots, steps in flight may write ${numNeeded}`,

@@ -50,45 +50,35 @@ export function planKnownTokens(sequence: SequenceState, numTokens: number): Sch
   };
 }
 
-/** The decode of a sequence after `numAhead` steps whose results are not known yet. Each emits one token at least. */
-export function planAhead(sequence: SequenceState, numAhead: number, limits: TreeLimits): ScheduledSequence {
+/** The decode of a sequence after `numAhead` steps whose results are not known yet, without draft nodes so far. Each emits one token at least. */
+export function planAhead(sequence: SequenceState, numAhead: number): ScheduledSequence {
   const position = sequence.numTokens - 1 + numAhead;
-  return { sequence, startPosition: position, numTokens: 1, rootPosition: position, needsSample: true, ...limits };
-}
-
-/** Reserves what a decode may write whatever the `numAhead` steps before it emit. False where that might not fit. */
-export function reserveAhead(
-  { id, numTokens }: Sequence,
-  numAhead: number,
-  limits: TreeLimits,
-  blocks: BlockManager,
-  maxSequenceLen: number,
-): boolean {
-  const { maxDraftDepth } = limits;
-  const mostTokens = numTokens + numAhead * (maxDraftDepth + 1);
-  return mostTokens + maxDraftDepth + 1 <= maxSequenceLen && blocks.ensure(id, mostTokens + numTreeSlots(limits));
+  const places = { startPosition: position, numTokens: 1, rootPosition: position };
+  return { sequence, ...places, needsSample: true, numLookaheadNodes: 0, maxDraftDepth: 0 };
 }
 
 /**
  * Trees of one size for all decodes, whatever they may still generate: the size that is wanted, or the largest one that there are rows for;
  * undefined where there are none, or where slots or the model do not suffice. They share their rows if there are slots for that.
+ * @param mostNodes draft nodes of each for which there are rows
+ * @param reserve slots of a sequence for trees of these bounds; false where they or the model do not suffice
  */
 export function reserveUniform(
   plans: readonly ScheduledSequence[],
-  blocks: BlockManager,
-  { numRows, limits }: LookaheadBudget,
-  maxSequenceLen: number,
+  limits: TreeLimits,
+  mostNodes: number,
+  reserve: (sequence: Sequence, bounds: TreeLimits) => boolean,
 ): ScheduledSequence[] | undefined {
   const { maxDraftDepth, mostLookaheadNodes } = limits;
-  const numLookaheadNodes = Math.min(limits.numLookaheadNodes, Math.floor(numRows / plans.length));
-  if (numLookaheadNodes === 0) return undefined;
-  const reserve = (bounds: TreeLimits) => {
+  const numLookaheadNodes = Math.min(limits.numLookaheadNodes, mostNodes);
+  if (numLookaheadNodes < Math.min(1, limits.numLookaheadNodes)) return undefined;
+  const reserveAll = (bounds: TreeLimits) => {
     const size = { ...bounds, maxDraftDepth: Math.min(maxDraftDepth, numTreeSlots(bounds)) };
-    const hasRoom = plans.every(({ sequence }) => reserveAhead(sequence, 0, size, blocks, maxSequenceLen));
+    const hasRoom = plans.every(({ sequence }) => reserve(sequence, size));
     return hasRoom ? plans.map((plan) => ({ ...plan, ...size })) : undefined;
   };
-  const shared = mostLookaheadNodes === undefined ? undefined : reserve({ ...limits, numLookaheadNodes });
-  return shared ?? reserve({ numLookaheadNodes, maxDraftDepth });
+  const shared = mostLookaheadNodes === undefined ? undefined : reserveAll({ ...limits, numLookaheadNodes });
+  return shared ?? reserveAll({ numLookaheadNodes, maxDraftDepth });
 }
 
 /** @param maxTreeNodes root included */

@@ -2,13 +2,14 @@ import { invariant } from "../kvcache/invariant.ts";
 import type { SchedulerOutput } from "./output.ts";
 import type { Sequence } from "./sequence.ts";
 
-/** Plans that a sequence is part of, and those of them whose steps give it a token at least. */
+/** Plans that a sequence is part of, those of them whose steps give it a token at least, and tokens that these give it at most. */
 interface Counts {
   readonly numPlans: number;
   readonly numSampling: number;
+  readonly mostTokens: number;
 }
 
-const NONE: Counts = { numPlans: 0, numSampling: 0 };
+const NONE: Counts = { numPlans: 0, numSampling: 0, mostTokens: 0 };
 
 /** Plans whose steps have not ended, in order. Blocks of their sequences may still be written. */
 export class PlansInFlight {
@@ -38,6 +39,11 @@ export class PlansInFlight {
     return this.#countsOf(sequence).numSampling;
   }
 
+  /** Tokens that the sequence has at most once all of them have ended. */
+  mostTokens(sequence: Sequence): number {
+    return sequence.numTokens + this.#countsOf(sequence).mostTokens;
+  }
+
   begin(plan: Omit<SchedulerOutput, "stepId">): SchedulerOutput {
     const output = { stepId: this.#numBegun++, ...plan };
     this.#plans.push(output);
@@ -64,12 +70,13 @@ export class PlansInFlight {
   }
 
   #count({ sequences }: SchedulerOutput, change: 1 | -1): void {
-    for (const { sequence, needsSample } of sequences) {
+    for (const { sequence, needsSample, maxDraftDepth } of sequences) {
       const before = this.#countsOf(sequence);
       const numPlans = before.numPlans + change;
       const numSampling = before.numSampling + (needsSample ? change : 0);
+      const mostTokens = before.mostTokens + (needsSample ? change * (maxDraftDepth + 1) : 0);
       if (numPlans === 0) this.#counts.delete(sequence);
-      else this.#counts.set(sequence, { numPlans, numSampling });
+      else this.#counts.set(sequence, { numPlans, numSampling, mostTokens });
     }
   }
 

@@ -15,15 +15,7 @@ import {
   type StepResult,
   type TreeLimits,
 } from "./output.ts";
-import {
-  assignRows,
-  largestTrees,
-  planAhead,
-  planKnownTokens,
-  reserveAhead,
-  reserveLookahead,
-  reserveUniform,
-} from "./plan.ts";
+import { assignRows, largestTrees, planAhead, planKnownTokens, reserveLookahead, reserveUniform } from "./plan.ts";
 import { PlansInFlight } from "./plans-in-flight.ts";
 import { type Sequence, type SequenceFinishReason, type SequenceRequest, SequenceState } from "./sequence.ts";
 import { appendRun } from "./verified-run.ts";
@@ -168,27 +160,28 @@ export class Scheduler {
     invariant(numTreeSlots(limits) < maxTreeNodes, "trees are larger than block tables may be");
     const numRows = tokenBudget - sum(plans.map(({ numTokens }) => numTokens));
     const budget = { numRows, limits };
-    const alike = uniform && isDecode && reserveUniform(plans, this.#blocks, budget, this.maxSequenceLen);
+    const alike = uniform && isDecode && this.#reserveUniform(plans, limits, plans.length);
     return this.#begin(alike || reserveLookahead(plans, this.#blocks, budget), limits, changes);
   }
 
   /**
-   * Plans one more decode of those who go on before it is known what the steps in flight emit: 1 to maxDraftDepth + 1 tokens each, as
-   * long as all of them keep to the limits. Slots are reserved for the most that can be. Newcomers wait. Undefined where no one goes on or
-   * someone has to begin, and where model or cache might have no room: then the steps in flight have to end first. What was reserved goes
-   * back with them.
+   * Plans one more decode of those who go on before it is known what the steps in flight emit: 1 to maxDraftDepth + 1 tokens each. Slots
+   * are reserved for the most that can be, and trees have one size, which may be another one than before. Newcomers wait. Undefined where
+   * no one goes on or someone has to begin, and where model or cache might have no room: then the steps in flight have to end first. What
+   * was reserved goes back with them.
    * @param choose for those who go on, in order of joining; undefined where the steps in flight are to end first
+   * @param numLanes that the step has rows for: those who go on, and others who have ended
    */
-  scheduleAhead(choose: (goingOn: readonly Sequence[]) => TreeLimits | undefined): SchedulerOutput | undefined {
-    const numAhead = this.#inFlight.length;
+  scheduleAhead(
+    choose: (goingOn: readonly Sequence[]) => TreeLimits | undefined,
+    numLanes?: number,
+  ): SchedulerOutput | undefined {
     const goingOn = this.#goingOn() ?? [];
     const limits = goingOn.length > 0 ? choose(goingOn) : undefined;
     if (limits === undefined) return undefined;
-    const plans = goingOn.map((sequence) => planAhead(sequence, numAhead, limits));
-    const hasRoom =
-      plans.length * (1 + limits.numLookaheadNodes) <= this.#options.tokenBudget &&
-      plans.every(({ sequence }) => reserveAhead(sequence, numAhead, limits, this.#blocks, this.maxSequenceLen));
-    return hasRoom ? this.#begin(plans, limits, NO_CHANGES) : undefined;
+    const plans = goingOn.map((sequence) => planAhead(sequence, this.#inFlight.numSampling(sequence)));
+    const sized = this.#reserveUniform(plans, limits, numLanes ?? plans.length);
+    return sized && this.#begin(sized, limits, NO_CHANGES);
   }
 
   /**
@@ -254,6 +247,16 @@ export class Scheduler {
       (sequence) => sequence.numTokens + this.#inFlight.numSampling(sequence) < sequence.maxNumTokens,
     );
     return goingOn.every((sequence) => latest.has(sequence)) ? goingOn : undefined;
+  }
+
+  /** Slots for whatever the steps in flight emit. @param numLanes that share the rows of the step */
+  #reserveUniform(plans: readonly ScheduledSequence[], limits: TreeLimits, numLanes: number) {
+    const mostNodes = Math.floor(this.#options.tokenBudget / numLanes) - 1;
+    return reserveUniform(plans, limits, mostNodes, (sequence, bounds) => {
+      const mostTokens = this.#inFlight.mostTokens(sequence);
+      const fits = mostTokens + bounds.maxDraftDepth + 1 <= this.maxSequenceLen;
+      return fits && this.#blocks.ensure(sequence.id, mostTokens + numTreeSlots(bounds));
+    });
   }
 
   #begin(sequences: readonly ScheduledSequence[], limits: TreeLimits, changes: BatchChanges): SchedulerOutput {

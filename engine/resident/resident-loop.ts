@@ -10,7 +10,7 @@ import {
   readLane,
 } from "../../kernels/index.ts";
 import { BLOCK_SIZE, numBlocksFor } from "../../kvcache/ids.ts";
-import { commonLimits, NO_TREES, numTreeSlots, type SchedulerOutput, type TreeLimits } from "../../scheduler/output.ts";
+import { commonLimits, numTreeSlots, type SchedulerOutput, type TreeLimits } from "../../scheduler/output.ts";
 import type { Sequence } from "../../scheduler/sequence.ts";
 import type { ModelRunner } from "../runner/model-runner.ts";
 import { deepest } from "../speculative/draft-limits.ts";
@@ -52,9 +52,10 @@ export class ResidentLoop {
   readonly #ring: ReadbackRing;
   /** One for each slot of the ring, where steps are measured. */
   readonly #timers: readonly PassTimer[];
-  #limits: TreeLimits = NO_TREES;
   /** Tokens of a lane that the next step's drafter takes in, at most: no more than a step emits, but for the first one's. */
   #numRecent = 1;
+  /** Tokens that the latest steps emit at most, the latest first; no more of them than may be in flight. */
+  #mostEmitted: readonly number[] = [];
 
   private constructor(
     parts: {
@@ -153,7 +154,6 @@ export class ResidentLoop {
     if (!isSteady || this.#drafted?.start(sequences, limits.maxDraftDepth) === false) return false;
     const draws = this.#sampling.start(requests);
     if (draws === undefined || this.#drafter?.isReady(this.#sampling.wants) === false) return false;
-    this.#limits = limits;
     this.#tables.start(requests.map(({ blockTable }) => blockTable));
     this.#drafter?.start(requests.map(({ sequence: { id }, blockTable }) => ({ id, blockTable })));
     const lanes = draws.map(({ sampling, sequence: { id, tokenIds, numTokens } }) => {
@@ -161,6 +161,7 @@ export class ResidentLoop {
       return { sampling, isDrafted: this.#drafted?.has(id) ?? false, numTokens, recent };
     });
     this.#numRecent = Math.max(...lanes.map(({ recent }) => recent.length));
+    this.#mostEmitted = [];
     this.#lanes.start(sequences, lanes);
     return true;
   }
@@ -176,27 +177,29 @@ export class ResidentLoop {
   }
 
   /**
-   * Reserves what the drafter needs for a step of these sequences after `numAhead` steps whose tokens are not known yet.
-   * @returns bounds of its trees; undefined where the drafter's blocks do not suffice, or now suffice for one for whom nothing is drafted
+   * Reserves what the drafter needs to draft to this depth in a step of these sequences, after `numAhead` steps whose tokens are not known yet.
+   * @returns false where its blocks do not suffice, or now suffice for one for whom nothing is drafted
    */
-  reserveAhead(numAhead: number, sequences: readonly Sequence[]): TreeLimits | undefined {
+  reserveAhead(numAhead: number, sequences: readonly Sequence[], depth: number): boolean {
     const mostTokens = ({ numTokens }: Sequence) => this.#mostTokens(numTokens, numAhead);
-    const goesOn = this.#drafted?.goOn(sequences, this.#limits.maxDraftDepth, mostTokens) ?? true;
-    return goesOn ? this.#limits : undefined;
+    return this.#drafted?.goOn(sequences, depth, mostTokens) ?? true;
   }
 
   /**
    * Encodes and submits the next step before it returns; at most `stepsInFlight` may be in flight.
    * @param numAhead steps whose tokens the sequences do not have yet
    * @param sequences who goes on, of those of the step before; lanes of others idle from now on
+   * @param limits of the step's trees: others than in the step before, if need be, but no trees in a run that was started without, nor none
+   *   in one with trees
    * @throws GpuError as a rejection, when the device failed in this step or before; then no result may be used.
    */
-  async submit(numAhead: number, sequences: readonly Sequence[]): Promise<ResidentStep> {
+  async submit(numAhead: number, sequences: readonly Sequence[], limits: TreeLimits): Promise<ResidentStep> {
     this.#drafter?.hold();
     try {
       const lanes = this.#lanes.keep(sequences);
-      const size = this.#stepSize(numAhead, sequences);
+      const size = this.#stepSize(numAhead, sequences, limits);
       this.#numRecent = 1 + size.depth;
+      this.#mostEmitted = [1 + size.depth, ...this.#mostEmitted].slice(0, this.#options.stepsInFlight);
       const step = await this.#gpu.guard.run(() => this.#run(size, lanes));
       for (const [i, lane] of lanes.entries()) {
         const { alive = false, numTokens = 0, emitted = [] } = step.lanes[i] ?? {};
@@ -267,18 +270,18 @@ export class ResidentLoop {
     pass.end();
   }
 
-  #stepSize(numAhead: number, sequences: readonly Sequence[]): StepSize {
-    const { numLookaheadNodes, maxDraftDepth: depth } = this.#limits;
+  #stepSize(numAhead: number, sequences: readonly Sequence[], limits: TreeLimits): StepSize {
+    const { numLookaheadNodes, maxDraftDepth: depth } = limits;
     const numLanes = this.#lanes.count;
     const mostTokens = Math.max(...sequences.map(({ numTokens }) => this.#mostTokens(numTokens, numAhead)));
     const maxPosition = Math.min(mostTokens - 1 + depth, this.#runner.options.maxModelLen - 1);
     const numRecent = this.#numRecent;
-    const sizes = { numNodes: 1 + numTreeSlots(this.#limits), numRows: numLanes * (1 + numLookaheadNodes) };
+    const sizes = { numNodes: 1 + numTreeSlots(limits), numRows: numLanes * (1 + numLookaheadNodes) };
     return { numLanes, numRecent, ...sizes, depth, maxPosition };
   }
 
   /** Tokens that a sequence may have once `numAhead` more steps have ended. */
   #mostTokens(numTokens: number, numAhead: number): number {
-    return numTokens + numAhead * (this.#limits.maxDraftDepth + 1);
+    return this.#mostEmitted.slice(0, numAhead).reduce((sum, most) => sum + most, numTokens);
   }
 }

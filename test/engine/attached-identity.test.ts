@@ -14,7 +14,7 @@ import { ModelProposer } from "../../engine/speculative/model-proposer.ts";
 import { type Generated, generate } from "../support/collect.ts";
 import { useEngines } from "../support/engines.ts";
 import { ADAPTER } from "../support/gpu.ts";
-import { leaveRegroupingToChance } from "./resident/chance.ts";
+import { leaveRegroupingToChance, leaveSizesToChance } from "./resident/chance.ts";
 import { randomEagle3Folder } from "./speculative/eagle3/random-drafter.ts";
 
 const createEngine = useEngines();
@@ -51,8 +51,9 @@ function pairsOf(drafter: IdentityPair["drafter"]): IdentityPair[] {
   ];
 }
 
-test("drafters that read the target's features or cache give plain decoding's tokens, several streams at once, lanes idle", async () => {
+test("drafters that read the target's features or cache give plain decoding's tokens, several streams at once, lanes idle, sizes change", async () => {
   leaveRegroupingToChance(1);
+  leaveSizesToChance(2);
   const options = { ...CHECKED, maxModelLen: 256, maxNumSeqs: 3 };
   const device = watchDevice();
   const caughtUp = vi.spyOn(ModelProposer.prototype, "propose");

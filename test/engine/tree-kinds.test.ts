@@ -1,4 +1,4 @@
-import { beforeAll, describe, expect, it } from "vitest";
+import { afterEach, beforeAll, describe, expect, it, vi } from "vitest";
 import { referencePrompts } from "../../bench/prompts.ts";
 import type { StepStats } from "../../engine/client.ts";
 import type { DrafterName, EngineOptions } from "../../engine/engine-options.ts";
@@ -7,6 +7,7 @@ import { regularShape } from "../../engine/speculative/tree-shape.ts";
 import { type Generated, generate } from "../support/collect.ts";
 import { useEngines } from "../support/engines.ts";
 import { ADAPTER } from "../support/gpu.ts";
+import { leaveSizesToChance } from "./resident/chance.ts";
 
 const createEngine = useEngines();
 const prompts = referencePrompts()
@@ -34,6 +35,7 @@ async function run(
 
 describe("the text of plain decoding, whatever the trees", () => {
   let plain: readonly Generated[];
+  afterEach(() => vi.restoreAllMocks());
   beforeAll(async () => {
     ({ texts: plain } = await run({ drafter: "none" }));
   });
@@ -70,6 +72,14 @@ describe("the text of plain decoding, whatever the trees", () => {
     const { texts } = await run({ drafter: "draft", tree: "sequoia", stepsInFlight });
     expectPlain(texts);
     expect(texts.reduce((sum, { numAccepted }) => sum + numAccepted, 0)).toBeGreaterThan(5);
+  });
+
+  it("of three drafters, of another size in each step of a run", async () => {
+    leaveSizesToChance(3);
+    const { texts, steps } = await run({ drafter: ["draft", "glide", "medusa"], treeBudget: "fixed" });
+    expectPlain(texts);
+    const sizes = steps.flatMap(({ sequences }) => sequences.map(({ numDraft }) => numDraft));
+    expect(new Set(sizes).size).toBeGreaterThan(4);
   });
 
   it("of two drafters, as large as pays", async () => {

@@ -7,6 +7,8 @@ export interface Coverage {
   atLength: number;
   abortedInFlight: number;
   ahead: number;
+  /** Of them those whose trees have another depth than in the plan before. */
+  resizedAhead: number;
   endedBeforeLater: number;
   /** Plans ahead for fewer sequences than the plan before, and those that leave out one that runs but ends by its length before. */
   aheadWithoutEnded: number;
@@ -42,6 +44,7 @@ export const noCoverage = (): Coverage => ({
   atLength: 0,
   abortedInFlight: 0,
   ahead: 0,
+  resizedAhead: 0,
   endedBeforeLater: 0,
   aheadWithoutEnded: 0,
   aheadWithoutEnding: 0,

@@ -99,8 +99,15 @@ export function checkPlanAhead(plan: SchedulerOutput, before: readonly Scheduler
     expect(isPart(sequence, plan) !== isOver, () => `${sequence.id} goes on: ${!isOver}, planned: ${isOver}`);
     if (!isOver) checkTable(sequence.id, planned);
   }
-  for (const { sequence } of plan.sequences)
+  for (const scheduled of plan.sequences) {
+    const { sequence, numLookaheadNodes, maxDraftDepth } = scheduled;
     expect(sequence.status === "running", () => `${sequence.id} goes on, but is ${sequence.status}`);
+    const numSlots = numTreeSlots(scheduled);
+    expect(
+      numLookaheadNodes <= numSlots && numSlots < planned.maxTreeNodes && maxDraftDepth <= numSlots,
+      () => `${sequence.id}: ${numLookaheadNodes} nodes to depth ${maxDraftDepth} in ${numSlots} slots`,
+    );
+  }
   return running.length - plan.sequences.length;
 }
 

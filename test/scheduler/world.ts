@@ -251,15 +251,19 @@ export class World {
     this.#coverage.steps++;
   }
 
+  /** Every other step has bounds of its own, else those of the first one. */
   #submitAhead(seed: number, { sequences }: SchedulerOutput): void {
     const most = (pick: (limits: TreeLimits) => number) => Math.max(...sequences.map(pick));
-    const plan = this.scheduler.scheduleAhead(() => ({
+    const limits = this.#limitsOf(seed) ?? {
       numLookaheadNodes: most(({ numLookaheadNodes }) => numLookaheadNodes),
       maxDraftDepth: most(({ maxDraftDepth }) => maxDraftDepth),
       mostLookaheadNodes: most(numTreeSlots),
-    }));
+    };
+    const plan = this.scheduler.scheduleAhead(() => limits);
     if (plan === undefined) return;
     const before = this.#inFlight.map((step) => step.plan);
+    const [depth, depthBefore] = [plan, before.at(-1)].map((one) => one?.sequences[0]?.maxDraftDepth);
+    if (depth !== depthBefore) this.#coverage.resizedAhead++;
     if (checkPlanAhead(plan, before, this.#planned) > 0) this.#coverage.aheadWithoutEnding++;
     if (plan.sequences.length < (before.at(-1)?.sequences.length ?? 0)) this.#coverage.aheadWithoutEnded++;
     if (this.scheduler.newcomers.count > 0) this.#coverage.heldAhead++;

@@ -6,6 +6,7 @@ import { Calibration } from "./calibration.ts";
 import { CatchUpCost } from "./catch-up-cost.ts";
 import type { CostModel } from "./cost-model.ts";
 import { cutTrees, keepNodes } from "./cut-trees.ts";
+import { DeviceRun } from "./device-run.ts";
 import { DeviceTimes } from "./device-times.ts";
 import { DraftSample } from "./draft-sample.ts";
 import { EndLoss } from "./end-loss.ts";
@@ -25,6 +26,7 @@ import {
   stateOf,
   type TreePolicy,
 } from "./tree-policy.ts";
+import { Trial } from "./trial.ts";
 import { judged } from "./verified-draft.ts";
 import { isSame, WayInUse } from "./way-in-use.ts";
 import { fastestWay, isPlain, type Way, wayOf } from "./ways.ts";
@@ -46,31 +48,16 @@ const LOOK_STEPS = { device: 8, host: 4 } as const;
 const TELLING_STEPS = NUM_SEEN + 2;
 /** So much better something else must be for a run with trees to end before it has to. */
 const CLEARLY = 1.25;
-/** Steps on the device, or ms, before what runs there is given up for something better: prompts stop it anyway, now and then. */
-const RUN_STEPS = 64;
-const RUN_MS = 2000;
-/** Weight of the latest run in what runs are long. */
-const RUN_RATE = 0.1;
 /** Drafting that takes less than this share of a plain step is taken for free. */
 const FREE_SHARE = 0.02;
-
-/** A look at another way to decode than the one in use. */
-interface Trial {
-  readonly limits: TreeLimits;
-  /** log₂ of the load that it is for. */
-  readonly load: number;
-  /** In all, and to come. */
-  readonly numSteps: number;
-  left: number;
-}
 
 /**
  * Speculates as much as pays: of all sizes of trees the one with the most expected tokens a second, by live acceptance and measured
  * costs, or none. What is known little of is looked at now and then, trees while nothing is speculated among it, where that is
  * expected to bring more than it costs (`Looks`). Where trees are seen before they are verified, one node budget cuts the trees of the whole batch (`cutTrees`).
  *
- * On the device steps follow each other without the host, and every change of what they do costs time: there it is decided when
- * they have to stop for something else, or after many of them.
+ * On the device steps follow each other without the host. Trees may change their size there at any step, but between them and plain
+ * decoding steps have to stop, which costs time: that is decided when they have to for something else, or after many of them.
  *
  * Drafting that costs next to nothing, as by look-up, is not decided on averages: every tree speaks for itself, and after trees
  * that were not worth verifying the next few steps are plain.
@@ -99,11 +86,7 @@ export class AdaptiveTrees implements TreePolicy {
   #expected: ExpectedRates | undefined;
   /** A trial ended since it was decided. */
   #trialIsOver = false;
-  /** Steps of a run on the device, until it stops for whatever reason. */
-  #meanRunSteps = RUN_STEPS;
-  /** Steps on the device since it was decided, and their time. */
-  #runSteps = 0;
-  #runMs = 0;
+  readonly #run = new DeviceRun();
   /** Used while drafting is free. */
   readonly #bursts = new Bursts();
 
@@ -130,8 +113,7 @@ export class AdaptiveTrees implements TreePolicy {
     if (numSequences > 0) {
       this.#numSequences = numSequences;
       this.#passes.context = context;
-      if (this.#runSteps > 0) this.#meanRunSteps += RUN_RATE * (this.#runSteps - this.#meanRunSteps);
-      [this.#runSteps, this.#runMs] = [0, 0];
+      this.#run.end();
       this.#trialIsOver = false;
       if (this.#trial?.load !== this.#loadClass) this.#trial = undefined;
       this.#limits = this.#decide();
@@ -139,9 +121,14 @@ export class AdaptiveTrees implements TreePolicy {
     return this.#limits;
   }
 
-  goesOn(limits: TreeLimits): boolean {
-    if (this.#options.draftsOnDevice && !this.#mayStop(limits)) return true;
-    return isSame(this.#decide(), limits);
+  next(limits: TreeLimits): TreeLimits | undefined {
+    if (!this.#options.draftsOnDevice) return isSame(this.#decide(), limits) ? limits : undefined;
+    const mayStop = this.#mayStop(limits);
+    if (!mayStop && !this.#mayResize(limits)) return limits;
+    const wanted = this.#chosen(mayStop);
+    if (isPlain(wanted) !== isPlain(limits)) return undefined;
+    this.#limits = wanted;
+    return wanted;
   }
 
   cut(trees: readonly DraftTree[], numRows: number): readonly CutTree[] {
@@ -181,17 +168,22 @@ export class AdaptiveTrees implements TreePolicy {
     return this.#costs.plainMs(numSequences) * (passes.of(numRows, numSequences) / passes.of(numSequences));
   }
 
+  /** Whether the trees of a run may have another size: not where they are, after a look, what is left of it. */
+  #mayResize(limits: TreeLimits): boolean {
+    return !isPlain(limits) && !isPlain(this.#trial?.limits ?? this.#inUse.limits);
+  }
+
+  /** Whether a run may stop for plain decoding in place of trees, or the other way round. */
   #mayStop(limits: TreeLimits): boolean {
-    const isLong = this.#runSteps >= RUN_STEPS || this.#runMs >= RUN_MS;
     const isOver = this.#trialIsOver && this.#isWorthStopping(limits);
-    return isLong || this.#inUse.isJustSeen || this.#isUndecided || isOver || this.#isClearlyWorse(limits);
+    return this.#run.isLong || this.#inUse.isJustSeen || this.#isUndecided || isOver || this.#isClearlyWorse(limits);
   }
 
   /** Whether what is in use by rights would gain more, until the run stops anyway, than it costs to begin anew with it now. */
   #isWorthStopping(limits: TreeLimits): boolean {
     const forecast = (one: TreeLimits) => this.#sizes.forecast(this.#numSequences, one);
     const [now, inUse] = [forecast(limits), forecast(this.#inUse.limits)];
-    return (1 - now.rate / inUse.rate) * this.#meanRunSteps * now.stepMs > this.#startMs(now, inUse);
+    return (1 - now.rate / inUse.rate) * this.#run.meanSteps * now.stepMs > this.#startMs(now, inUse);
   }
 
   /** Whether nothing was decided for this load, and could be now. */
@@ -201,41 +193,37 @@ export class AdaptiveTrees implements TreePolicy {
 
   /** Whether the trees of a run on the device have shown that they lose. A trial ends by its own rules. */
   #isClearlyWorse(limits: TreeLimits): boolean {
-    if (this.#trial || limits.numLookaheadNodes === 0 || this.#runSteps < TELLING_STEPS) return false;
+    if (this.#trial || isPlain(limits) || this.#run.numSteps < TELLING_STEPS) return false;
     return this.#isMuchFaster(NO_TREES, limits);
   }
 
   #isMuchFaster(one: TreeLimits, other: TreeLimits): boolean {
-    return this.#rateRatio(one, other) > CLEARLY;
-  }
-
-  #rateRatio(one: TreeLimits, other: TreeLimits): number {
-    return this.#sizes.rateOf(this.#numSequences, one) / this.#sizes.rateOf(this.#numSequences, other);
+    const rateOf = (limits: TreeLimits) => this.#sizes.rateOf(this.#numSequences, limits);
+    return rateOf(one) > CLEARLY * rateOf(other);
   }
 
   /** Time, the end of trials, and the lengths of bursts. */
-  #account({ limits, onDevice, stepMs }: ObservedStep): void {
-    this.#runSteps += onDevice ? 1 : 0;
-    this.#runMs += onDevice ? stepMs : 0;
+  #account(step: ObservedStep): void {
+    const { limits, stepMs } = step;
+    this.#run.observe(step);
     this.#looks.add(this.#loadClass, stepMs);
     this.#inUse.observe(limits, stepMs);
-    if (limits.numLookaheadNodes === 0) {
+    if (isPlain(limits)) {
       this.#acceptance.age();
       this.#bursts.endPlainStep();
     }
     const trial = this.#trial;
     if (trial === undefined) return;
-    if (isSame(limits, trial.limits)) trial.left--;
-    // Steps of what was in use before may still be under way when it begins.
-    const isTelling = trial.numSteps - trial.left >= TELLING_STEPS;
-    if (trial.left > 0 && !(isTelling && this.#isMuchFaster(this.#inUse.limits, trial.limits))) return;
+    trial.observe(limits);
+    const isTelling = trial.numSeen >= TELLING_STEPS;
+    if (!trial.isOver && !(isTelling && this.#isMuchFaster(this.#inUse.limits, trial.limits))) return;
     this.#trial = undefined;
     this.#trialIsOver = true;
     this.#inUse.endLook();
   }
 
   #decide(): TreeLimits {
-    if (!this.#isFree()) return this.#chosen();
+    if (!this.#isFree()) return this.#chosen(true);
     return this.#bursts.isOn ? NO_TREES : this.#sizes.largest;
   }
 
@@ -254,7 +242,8 @@ export class AdaptiveTrees implements TreePolicy {
     this.#bursts.judge(gain > rate * hostMs && gain > 0);
   }
 
-  #chosen(): TreeLimits {
+  /** @param mayChangeKind plain decoding may take the place of trees, or trees that of plain decoding */
+  #chosen(mayChangeKind: boolean): TreeLimits {
     if (this.#trial) return this.#trial.limits;
     const numSequences = this.#numSequences;
     if (this.#costs.numPlainObserved(numSequences) < NUM_SEEN) return NO_TREES;
@@ -262,7 +251,7 @@ export class AdaptiveTrees implements TreePolicy {
     const toWay = (forecast: Forecast) => wayOf(forecast, this.#turnoverMs(forecast));
     const plain = toWay(this.#sizes.forecast(numSequences, NO_TREES));
     const trees = this.#sizes.all(numSequences).map(toWay);
-    const ways = [plain, ...trees];
+    const ways = mayChangeKind ? [plain, ...trees] : trees;
     this.#expected = { plain: 1000 / plain.tokenMs, trees: 1000 / Math.min(...trees.map(({ tokenMs }) => tokenMs)) };
     const before = ways.find(({ limits }) => isSame(limits, this.#inUse.limits));
     const inUse = fastestWay(ways, before, (from, to) => this.#changeMs(from, to));
@@ -275,14 +264,14 @@ export class AdaptiveTrees implements TreePolicy {
     const catchUpMs = this.#catchUpMs;
     const other = this.#looks.next(this.#loadClass, { inUse, others, numSteps, switchMs, catchUpMs, doubt });
     if (other === undefined) return inUse.limits;
-    this.#trial = { limits: other.limits, load: this.#loadClass, numSteps, left: numSteps };
+    this.#trial = new Trial(other.limits, this.#loadClass, numSteps);
     return other.limits;
   }
 
   /** What a token takes more as sequences end and others begin. */
   #turnoverMs(forecast: Forecast): number {
     const numSequences = this.#numSequences;
-    const restartMs = this.#restarts.msPerToken(numSequences, !isPlain(forecast));
+    const restartMs = this.#restarts.msPerToken(numSequences, !isPlain(forecast.limits));
     return restartMs + this.#ends.msPerToken(numSequences, forecast);
   }
 
@@ -292,12 +281,12 @@ export class AdaptiveTrees implements TreePolicy {
 
   /** Of changing what is in use, once. */
   #changeMs(from: Way, to: Way): number {
-    return this.#startMs(from, to) + (isPlain(from) ? this.#catchUpMs : 0);
+    return this.#startMs(from, to) + (isPlain(from.limits) ? this.#catchUpMs : 0);
   }
 
-  /** Of a run's start with either, where the other ran before. Where the host drafts, runs do not have to end for that. */
-  #startMs(one: Pick<Way, "stepMs">, other: Pick<Way, "stepMs">): number {
-    if (!this.#options.draftsOnDevice) return 0;
+  /** Of a run's start with either, where the other ran before. Where the host drafts, runs do not have to end for that, nor for another size of trees. */
+  #startMs(one: Omit<Way, "tokenMs">, other: Omit<Way, "tokenMs">): number {
+    if (!this.#options.draftsOnDevice || isPlain(one.limits) === isPlain(other.limits)) return 0;
     return this.#switches.ms(this.#numSequences, (one.stepMs + other.stepMs) / 2);
   }
 

@@ -87,11 +87,11 @@ export class Looks {
   #due(load: number, choice: LookChoice): Way | undefined {
     const { inUse, others } = choice;
     const { numDue, sinceMs } = this.#at(load);
-    const isTurnOfLargest = !isPlain(inUse) && numDue % 2 === 1;
+    const isTurnOfLargest = !isPlain(inUse.limits) && numDue % 2 === 1;
     const found = isTurnOfLargest
       ? first(others, (a, b) => numNodes(b) - numNodes(a) || b.limits.maxDraftDepth - a.limits.maxDraftDepth)
       : first(
-          others.filter((way) => isPlain(way) !== isPlain(inUse)),
+          others.filter((way) => isPlain(way.limits) !== isPlain(inUse.limits)),
           (a, b) => a.tokenMs - b.tokenMs,
         );
     const share = Math.max(LEAST_DUE_SHARE, FIRST_DUE_SHARE / (1 + numDue));
@@ -119,6 +119,6 @@ function first<T>(items: readonly T[], compare: (a: T, b: T) => number): T | und
 /** Time that a look is expected to lose. */
 function costOf(way: Way, { inUse, numSteps, switchMs, catchUpMs }: LookChoice): number {
   const lossShare = Math.max(0, 1 - inUse.tokenMs / way.tokenMs);
-  const draftingMs = isPlain(inUse) ? catchUpMs : 0;
+  const draftingMs = isPlain(inUse.limits) ? catchUpMs : 0;
   return numSteps * way.stepMs * lossShare + switchMs(way) + draftingMs;
 }

@@ -32,8 +32,8 @@ export class ShapedTrees implements TreePolicy {
     return limitsOf(this.shape);
   }
 
-  goesOn(): boolean {
-    return true;
+  next(limits: TreeLimits): TreeLimits {
+    return limits;
   }
 
   cut(trees: readonly DraftTree[]): readonly CutTree[] {
@@ -102,8 +102,8 @@ export class SequoiaTrees implements TreePolicy {
     return limitsOf(this.#shape);
   }
 
-  goesOn(): boolean {
-    return this.#shapeInUse === this.#shape;
+  next(limits: TreeLimits): TreeLimits | undefined {
+    return this.#shapeInUse === this.#shape ? limits : undefined;
   }
 
   cut(trees: readonly DraftTree[]): readonly CutTree[] {

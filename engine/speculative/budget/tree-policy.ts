@@ -69,8 +69,11 @@ export interface TreePolicy {
    * @param context known tokens of one of them, on average
    */
   limits(numSequences: number, context: number): TreeLimits;
-  /** Whether steps of these bounds, which run on the device, are to go on. Otherwise `limits` is asked anew when the last of them ends. */
-  goesOn(limits: TreeLimits): boolean;
+  /**
+   * Bounds of the step that follows one of these bounds, both on the device, where steps follow each other without the host. Where they
+   * are to stop, which they have to between plain decoding and trees, undefined: `limits` is asked when the last of them has ended.
+   */
+  next(limits: TreeLimits): TreeLimits | undefined;
   /**
    * What is to be verified of the trees of a step.
    * @param numRows of known tokens, roots among them
@@ -101,8 +104,8 @@ export class FixedTrees implements TreePolicy {
     return this.#limits;
   }
 
-  goesOn(): boolean {
-    return true;
+  next(limits: TreeLimits): TreeLimits | undefined {
+    return limits;
   }
 
   cut(trees: readonly DraftTree[]): readonly CutTree[] {

@@ -19,8 +19,8 @@ export function wayOf({ limits, rate, stepMs }: Forecast, turnoverMs: number): W
   return { limits, tokenMs: 1 / rate + turnoverMs, stepMs };
 }
 
-export function isPlain({ limits }: Pick<Way, "limits">): boolean {
-  return limits.numLookaheadNodes === 0;
+export function isPlain({ numLookaheadNodes }: TreeLimits): boolean {
+  return numLookaheadNodes === 0;
 }
 
 /** The one before, where it is about as good. @param ways at least one @param changeMs what a change costs, once */

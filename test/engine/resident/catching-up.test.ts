@@ -1,5 +1,6 @@
 import { describe, expect, it, vi } from "vitest";
 import { FixedTrees, type ObservedStep } from "../../../engine/speculative/budget/tree-policy.ts";
+import { isPlain } from "../../../engine/speculative/budget/ways.ts";
 import { ModelProposer } from "../../../engine/speculative/model-proposer.ts";
 import { NO_TREES, type TreeLimits } from "../../../scheduler/output.ts";
 import { useGpu } from "../../support/gpu.ts";
@@ -33,8 +34,8 @@ class LateTrees extends FixedTrees {
     return this.#isEarly ? NO_TREES : super.limits();
   }
 
-  override goesOn(limits?: TreeLimits): boolean {
-    return this.#isEarly || limits?.numLookaheadNodes !== 0;
+  override next(limits: TreeLimits): TreeLimits | undefined {
+    return this.#isEarly || !isPlain(limits) ? limits : undefined;
   }
 
   override observe(step: ObservedStep): void {

@@ -1,5 +1,7 @@
 import { vi } from "vitest";
 import { Regrouping } from "../../../engine/regrouping.ts";
+import { FixedTrees } from "../../../engine/speculative/budget/tree-policy.ts";
+import { isPlain } from "../../../engine/speculative/budget/ways.ts";
 import { Random } from "../../support/random.ts";
 
 /** Newcomers wait, and idle lanes stay, for as long as chance has it; until mocks are restored. */
@@ -7,4 +9,16 @@ export function leaveRegroupingToChance(seed: number): void {
   const random = new Random(seed);
   vi.spyOn(Regrouping.prototype, "holds").mockImplementation(() => random.next() < 0.9);
   vi.spyOn(Regrouping.prototype, "keepsIdle").mockImplementation(() => random.next() < 0.95);
+}
+
+/** Trees of fixed size have, in each step of a run but the first, any size up to theirs, and share their rows or not; until mocks are restored. */
+export function leaveSizesToChance(seed: number): void {
+  const random = new Random(seed);
+  vi.spyOn(FixedTrees.prototype, "next").mockImplementation(function (this: FixedTrees, limits) {
+    if (isPlain(limits)) return limits;
+    const { numLookaheadNodes: most, maxDraftDepth } = this.limits();
+    const numLookaheadNodes = random.int(1, most);
+    const size = { numLookaheadNodes, maxDraftDepth: random.int(1, Math.min(numLookaheadNodes, maxDraftDepth)) };
+    return random.next() < 0.3 ? { ...size, mostLookaheadNodes: most } : size;
+  });
 }

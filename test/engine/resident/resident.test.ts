@@ -221,6 +221,7 @@ describe("a policy that changes its mind at any step", () => {
     }
     // The drafter catches up in plain steps.
     expect([...policy.seen].sort()).toEqual([
+      "device, another size than in the step before",
       "device, drafting",
       "device, plain",
       "device, sharing rows",

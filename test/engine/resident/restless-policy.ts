@@ -1,27 +1,26 @@
 import { keepNodes } from "../../../engine/speculative/budget/cut-trees.ts";
 import type { CutTree, ObservedStep, TreePolicy } from "../../../engine/speculative/budget/tree-policy.ts";
+import { isSame } from "../../../engine/speculative/budget/way-in-use.ts";
+import { isPlain } from "../../../engine/speculative/budget/ways.ts";
 import type { DraftTree } from "../../../engine/speculative/draft-tree.ts";
-import type { TreeLimits } from "../../../scheduler/output.ts";
+import { NO_TREES, type TreeLimits } from "../../../scheduler/output.ts";
 import { Random } from "../../support/random.ts";
 import { TREE_DEPTH, TREE_NODES } from "./open-engine.ts";
 
-/** Changes its mind at any step: any bounds, and any nodes of a tree, by chance. */
+/** Changes its mind at any step: any bounds, in a run or between runs, and any nodes of a tree, by chance. */
 export class RestlessPolicy implements TreePolicy {
   readonly #random = new Random(8);
-  #limits: TreeLimits = { numLookaheadNodes: 0, maxDraftDepth: 0 };
+  #limits = NO_TREES;
   readonly seen = new Set<string>();
+  /** Of the latest step. */
+  #seenLimits = NO_TREES;
 
   limits(): TreeLimits {
     return this.#limits;
   }
 
-  goesOn({ numLookaheadNodes, maxDraftDepth, mostLookaheadNodes }: TreeLimits): boolean {
-    const now = this.#limits;
-    return (
-      numLookaheadNodes === now.numLookaheadNodes &&
-      maxDraftDepth === now.maxDraftDepth &&
-      mostLookaheadNodes === now.mostLookaheadNodes
-    );
+  next(limits: TreeLimits): TreeLimits | undefined {
+    return isPlain(this.#limits) === isPlain(limits) ? this.#limits : undefined;
   }
 
   cut(trees: readonly DraftTree[]): readonly CutTree[] {
@@ -34,9 +33,14 @@ export class RestlessPolicy implements TreePolicy {
     });
   }
 
-  observe({ onDevice, drafts, limits: { numLookaheadNodes } }: ObservedStep): void {
-    this.seen.add(`${onDevice ? "device" : "host"}, ${numLookaheadNodes > 0 ? "drafting" : "plain"}`);
+  observe({ onDevice, isSteady, drafts, limits }: ObservedStep): void {
+    this.seen.add(`${onDevice ? "device" : "host"}, ${isPlain(limits) ? "plain" : "drafting"}`);
     if (onDevice && drafts.some(({ kept }) => kept)) this.seen.add("device, sharing rows");
+    // Steady steps are no first ones of a run.
+    if (onDevice && isSteady && !isPlain(limits) && !isSame(limits, this.#seenLimits)) {
+      this.seen.add("device, another size than in the step before");
+    }
+    this.#seenLimits = limits;
     if (this.#random.next() < 0.6) return;
     const most = this.#random.next() < 0.4 ? 0 : this.#random.int(1, TREE_NODES - 1);
     const isShared = most > 0 && this.#random.next() < 0.5;

@@ -57,6 +57,15 @@ describe("adaptive trees", () => {
     }
   });
 
+  test("steps on the device do not stop for another size of trees", () => {
+    const run = { load: () => 1, numSteps: 1500, warmUp: 0, seed: 1 };
+    const changes = WORLDS.filter(({ draftsOnDevice }) => draftsOnDevice).map(
+      (world) => simulate(world, measuredBy, run).numResized,
+    );
+    expect(Math.max(...changes.map(({ stopped }) => stopped))).toBe(0);
+    expect(mean(changes.map(({ running }) => running))).toBeGreaterThan(10);
+  });
+
   test("a probe ends with the load that it is for", () => {
     const policy = onDevice({ passes: passesOf(10), perToken: [], treeShare: 0 });
     for (let i = 0; i < 8; i++) {
@@ -154,7 +163,7 @@ describe("adaptive trees", () => {
     policy.limits(16, 0);
     for (let i = 0; i < 15_000 && numLooks < 2; i++) {
       policy.observe(plain);
-      if (policy.goesOn(NO_TREES)) continue;
+      if (policy.next(NO_TREES)) continue;
       // Two were in flight when it was decided.
       for (let late = 0; late < 2; late++) policy.observe(plain);
       let limits = policy.limits(16, 0);
@@ -163,7 +172,7 @@ describe("adaptive trees", () => {
       for (let own = 0; own < 40 && limits.numLookaheadNodes > 0; own++) {
         const numRows = 16 * (1 + limits.numLookaheadNodes);
         policy.observe({ ...plain, limits, numRows, stepMs: 30 * numRows, isSteady: own > 1 });
-        if (!policy.goesOn(limits)) limits = policy.limits(16, 0);
+        limits = policy.next(limits) ?? policy.limits(16, 0);
       }
     }
     expect(numLooks).toBe(2);

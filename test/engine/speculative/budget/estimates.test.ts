@@ -52,11 +52,11 @@ test("Sequoia's trees on the device: steps go on until there is another shape", 
     },
   };
   let numSteps = 0;
-  for (; policy.goesOn() && numSteps < 200; numSteps++) policy.observe(step);
+  for (; policy.next(limits) && numSteps < 200; numSteps++) policy.observe(step);
   expect(numSteps).toBeLessThan(200);
   expect(policy.shape).not.toEqual(before);
-  policy.limits();
-  expect(policy.goesOn()).toBe(true);
+  const now = policy.limits();
+  expect(policy.next(now)).toBe(now);
 });
 
 test("trees of fixed size and shape tell how far estimates are off", () => {

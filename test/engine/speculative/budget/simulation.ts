@@ -2,6 +2,8 @@ import { AdaptiveTrees } from "../../../../engine/speculative/budget/adaptive-tr
 import { sizesUpTo } from "../../../../engine/speculative/budget/sizes.ts";
 import type { ExpectedRates, TreePolicy } from "../../../../engine/speculative/budget/tree-policy.ts";
 import type { VerifiedDraft } from "../../../../engine/speculative/budget/verified-draft.ts";
+import { isSame } from "../../../../engine/speculative/budget/way-in-use.ts";
+import { isPlain as isPlainDecoding } from "../../../../engine/speculative/budget/ways.ts";
 import { childOf, type DraftTree, survivals } from "../../../../engine/speculative/draft-tree.ts";
 import { walkTree } from "../../../../engine/speculative/walk.ts";
 import { laneBudgetReference } from "../../../../kernels/reference/lane-budget.ts";
@@ -33,7 +35,7 @@ export interface World {
   readonly levelMs: (numSequences: number) => number;
   /** Plain steps, where the device runs them, take this share of a pass. */
   readonly plainShare: number;
-  /** The first step on the device after a prompt or a change of limits takes so many times as long. */
+  /** The first step on the device after a prompt, or after a change between plain decoding and trees, takes so many times as long. */
   readonly startFactor: number;
   /** By how much it gets faster and slower again and again, in log ratio. */
   readonly swing: number;
@@ -153,6 +155,8 @@ export interface Outcome {
   /** Share of the steps that drafted. */
   readonly draftShare: number;
   readonly calibrationError: number;
+  /** Changes from one size of trees to another while nothing but the policy asked for it: in a run on the device, and by its end. */
+  readonly numResized: { readonly running: number; readonly stopped: number };
   /** What the policy compared when it last decided, in tokens a second. */
   readonly expected: ExpectedRates | undefined;
 }
@@ -193,6 +197,7 @@ export function simulate(
     });
   const { plainShare, startFactor } = world;
   let [tokens, ms, numDrafting] = [0, 0, 0];
+  const numResized = { running: 0, stopped: 0 };
   let [numBehind, numBefore, untilPrompt] = [
     world.catchUpMs === undefined ? 0 : CONTEXT,
     0,
@@ -203,9 +208,15 @@ export function simulate(
   let gust = 0;
   for (let step = 0; step < numSteps; step++) {
     const hasPrompt = untilPrompt <= 0;
-    const isSame = load(step) === numSequences && !hasPrompt && numBefore > 0 && policy.goesOn(limits);
+    const goesOn = load(step) === numSequences && !hasPrompt && numBefore > 0;
+    const next = goesOn ? policy.next(limits) : undefined;
     numSequences = load(step);
-    if (!isSame) [limits, numBefore] = [policy.limits(numSequences, CONTEXT), 0];
+    if (next === undefined) numBefore = 0;
+    const before = limits;
+    limits = next ?? policy.limits(numSequences, CONTEXT);
+    if (goesOn && !isPlainDecoding(before) && !isPlainDecoding(limits) && !isSame(before, limits)) {
+      numResized[next ? "running" : "stopped"]++;
+    }
     const drafts: VerifiedDraft[] = [];
     const isDrafting = limits.numLookaheadNodes > 0;
     const catchesUp = isDrafting && world.catchUpMs !== undefined && numBehind > 0;
@@ -279,6 +290,7 @@ export function simulate(
   }
   return {
     rate: tokens / ms,
+    numResized,
     draftShare: numDrafting / (numSteps - warmUp),
     calibrationError: policy.state?.calibrationError ?? 0,
     expected: policy.state?.expected,
