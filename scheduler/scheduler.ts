@@ -170,17 +170,17 @@ export class Scheduler {
    * no one goes on or someone has to begin, and where model or cache might have no room: then the steps in flight have to end first. What
    * was reserved goes back with them.
    * @param choose for those who go on, in order of joining; undefined where the steps in flight are to end first
-   * @param numLanes that the step has rows for: those who go on, and others who have ended
+   * @param numLanes that the step has rows for, those who have ended included; at least those who go on
    */
   scheduleAhead(
     choose: (goingOn: readonly Sequence[]) => TreeLimits | undefined,
-    numLanes?: number,
+    numLanes = 1,
   ): SchedulerOutput | undefined {
     const goingOn = this.#goingOn() ?? [];
     const limits = goingOn.length > 0 ? choose(goingOn) : undefined;
     if (limits === undefined) return undefined;
     const plans = goingOn.map((sequence) => planAhead(sequence, this.#inFlight.numSampling(sequence)));
-    const sized = this.#reserveUniform(plans, limits, numLanes ?? plans.length);
+    const sized = this.#reserveUniform(plans, limits, Math.max(numLanes, plans.length));
     return sized && this.#begin(sized, limits, NO_CHANGES);
   }
 
