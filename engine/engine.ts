@@ -1,7 +1,13 @@
 import { getHeapStatistics } from "node:v8";
 import { InvariantError, invariant } from "../kvcache/invariant.ts";
 import { SchedulerError } from "../scheduler/errors.ts";
-import { type CommittedSequence, NO_TREES, type ScheduledSequence, type SchedulerOutput } from "../scheduler/output.ts";
+import {
+  type CommittedSequence,
+  isPlain,
+  NO_TREES,
+  type ScheduledSequence,
+  type SchedulerOutput,
+} from "../scheduler/output.ts";
 import { Scheduler } from "../scheduler/scheduler.ts";
 import type { Sequence } from "../scheduler/sequence.ts";
 import type { EngineClient, EngineInfo, EngineMemory, EngineOutput, EngineRequest, StepStats } from "./client.ts";
@@ -197,7 +203,7 @@ export class Engine implements EngineClient {
     const holds = this.#regrouping.holdsAtStart(this.#scheduler.newcomers, this.#scheduler.numRunning, startMs);
     const output = this.#scheduler.schedule((sampling, isDecode) => {
       const wanted = policy.limits(sampling.length, meanContext(sampling.map(({ numTokens }) => numTokens)));
-      if (residentDrafting === undefined || wanted.numLookaheadNodes === 0) return wanted;
+      if (residentDrafting === undefined || isPlain(wanted)) return wanted;
       // Drafts of the host cost several times what the device's cost: no one waits for them while a prompt is computed, or while
       // the drafter has to see one that the prefix cache had.
       catchesUp = !isDecode || residentDrafting.canCatchUp(sampling);
@@ -215,7 +221,7 @@ export class Engine implements EngineClient {
       reader.queueMs ??= startMs - reader.arrivalMs;
     }
     const sequences = output.sequences.map((scheduled) => this.#withReader(scheduled));
-    const loop = output.limits.numLookaheadNodes === 0 ? residentPlain : residentDrafting;
+    const loop = isPlain(output.limits) ? residentPlain : residentDrafting;
     const step = { output, startMs, numBefore: 0, numLanes: sequences.length, catchesUp };
     if (catchesUp) return { ...step, verification: catchUpOnHost(this.#parts, sequences) };
     if (loop?.start(output, sequences, policy.shape))

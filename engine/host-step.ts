@@ -1,4 +1,4 @@
-import type { SchedulerOutput } from "../scheduler/output.ts";
+import { isPlain, type SchedulerOutput } from "../scheduler/output.ts";
 import { processorOf } from "./runner/logits-processor.ts";
 import type { ModelRunner, PassTimes } from "./runner/model-runner.ts";
 import type { TreePolicy } from "./speculative/budget/tree-policy.ts";
@@ -26,7 +26,7 @@ export async function decodeOnHost(
   sequences: readonly SequenceOfStep[],
 ): Promise<Verification> {
   const startMs = performance.now();
-  const plan = output.limits.numLookaheadNodes === 0 ? sequences.map(plainly) : await propose(parts, output, sequences);
+  const plan = isPlain(output.limits) ? sequences.map(plainly) : await propose(parts, output, sequences);
   const draftMs = performance.now() - startMs;
   return { ...(await verifyPlan(parts, plan)), draftMs };
 }

@@ -1,5 +1,6 @@
 import {
   type CommittedSequence,
+  isPlain,
   numTreeSlots,
   type ScheduledSequence,
   type SchedulerOutput,
@@ -77,7 +78,7 @@ export function observedStep(
   },
 ): ObservedStep {
   const { onDevice, numLanes, tells, isLast, catchesUp, draftMs, stepMs } = step;
-  const drafts = limits.numLookaheadNodes === 0 ? [] : draftsOf(sequences, verified);
+  const drafts = isPlain(limits) ? [] : draftsOf(sequences, verified);
   // On the device all rows are there, whether trees fill them or not.
   const numRows = onDevice
     ? numLanes * (1 + (sequences[0]?.numLookaheadNodes ?? 0))

@@ -18,6 +18,10 @@ export function numTreeSlots({ numLookaheadNodes, mostLookaheadNodes = numLookah
 /** Plain decoding. */
 export const NO_TREES: TreeLimits = { numLookaheadNodes: 0, maxDraftDepth: 0 };
 
+export function isPlain({ numLookaheadNodes }: TreeLimits): boolean {
+  return numLookaheadNodes === 0;
+}
+
 export interface ChosenLimits extends TreeLimits {
   /**
    * All trees are to have one size, this one or what there are rows for, where slots suffice: those of sequences that are about to end too. What

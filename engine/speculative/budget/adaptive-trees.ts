@@ -1,4 +1,4 @@
-import { NO_TREES, type TreeLimits } from "../../../scheduler/output.ts";
+import { isPlain, NO_TREES, type TreeLimits } from "../../../scheduler/output.ts";
 import type { DraftTree } from "../draft-tree.ts";
 import { AcceptanceTable } from "./acceptance-table.ts";
 import { Bursts } from "./bursts.ts";
@@ -29,7 +29,7 @@ import {
 import { Trial } from "./trial.ts";
 import { judged } from "./verified-draft.ts";
 import { isSame, WayInUse } from "./way-in-use.ts";
-import { fastestWay, isPlain, type Way, wayOf } from "./ways.ts";
+import { fastestWay, type Way, wayOf } from "./ways.ts";
 
 export interface AdaptiveOptions extends SizeOptions {
   /** T(M, context) as measured at start-up. */
@@ -168,7 +168,7 @@ export class AdaptiveTrees implements TreePolicy {
     return this.#costs.plainMs(numSequences) * (passes.of(numRows, numSequences) / passes.of(numSequences));
   }
 
-  /** Whether the trees of a run may have another size: not where they are, after a look, what is left of it. */
+  /** Whether the trees of a run may have another size: not after a look at them, when what is left of the run goes on, and plain decoding is in use. */
   #mayResize(limits: TreeLimits): boolean {
     return !isPlain(limits) && !isPlain(this.#trial?.limits ?? this.#inUse.limits);
   }

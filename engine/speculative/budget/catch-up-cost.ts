@@ -1,3 +1,4 @@
+import { isPlain } from "../../../scheduler/output.ts";
 import type { ObservedStep } from "./tree-policy.ts";
 
 /** Weight of the latest one in the mean. */
@@ -25,6 +26,6 @@ export class CatchUpCost {
       const ms = Math.max(0, stepMs - targetMs()) / (numSequences * context);
       this.#msPerToken = (this.#msPerToken ?? ms) + RATE * (ms - (this.#msPerToken ?? ms));
     }
-    this.#numPlain = catchesUp || limits.numLookaheadNodes > 0 ? 0 : this.#numPlain + 1;
+    this.#numPlain = catchesUp || !isPlain(limits) ? 0 : this.#numPlain + 1;
   }
 }

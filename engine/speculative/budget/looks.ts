@@ -1,6 +1,7 @@
+import { isPlain } from "../../../scheduler/output.ts";
 import { gainOfLooking } from "./gain-of-looking.ts";
 import type { Doubt } from "./size-choice.ts";
-import { isPlain, type Way } from "./ways.ts";
+import type { Way } from "./ways.ts";
 
 /** What there is to look at, beside what is in use. */
 export interface LookChoice {

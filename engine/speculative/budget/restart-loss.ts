@@ -1,3 +1,4 @@
+import { isPlain } from "../../../scheduler/output.ts";
 import { loadClass, nearestLoad } from "./load-class.ts";
 import type { ObservedStep } from "./tree-policy.ts";
 
@@ -72,7 +73,7 @@ export class RestartLoss {
     const load = loadClass(numLanes);
     // Where another load begins, all its prompts come at once, and nothing was drafted yet.
     const isUsual = this.#hasPrompt && load === this.#load;
-    if (isUsual) this.#learn(load, limits.numLookaheadNodes > 0, Math.max(0, this.#openMs ?? 0));
+    if (isUsual) this.#learn(load, !isPlain(limits), Math.max(0, this.#openMs ?? 0));
     this.#openMs = undefined;
     this.#hasPrompt = false;
     this.#load = load;

@@ -1,3 +1,4 @@
+import { isPlain } from "../../../scheduler/output.ts";
 import type { DeviceTimes } from "./device-times.ts";
 import type { HostTimes } from "./host-times.ts";
 import type { SizeChoice } from "./size-choice.ts";
@@ -35,12 +36,12 @@ export class StepCosts {
    * size. Runs that begin for other reasons are the policy's own doing.
    */
   #isStart({ numSequences, limits, onDevice, isSteady }: ObservedStep): boolean {
-    return this.#isAfterPrompt && onDevice && !isSteady && numSequences > 0 && limits.numLookaheadNodes > 0;
+    return this.#isAfterPrompt && onDevice && !isSteady && numSequences > 0 && !isPlain(limits);
   }
 
   #learn(step: ObservedStep, isStart: boolean): void {
     const { numLanes, numRows, limits, onDevice, stepMs, draftMs, drafts } = step;
-    if (limits.numLookaheadNodes === 0) {
+    if (isPlain(limits)) {
       if (onDevice === this.#plainOnDevice) (this.#device ?? this.#host).observePlain(numLanes, stepMs);
     } else if (this.#device) {
       const numNodes = Math.round(numRows / numLanes);

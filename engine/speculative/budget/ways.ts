@@ -19,10 +19,6 @@ export function wayOf({ limits, rate, stepMs }: Forecast, turnoverMs: number): W
   return { limits, tokenMs: 1 / rate + turnoverMs, stepMs };
 }
 
-export function isPlain({ numLookaheadNodes }: TreeLimits): boolean {
-  return numLookaheadNodes === 0;
-}
-
 /** The one before, where it is about as good. @param ways at least one @param changeMs what a change costs, once */
 export function fastestWay(
   ways: readonly Way[],

@@ -1,8 +1,7 @@
 import { describe, expect, it, vi } from "vitest";
 import { FixedTrees, type ObservedStep } from "../../../engine/speculative/budget/tree-policy.ts";
-import { isPlain } from "../../../engine/speculative/budget/ways.ts";
 import { ModelProposer } from "../../../engine/speculative/model-proposer.ts";
-import { NO_TREES, type TreeLimits } from "../../../scheduler/output.ts";
+import { isPlain, NO_TREES, type TreeLimits } from "../../../scheduler/output.ts";
 import { useGpu } from "../../support/gpu.ts";
 import { TREE_DEPTH, TREE_NODES } from "./open-engine.ts";
 import { expectIdle, usePlainRuns } from "./plain-runs.ts";

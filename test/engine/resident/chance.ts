@@ -1,7 +1,7 @@
 import { vi } from "vitest";
 import { Regrouping } from "../../../engine/regrouping.ts";
 import { FixedTrees } from "../../../engine/speculative/budget/tree-policy.ts";
-import { isPlain } from "../../../engine/speculative/budget/ways.ts";
+import { isPlain } from "../../../scheduler/output.ts";
 import { Random } from "../../support/random.ts";
 
 /** Newcomers wait, and idle lanes stay, for as long as chance has it; until mocks are restored. */

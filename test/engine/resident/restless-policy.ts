@@ -1,9 +1,8 @@
 import { keepNodes } from "../../../engine/speculative/budget/cut-trees.ts";
 import type { CutTree, ObservedStep, TreePolicy } from "../../../engine/speculative/budget/tree-policy.ts";
 import { isSame } from "../../../engine/speculative/budget/way-in-use.ts";
-import { isPlain } from "../../../engine/speculative/budget/ways.ts";
 import type { DraftTree } from "../../../engine/speculative/draft-tree.ts";
-import { NO_TREES, type TreeLimits } from "../../../scheduler/output.ts";
+import { isPlain, NO_TREES, type TreeLimits } from "../../../scheduler/output.ts";
 import { Random } from "../../support/random.ts";
 import { TREE_DEPTH, TREE_NODES } from "./open-engine.ts";
 

@@ -3,11 +3,10 @@ import { sizesUpTo } from "../../../../engine/speculative/budget/sizes.ts";
 import type { ExpectedRates, TreePolicy } from "../../../../engine/speculative/budget/tree-policy.ts";
 import type { VerifiedDraft } from "../../../../engine/speculative/budget/verified-draft.ts";
 import { isSame } from "../../../../engine/speculative/budget/way-in-use.ts";
-import { isPlain as isPlainDecoding } from "../../../../engine/speculative/budget/ways.ts";
 import { childOf, type DraftTree, survivals } from "../../../../engine/speculative/draft-tree.ts";
 import { walkTree } from "../../../../engine/speculative/walk.ts";
 import { laneBudgetReference } from "../../../../kernels/reference/lane-budget.ts";
-import { NO_TREES } from "../../../../scheduler/output.ts";
+import { isPlain as isPlainDecoding, NO_TREES } from "../../../../scheduler/output.ts";
 import { Random } from "../../../support/random.ts";
 
 export const MAX_NODES = 16;

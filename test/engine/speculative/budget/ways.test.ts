@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { fastestWay, isPlain, type Way } from "../../../../engine/speculative/budget/ways.ts";
+import { fastestWay, type Way } from "../../../../engine/speculative/budget/ways.ts";
+import { isPlain } from "../../../../scheduler/output.ts";
 
 const way = (numLookaheadNodes: number, tokenMs: number): Way => ({
   ...{ limits: { numLookaheadNodes, maxDraftDepth: Math.min(1, numLookaheadNodes) }, tokenMs, stepMs: 2 * tokenMs },
