@@ -123,6 +123,7 @@ export class DeviceTimes implements CostModel {
     const sharingMs = sharesRows ? SHARING_SHARE * rootsMs : 0;
     return {
       size: numNodes * 1024 + 2 * depth + (sharesRows ? 1 : 0),
+      numNodes,
       parts: [rootsMs, depth * levelMs, Math.max(addedMs, leastMs) + sharingMs],
     };
   }

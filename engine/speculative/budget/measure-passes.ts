@@ -8,9 +8,8 @@ import { timePass } from "./time-pass.ts";
 
 /** Time after which no larger pass is measured, without context and with one, in ms: what lies beyond is extrapolated, and learned from steps. */
 const MAX_MS = { without: 500, with: 250 };
-/** So often all passes are measured, one after the other, as long as that takes no more than twice that time; but those that take longer than `SHORT_MS`, once. */
+/** So often all passes are measured, one after the other, as long as that takes no more than twice that time. */
 const NUM_SWEEPS = 3;
-const SHORT_MS = 60;
 /** Tokens of the context that is measured at most. */
 const MAX_CONTEXT = 1024;
 
@@ -67,8 +66,9 @@ async function measureContext(
 }
 
 /**
- * One after the other, for so long, but so many at least; then the short ones again. The least of each counts: a machine with neighbours
- * is slower for some passes in a row, and so each is measured at several moments and not only at one.
+ * One after the other, for so long, but so many at least; then again, as far as there is time. The least of each counts: the first pass of
+ * so many rows may compile what others do without (on two cores it took up to twice as long), and a machine with neighbours is slower for
+ * some passes in a row. Nor does a pass take longer than one of more rows: it could be padded.
  */
 async function timed(
   sizes: readonly number[],
@@ -84,9 +84,9 @@ async function timed(
   }
   for (let sweep = 1; sweep < NUM_SWEEPS; sweep++) {
     for (const [i, { numRows, ms }] of costs.entries()) {
-      if (performance.now() - startMs > 2 * maxMs) return costs;
-      if (ms < SHORT_MS) costs[i] = { numRows, ms: Math.min(ms, await measure(numRows)) };
+      const isTime = performance.now() - startMs + ms < 2 * maxMs;
+      if (isTime) costs[i] = { numRows, ms: Math.min(ms, await measure(numRows)) };
     }
   }
-  return costs;
+  return costs.map(({ numRows }, i) => ({ numRows, ms: Math.min(...costs.slice(i).map(({ ms }) => ms)) }));
 }

@@ -11,8 +11,11 @@ const KNOWN_STEPS = 8;
 const MOST = 3;
 /** What everything else moves by from one step to the next, as a standard deviation in log ratio: texts grow, and old knowledge fades. */
 const WALK = 0.0005;
-/** What steps of a size take beyond what their parts say. */
-const SIZE_SPREAD = 0.035;
+/**
+ * What steps of a size take beyond what their parts say, and those with trees of so many nodes: start-up saw each number of rows a few times
+ * only, and on two cores its times of 2, 3, 4, … rows beside that of one differ so much from one start to the next.
+ */
+const SPREADS = { size: 0.035, numNodes: 0.1 } as const;
 /** The machine when a load is met, beside what was thought before. */
 const FIRST_LEVEL = 0.3;
 /** How sure parts are whose factors nobody has seen (all of them, each), and those that were seen at another load. */
@@ -29,16 +32,21 @@ export interface Factors {
 export interface StepKind {
   /** Absent for a plain step: the one part is a pass then. */
   readonly size?: number;
+  /** Of a tree, root included; absent likewise. */
+  readonly numNodes?: number;
   readonly parts: readonly number[];
 }
 
 const [LEVEL, PLAIN, FIRST_PART] = [0, 1, 2];
 const NUM_PARTS = FIRST_SPREADS.parts.length;
-const FIRST_SIZE = FIRST_PART + NUM_PARTS;
+const FIRST_DEVIATION = FIRST_PART + NUM_PARTS;
+/** What deviations are of. */
+const DEVIATIONS = ["numNodes", "size"] as const;
 
 /**
  * What steps of one load take, by an extended Kalman filter over logs: the machine's level, which is another one in every step, the
- * factor of plain steps, those of the parts of steps with trees, `Σ factor · part`, and by what each size differs from its parts.
+ * factor of plain steps, those of the parts of steps with trees, `Σ factor · part`, and by what each number of nodes and each size differ from
+ * their parts.
  *
  * The level is what makes this a filter and no average: what a few steps of another size take is compared with the steps right before
  * and right after them, since they say where the level was, and what is always in use tells of the machine and not of itself.
@@ -49,8 +57,8 @@ const FIRST_SIZE = FIRST_PART + NUM_PARTS;
  */
 export class StepFilter {
   readonly #gusts = new Gusts();
-  /** Where a size's deviation is in the state: level, plain, parts, sizes. */
-  readonly #places = new Map<number, number>();
+  /** Where deviations are in the state, behind level, plain and parts: by what they are of. */
+  readonly #places = { size: new Map<number, number>(), numNodes: new Map<number, number>() };
   /** Steps of each size, and plain ones, that were taken in. */
   readonly #numSeen = new Map<number | undefined, number>();
   readonly #mean: number[];
@@ -72,7 +80,7 @@ export class StepFilter {
   }
 
   get factors(): Factors {
-    return { plain: this.#mean[PLAIN] ?? 0, parts: this.#mean.slice(FIRST_PART, FIRST_SIZE) };
+    return { plain: this.#mean[PLAIN] ?? 0, parts: this.#mean.slice(FIRST_PART, FIRST_DEVIATION) };
   }
 
   /** In ms. */
@@ -80,8 +88,7 @@ export class StepFilter {
     const { size, parts } = kind;
     const level = this.#mean[LEVEL] ?? 0;
     if (size === undefined) return (parts[0] ?? 0) * Math.exp(level + (this.#mean[PLAIN] ?? 0));
-    const place = this.#places.get(size);
-    return this.#sum(parts) * Math.exp(level + (place === undefined ? 0 : (this.#mean[place] ?? 0)));
+    return this.#sum(parts) * Math.exp(level + sumOver(this.#deviations(kind), this.#mean));
   }
 
   /** How sure the ratio of two kinds' times is: variance of its log. */
@@ -93,8 +100,19 @@ export class StepFilter {
     for (const [i, share] of shares) {
       for (const [j, otherShare] of shares) variance += share * otherShare * (this.#covariance[i]?.[j] ?? 0);
     }
-    const unseen = [one, other].filter(({ size }) => size !== undefined && !this.#places.has(size));
-    return Math.max(0, variance) + unseen.length * SIZE_SPREAD ** 2;
+    return Math.max(0, variance) + this.#unseenVariance(one, other);
+  }
+
+  /** Of deviations that have no place yet, where they are not of both kinds. */
+  #unseenVariance(one: StepKind, other: StepKind): number {
+    let variance = 0;
+    for (const what of DEVIATIONS) {
+      if (one[what] === other[what]) continue;
+      for (const { [what]: of } of [one, other]) {
+        if (of !== undefined && !this.#places[what].has(of)) variance += SPREADS[what] ** 2;
+      }
+    }
+    return variance;
   }
 
   /** Of what a look of so many steps shows of that, which steps of what is in use come before and after. */
@@ -112,7 +130,7 @@ export class StepFilter {
     const noise = this.#gusts.noise;
     this.#age(noise.gust);
     if (ms === undefined) return;
-    if (kind.size !== undefined && !this.#places.has(kind.size)) this.#add(kind.size);
+    this.#addPlaces(kind);
     const shares = this.#shares(kind);
     const spread = this.#covariance.map((row) => sumOver(shares, row));
     // The middle one may be the one before.
@@ -157,23 +175,35 @@ export class StepFilter {
     }
   }
 
-  #add(size: number): void {
-    const place = this.#mean.push(0) - 1;
-    this.#places.set(size, place);
-    for (const row of this.#covariance) row.push(0);
-    this.#covariance.push(this.#mean.map((_, i) => (i === place ? SIZE_SPREAD ** 2 : 0)));
+  #addPlaces(kind: StepKind): void {
+    for (const what of DEVIATIONS) {
+      const { [what]: of } = kind;
+      if (of === undefined || this.#places[what].has(of)) continue;
+      const place = this.#mean.push(0) - 1;
+      this.#places[what].set(of, place);
+      for (const row of this.#covariance) row.push(0);
+      this.#covariance.push(this.#mean.map((_, i) => (i === place ? SPREADS[what] ** 2 : 0)));
+    }
   }
 
   /** By how much the log of a step's time moves with each place of the state, where it does. */
-  #shares({ size, parts }: StepKind): Share[] {
-    if (size === undefined) return [LEVEL_SHARE, PLAIN_SHARE];
+  #shares(kind: StepKind): Share[] {
+    if (kind.size === undefined) return [LEVEL_SHARE, PLAIN_SHARE];
+    const { parts } = kind;
     const sum = this.#sum(parts);
-    const shares: Share[] = [LEVEL_SHARE];
+    const shares: Share[] = [LEVEL_SHARE, ...this.#deviations(kind)];
     for (let i = 0; i < NUM_PARTS; i++)
       shares.push([FIRST_PART + i, ((parts[i] ?? 0) * Math.exp(this.#mean[FIRST_PART + i] ?? 0)) / sum]);
-    const place = this.#places.get(size);
-    if (place !== undefined) shares.push([place, 1]);
     return shares;
+  }
+
+  /** Those of the kind that have a place. */
+  #deviations(kind: StepKind): Share[] {
+    return DEVIATIONS.flatMap((what): Share[] => {
+      const { [what]: of } = kind;
+      const place = of === undefined ? undefined : this.#places[what].get(of);
+      return place === undefined ? [] : [[place, 1]];
+    });
   }
 
   #sum(parts: readonly number[]): number {

@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { CatchUpCost } from "../../../../engine/speculative/budget/catch-up-cost.ts";
+import type { ObservedStep } from "../../../../engine/speculative/budget/tree-policy.ts";
 import { NO_TREES } from "../../../../scheduler/output.ts";
 
 const STEP = {
@@ -32,19 +33,36 @@ describe("CatchUpCost", () => {
     );
   });
 
-  test("drafters that have seen most of the tokens tell nothing; after as many plain steps as texts are long they do", () => {
-    const cost = new CatchUpCost();
-    cost.observe(caughtUp(430), targetMs);
+  const afterPlain = (cost: CatchUpCost, count: number, step: ObservedStep) => {
     cost.observe(TREES, targetMs);
-    for (let i = 0; i < 99; i++) cost.observe(STEP, targetMs);
-    cost.observe(caughtUp(50), targetMs);
+    for (let i = 0; i < count; i++) cost.observe(STEP, targetMs);
+    cost.observe(step, targetMs);
     cost.observe(STEP, targetMs);
+  };
+
+  test("once it was seen by itself, neither few tokens nor prompts tell anything; it follows what is seen of all tokens", () => {
+    const cost = new CatchUpCost();
+    afterPlain(cost, 100, caughtUp(430));
+    afterPlain(cost, 99, caughtUp(50));
+    afterPlain(cost, 100, { ...caughtUp(5000), hasPrompt: true });
     expect(cost.ms(1, 1)).toBeCloseTo(1, 9);
-    for (let i = 0; i < 100; i++) cost.observe(STEP, targetMs);
-    cost.observe(caughtUp(50), targetMs);
-    cost.observe(STEP, targetMs);
-    expect(cost.ms(1, 1)).toBeLessThan(1);
-    expect(cost.ms(1, 1)).toBeGreaterThan(0.05);
+    afterPlain(cost, 100, caughtUp(50));
+    expect(cost.ms(1, 1)).toBeCloseTo(1 - 0.3 * 0.95, 9);
+  });
+
+  test.each(["part", "prompt"])("before that it is the least of what few tokens and prompts say, %s first", (first) => {
+    const cost = new CatchUpCost();
+    const seen: [number, ObservedStep][] = [
+      [10, caughtUp(30 + 2 * 40)],
+      [200, { ...caughtUp(30 + 5 * 400), hasPrompt: true }],
+    ];
+    const [one, other] = first === "part" ? seen : [...seen].reverse();
+    if (one) afterPlain(cost, ...one);
+    expect(cost.ms(1, 1)).toBeCloseTo(first === "part" ? 2 : 5, 9);
+    if (other) afterPlain(cost, ...other);
+    expect(cost.ms(1, 1)).toBeCloseTo(2, 9);
+    afterPlain(cost, 100, caughtUp(30 + 3 * 400));
+    expect(cost.ms(1, 1)).toBeCloseTo(3, 9);
   });
 
   test("a step that takes less than the target alone costs nothing", () => {

@@ -32,6 +32,7 @@ it.each([
     expect(numRows).toBeGreaterThan(passes[i - 1]?.numRows ?? 0);
     expect(numRows).toBeLessThanOrEqual(16);
     expect(ms).toBeGreaterThan(0);
+    expect(ms).toBeGreaterThanOrEqual(passes[i - 1]?.ms ?? 0);
   }
   expect(perToken.map(({ numRows }) => numRows)).toEqual([1, 2, 4].slice(0, perToken.length));
   for (const { ms } of perToken) expect(ms).toBeGreaterThanOrEqual(0);

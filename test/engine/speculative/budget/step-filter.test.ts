@@ -55,6 +55,24 @@ describe("StepFilter", () => {
     );
   });
 
+  test("what start-up measured wrongly of a number of nodes is taken for that: trees of other depths differ likewise, those of other numbers far less", () => {
+    const filter = new StepFilter({ plain: 0, parts: [0, 0, 0] }, false);
+    const kind = (numNodes: number, depth: number): StepKind => {
+      return { size: 100 * numNodes + depth, numNodes, parts: [50, 5 * depth, 5 * numNodes] };
+    };
+    const trueMs = ({ numNodes, parts }: StepKind) => parts.reduce((sum, ms) => sum + ms) * (numNodes === 4 ? 1.2 : 1);
+    const seen = [kind(3, 1), kind(4, 1), kind(6, 1), kind(3, 3), kind(6, 3)];
+    for (let i = 0; i < 80; i++) {
+      const one = seen[i % seen.length] ?? kind(3, 1);
+      for (let step = 0; step < 4; step++) filter.observe(one, trueMs(one));
+    }
+    const ratio = (one: StepKind) => filter.at(one) / filter.at(kind(3, 1)) / (trueMs(one) / trueMs(kind(3, 1)));
+    expect(Math.abs(ratio(kind(4, 3)) - 1)).toBeLessThan(0.03);
+    expect(Math.abs(ratio(kind(8, 3)) - 1)).toBeLessThan(0.06);
+    // Two trees of as many nodes are sure to differ less than one of them from another that was not seen either.
+    expect(filter.variance(kind(12, 1), kind(12, 2))).toBeLessThan(filter.variance(kind(12, 1), kind(16, 2)));
+  });
+
   test("one look tells what is ten times off, and what was not looked at stays about as it was thought to be", () => {
     const filter = new StepFilter(factors, false);
     for (let i = 0; i < 20; i++) filter.observe({ parts: [60] }, 60);
