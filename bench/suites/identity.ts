@@ -1,4 +1,5 @@
 import type { DrafterChoice } from "../../engine/engine-options.ts";
+import { leaveSizesToChance } from "../chance-sizes.ts";
 import { sum } from "../generate.ts";
 import { allPairs, type PairResult, runPairs, SEEDS } from "../identity.ts";
 import { defineSuite, positiveInteger } from "../suite.ts";
@@ -14,9 +15,17 @@ const UNIONS: readonly DrafterChoice[] = [
 
 export const identity = defineSuite(
   "the same requests with speculation and without: every drafter, kind of tree, batch size, sampling and seed, with memory for all sequences and for one or two; exits with 1 if one token differs",
-  { ...ENGINE_OPTIONS, seeds: { type: "string", value: "N", default: String(SEEDS.length), help: "of 5 seeds" } },
+  {
+    ...ENGINE_OPTIONS,
+    seeds: { type: "string", value: "N", default: String(SEEDS.length), help: "of 5 seeds" },
+    "any-size": {
+      type: "boolean",
+      help: "trees of fixed size have any size up to theirs, by chance, in each step of a run on the device but its first",
+    },
+  },
   async (values, print) => {
     const { engine, drafters, prompts, maxTokens } = engineSettings(values);
+    if (values["any-size"]) leaveSizesToChance(1);
     const unions = values.drafters === undefined ? UNIONS : [];
     const choices = [...drafters.filter((drafter) => drafter !== "none"), ...unions];
     const pairs = allPairs(choices, SEEDS.slice(0, positiveInteger(values.seeds)));

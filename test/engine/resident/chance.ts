@@ -1,4 +1,6 @@
 import { vi } from "vitest";
+import { sizeByChance } from "../../../bench/chance-sizes.ts";
+import { randomWords } from "../../../bench/random.ts";
 import { Regrouping } from "../../../engine/regrouping.ts";
 import { FixedTrees } from "../../../engine/speculative/budget/tree-policy.ts";
 import { isPlain } from "../../../scheduler/output.ts";
@@ -13,12 +15,8 @@ export function leaveRegroupingToChance(seed: number): void {
 
 /** Trees of fixed size have, in each step of a run but the first, any size up to theirs, and share their rows or not; until mocks are restored. */
 export function leaveSizesToChance(seed: number): void {
-  const random = new Random(seed);
+  const next = randomWords(seed);
   vi.spyOn(FixedTrees.prototype, "next").mockImplementation(function (this: FixedTrees, limits) {
-    if (isPlain(limits)) return limits;
-    const { numLookaheadNodes: most, maxDraftDepth } = this.limits();
-    const numLookaheadNodes = random.int(1, most);
-    const size = { numLookaheadNodes, maxDraftDepth: random.int(1, Math.min(numLookaheadNodes, maxDraftDepth)) };
-    return random.next() < 0.3 ? { ...size, mostLookaheadNodes: most } : size;
+    return isPlain(limits) ? limits : sizeByChance(this.limits(), next);
   });
 }
