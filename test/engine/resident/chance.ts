@@ -1,6 +1,5 @@
 import { vi } from "vitest";
 import { sizeByChance } from "../../../bench/chance-sizes.ts";
-import { randomWords } from "../../../bench/random.ts";
 import { Regrouping } from "../../../engine/regrouping.ts";
 import { FixedTrees } from "../../../engine/speculative/budget/tree-policy.ts";
 import { isPlain } from "../../../scheduler/output.ts";
@@ -15,8 +14,8 @@ export function leaveRegroupingToChance(seed: number): void {
 
 /** Trees of fixed size have, in each step of a run but the first, any size up to theirs, and share their rows or not; until mocks are restored. */
 export function leaveSizesToChance(seed: number): void {
-  const next = randomWords(seed);
+  const random = new Random(seed);
   vi.spyOn(FixedTrees.prototype, "next").mockImplementation(function (this: FixedTrees, limits) {
-    return isPlain(limits) ? limits : sizeByChance(this.limits(), next);
+    return isPlain(limits) ? limits : sizeByChance(this.limits(), () => random.next());
   });
 }
