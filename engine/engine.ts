@@ -87,8 +87,9 @@ export class Engine implements EngineClient {
   }
 
   /** Begins no step until `resume`: for those who share a device by turns. Resolves once nothing of this engine is under way there. @throws GpuError */
-  pause(): Promise<void> {
-    return this.#loop.hold();
+  async pause(): Promise<void> {
+    await this.#loop.hold();
+    this.#reports.flush();
   }
 
   /** What is measured does not count the time of the pause. */
@@ -147,13 +148,14 @@ export class Engine implements EngineClient {
     return this.#scheduler.hasWork() || this.#inFlight.length > 0;
   }
 
-  /** Ends what is overdue, gives the device as many steps as may be in flight, then takes in the oldest. */
+  /** Ends what is overdue, gives the device as many steps as may be in flight, tells of the step before, then takes in the oldest. */
   async #step(): Promise<void> {
     for (const { id } of this.#scheduler.expire(performance.now())) {
       this.#end(id, { ...NOTHING, finishReason: "deadline" });
     }
     if (!this.#hasWork) return;
     for (let next = this.#next(); next !== undefined; next = this.#next()) this.#inFlight.push(next);
+    this.#reports.flush();
     const [step] = this.#inFlight;
     if (step === undefined) throw new Error("invariant: there is work, but nothing could be scheduled");
     const { sequences: found, ...parts } = await step.verification;
@@ -171,20 +173,11 @@ export class Engine implements EngineClient {
     for (const sequence of sequences) this.#emit(sequence, byId.get(sequence.id) ?? {});
     if (this.#inFlight.length === 0) step.loop?.end();
     const { output, startMs, numBefore, loop, numLanes, catchesUp } = step;
+    const [numBehind, onDevice] = [this.#inFlight.length, loop !== undefined];
+    const times = { verifiedMs, ...parts };
     this.#reports.tell(
-      {
-        output,
-        startMs,
-        numBefore,
-        numBehind: this.#inFlight.length,
-        onDevice: loop !== undefined,
-        numLanes,
-        catchesUp,
-        verified,
-        committed: sequences,
-        times: { verifiedMs, ...parts },
-      },
-      () => this.#loadNow(),
+      { output, startMs, numBefore, numBehind, onDevice, numLanes, catchesUp, verified, committed: sequences, times },
+      this.#loadNow(),
     );
   }
 

@@ -31,6 +31,8 @@ export class StepReports {
   readonly #stepsInFlight: number;
   readonly #listeners = new Set<(stats: StepStats) => void>();
   #lastStepEndMs = 0;
+  /** Tells of the latest step, of which only those have heard who decide what comes next. */
+  #untold: (() => void) | undefined;
 
   /** @param stepsInFlight that may be at most */
   constructor(policy: TreePolicy, regrouping: Regrouping, stepsInFlight: number) {
@@ -50,8 +52,12 @@ export class StepReports {
     this.#lastStepEndMs += ms;
   }
 
-  /** @param load of the engine after the step */
-  tell(step: EndedStep, load: () => Pick<StepStats, "numWaiting" | "numRunning" | "kvUsage">): void {
+  /**
+   * Of each step once. Where others are under way the policy and listeners hear of it by `flush`, which is to follow as soon as the device has its
+   * next step: they take the host 50 to 200 µs, for which an H200 would wait, whose steps take one or two ms.
+   * @param load of the engine after the step
+   */
+  tell(step: EndedStep, load: Pick<StepStats, "numWaiting" | "numRunning" | "kvUsage">): void {
     const { output, startMs, numBefore, numBehind, onDevice, numLanes, catchesUp, verified, committed, times } = step;
     const endMs = performance.now();
     const begunMs = Math.max(startMs, this.#lastStepEndMs);
@@ -62,11 +68,20 @@ export class StepReports {
     const isLast = onDevice && this.#stepsInFlight > 1 && numBehind === 0;
     const stepMs = endMs - begunMs;
     const observed = observedStep(output, verified, { onDevice, numLanes, tells, isLast, catchesUp, draftMs, stepMs });
-    this.#policy.observe(observed);
     this.#regrouping.observe(observed);
-    if (this.#listeners.size === 0) return;
-    const after = { speculation: this.#policy.state, ...load() };
-    const stats = stepStats(output, verified, committed, { begunMs, endMs, ...times }, after);
-    for (const listener of this.#listeners) listener(stats);
+    this.#untold = () => {
+      this.#policy.observe(observed);
+      if (this.#listeners.size === 0) return;
+      const after = { speculation: this.#policy.state, ...load };
+      const stats = stepStats(output, verified, committed, { begunMs, endMs, ...times }, after);
+      for (const listener of this.#listeners) listener(stats);
+    };
+    if (numBehind === 0) this.flush();
+  }
+
+  flush(): void {
+    const tell = this.#untold;
+    this.#untold = undefined;
+    tell?.();
   }
 }

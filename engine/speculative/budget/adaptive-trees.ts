@@ -123,9 +123,7 @@ export class AdaptiveTrees implements TreePolicy {
 
   next(limits: TreeLimits): TreeLimits | undefined {
     if (!this.#options.draftsOnDevice) return isSame(this.#decide(), limits) ? limits : undefined;
-    const mayStop = this.#mayStop(limits);
-    if (!mayStop && !this.#mayResize(limits)) return limits;
-    const wanted = this.#chosen(mayStop);
+    const wanted = this.#afterwards(limits);
     if (isPlain(wanted) !== isPlain(limits)) return undefined;
     this.#limits = wanted;
     return wanted;
@@ -134,8 +132,8 @@ export class AdaptiveTrees implements TreePolicy {
   cut(trees: readonly DraftTree[], numRows: number): readonly CutTree[] {
     const calibrated = trees.map((tree) => this.#calibration.calibrate(tree));
     const [host, numSequences] = [this.#host, this.#numSequences];
-    const plainRate = this.#sizes.rateOf(this.#numSequences, NO_TREES);
-    const rate = Math.max(plainRate, this.#isFree() ? 0 : this.#sizes.bestRate(this.#numSequences));
+    const plainRate = this.#sizes.rateOf(numSequences, NO_TREES);
+    const rate = Math.max(plainRate, this.#isFree() ? 0 : this.#sizes.bestRate(numSequences));
     const { kept, gain } = cutTrees(calibrated, (numNodes) => host.verifyMs(numRows + numNodes, numSequences), rate);
     this.#judge(gain, rate);
     return trees.map((drafted, i) => {
@@ -155,6 +153,15 @@ export class AdaptiveTrees implements TreePolicy {
     if (step.numSequences > 0) this.#restarts.observe({ ...step, isSteady }, () => this.#rateOf(step));
     this.#ends.observe(step);
     this.#account(step);
+    // What is due to be decided is decided now: the next step waits for `next`.
+    const goesOn = this.#options.draftsOnDevice && step.onDevice && !step.isLast;
+    if (goesOn && !this.#inUse.stands(this.#loadClass)) this.#afterwards(this.#limits);
+  }
+
+  /** What is wanted after steps of a run with these bounds: the same, where neither their size nor their kind may change. */
+  #afterwards(limits: TreeLimits): TreeLimits {
+    const mayStop = this.#mayStop(limits);
+    return mayStop || this.#mayResize(limits) ? this.#chosen(mayStop) : limits;
   }
 
   /** Of such steps when they are steady: idle lanes emit nothing. */
@@ -164,8 +171,8 @@ export class AdaptiveTrees implements TreePolicy {
 
   /** Of a step that drafts nothing, prompts or not. */
   #targetMs({ numSequences, numRows }: ObservedStep): number {
-    const passes = this.#passes;
-    return this.#costs.plainMs(numSequences) * (passes.of(numRows, numSequences) / passes.of(numSequences));
+    const share = this.#passes.of(numRows, numSequences) / this.#passes.of(numSequences);
+    return share * this.#costs.plainMs(numSequences);
   }
 
   /** Whether the trees of a run may have another size: not after a look at them, when what is left of the run goes on, and plain decoding is in use. */
@@ -229,9 +236,8 @@ export class AdaptiveTrees implements TreePolicy {
 
   /** Whether drafting costs so little that each step may see what it brings. */
   #isFree(): boolean {
-    const { draftsOnDevice, maxDepth } = this.#options;
-    const draftMs = this.#host.draftMs(this.#numSequences, maxDepth);
-    return !draftsOnDevice && draftMs < FREE_SHARE * this.#costs.plainMs(this.#numSequences);
+    const draftMs = this.#host.draftMs(this.#numSequences, this.#options.maxDepth);
+    return !this.#options.draftsOnDevice && draftMs < FREE_SHARE * this.#costs.plainMs(this.#numSequences);
   }
 
   /** Plain steps on the device are faster than the host's: trees must make up for that, or the next steps are plain. */
@@ -257,11 +263,10 @@ export class AdaptiveTrees implements TreePolicy {
     const inUse = fastestWay(ways, before, (from, to) => this.#changeMs(from, to));
     this.#inUse.choose(inUse.limits, this.#loadClass);
     if (!this.#inUse.isSeen) return inUse.limits;
-    const numSteps = this.#lookSteps;
+    const [numSteps, catchUpMs] = [this.#lookSteps, this.#catchUpMs];
     const others = ways.filter((way) => way !== inUse);
     const doubt = (way: Way) => this.#sizes.doubt(numSequences, way.limits, inUse.limits, numSteps);
     const switchMs = (way: Way) => 2 * this.#startMs(way, inUse);
-    const catchUpMs = this.#catchUpMs;
     const other = this.#looks.next(this.#loadClass, { inUse, others, numSteps, switchMs, catchUpMs, doubt });
     if (other === undefined) return inUse.limits;
     this.#trial = new Trial(other.limits, this.#loadClass, numSteps);
@@ -270,9 +275,8 @@ export class AdaptiveTrees implements TreePolicy {
 
   /** What a token takes more as sequences end and others begin. */
   #turnoverMs(forecast: Forecast): number {
-    const numSequences = this.#numSequences;
-    const restartMs = this.#restarts.msPerToken(numSequences, !isPlain(forecast.limits));
-    return restartMs + this.#ends.msPerToken(numSequences, forecast);
+    const restartMs = this.#restarts.msPerToken(this.#numSequences, !isPlain(forecast.limits));
+    return restartMs + this.#ends.msPerToken(this.#numSequences, forecast);
   }
 
   get #catchUpMs(): number {

@@ -114,7 +114,9 @@ function numNodes({ limits }: Way): number {
 }
 
 function first<T>(items: readonly T[], compare: (a: T, b: T) => number): T | undefined {
-  return [...items].sort(compare)[0];
+  let found = items[0];
+  for (const item of items) if (found !== undefined && compare(item, found) < 0) found = item;
+  return found;
 }
 
 /** Time that a look is expected to lose. */

@@ -62,8 +62,8 @@ export class StepFilter {
   /** Steps of each size, and plain ones, that were taken in. */
   readonly #numSeen = new Map<number | undefined, number>();
   readonly #mean: number[];
-  /** By place and place. */
-  readonly #covariance: number[][];
+  /** By place and place, symmetric. */
+  #covariance: Float64Array[];
 
   /** @param isSeen the factors are those of another load; else nobody has seen any */
   constructor(factors: Factors, isSeen: boolean) {
@@ -72,7 +72,7 @@ export class StepFilter {
     // All factors err together, as far as start-up measured wrongly, and each by itself.
     const own = [0, 0, ...parts];
     this.#covariance = this.#mean.map((_, i) =>
-      this.#mean.map((_, j) => {
+      Float64Array.from(this.#mean, (_, j) => {
         if (i === LEVEL || j === LEVEL) return i === j ? FIRST_LEVEL ** 2 : 0;
         return plain ** 2 + (i === j ? (own[i] ?? 0) ** 2 : 0);
       }),
@@ -94,12 +94,8 @@ export class StepFilter {
   /** How sure the ratio of two kinds' times is: variance of its log. */
   variance(one: StepKind, other: StepKind): number {
     if (one.size === other.size) return 0;
-    const shares = new Map(this.#shares(one));
-    for (const [place, share] of this.#shares(other)) shares.set(place, (shares.get(place) ?? 0) - share);
-    let variance = 0;
-    for (const [i, share] of shares) {
-      for (const [j, otherShare] of shares) variance += share * otherShare * (this.#covariance[i]?.[j] ?? 0);
-    }
+    const shares = [...this.#shares(one), ...this.#shares(other).map(([place, share]): Share => [place, -share])];
+    const variance = sumOver(shares, this.#spread(shares));
     return Math.max(0, variance) + this.#unseenVariance(one, other);
   }
 
@@ -132,7 +128,7 @@ export class StepFilter {
     if (ms === undefined) return;
     this.#addPlaces(kind);
     const shares = this.#shares(kind);
-    const spread = this.#covariance.map((row) => sumOver(shares, row));
+    const spread = this.#spread(shares);
     // The middle one may be the one before.
     const expected = sumOver(shares, spread) + noise.step + noise.gust;
     const surprise = Math.log(ms / this.at(kind));
@@ -144,16 +140,21 @@ export class StepFilter {
     const error = Math.max(-most, Math.min(most, surprise)) / variance;
     for (let i = 0; i < spread.length; i++) {
       this.#mean[i] = (this.#mean[i] ?? 0) + (spread[i] ?? 0) * error;
-      const row = this.#covariance[i] ?? [];
-      const share = (spread[i] ?? 0) / variance;
-      for (let j = 0; j < spread.length; j++) row[j] = (row[j] ?? 0) - share * (spread[j] ?? 0);
+      addTimes(this.#covariance[i], -(spread[i] ?? 0) / variance, spread);
     }
+  }
+
+  /** Covariances of the sum of these shares with every place. */
+  #spread(shares: readonly Share[]): Float64Array {
+    const spread = new Float64Array(this.#mean.length);
+    for (const [place, share] of shares) addTimes(spread, share, this.#covariance[place]);
+    return spread;
   }
 
   /** @param jump variance */
   #addToLevel(jump: number): void {
-    const level = this.#covariance[LEVEL] ?? [];
-    level[LEVEL] = (level[LEVEL] ?? 0) + jump;
+    const level = this.#covariance[LEVEL];
+    if (level) level[LEVEL] = (level[LEVEL] ?? 0) + jump;
   }
 
   /** Whether steps of the kind were seen before that say what it takes; counts them. */
@@ -166,10 +167,9 @@ export class StepFilter {
   /** From one step to the next. @param gust variance of the level's change */
   #age(gust: number): void {
     this.#mean[LEVEL] = GUST_KEPT * (this.#mean[LEVEL] ?? 0);
-    const level = this.#covariance[LEVEL] ?? [];
-    for (let i = 0; i < level.length; i++) {
-      const row = this.#covariance[i] ?? [];
-      level[i] = GUST_KEPT * (level[i] ?? 0);
+    const level = this.#covariance[LEVEL];
+    for (const [i, row] of this.#covariance.entries()) {
+      if (level) level[i] = GUST_KEPT * (level[i] ?? 0);
       row[LEVEL] = GUST_KEPT * (row[LEVEL] ?? 0);
       row[i] = (row[i] ?? 0) + (i === LEVEL ? gust : WALK ** 2);
     }
@@ -181,8 +181,13 @@ export class StepFilter {
       if (of === undefined || this.#places[what].has(of)) continue;
       const place = this.#mean.push(0) - 1;
       this.#places[what].set(of, place);
-      for (const row of this.#covariance) row.push(0);
-      this.#covariance.push(this.#mean.map((_, i) => (i === place ? SPREADS[what] ** 2 : 0)));
+      const size = this.#mean.length;
+      this.#covariance = Array.from({ length: size }, (_, i) => {
+        const row = new Float64Array(size);
+        row.set(this.#covariance[i] ?? []);
+        if (i === place) row[i] = SPREADS[what] ** 2;
+        return row;
+      });
     }
   }
 
@@ -199,11 +204,13 @@ export class StepFilter {
 
   /** Those of the kind that have a place. */
   #deviations(kind: StepKind): Share[] {
-    return DEVIATIONS.flatMap((what): Share[] => {
+    const shares: Share[] = [];
+    for (const what of DEVIATIONS) {
       const { [what]: of } = kind;
       const place = of === undefined ? undefined : this.#places[what].get(of);
-      return place === undefined ? [] : [[place, 1]];
-    });
+      if (place !== undefined) shares.push([place, 1]);
+    }
+    return shares;
   }
 
   #sum(parts: readonly number[]): number {
@@ -230,7 +237,13 @@ type Share = readonly [number, number];
 const LEVEL_SHARE: Share = [LEVEL, 1];
 const PLAIN_SHARE: Share = [PLAIN, 1];
 
-function sumOver(shares: readonly Share[], values: readonly number[]): number {
+/** Adds so many times the other row to a row. */
+function addTimes(row: Float64Array | undefined, times: number, other: Float64Array | undefined): void {
+  if (row === undefined || other === undefined || times === 0) return;
+  for (let i = 0; i < row.length; i++) row[i] = (row[i] ?? 0) + times * (other[i] ?? 0);
+}
+
+function sumOver(shares: readonly Share[], values: ArrayLike<number>): number {
   let sum = 0;
   for (let i = 0; i < shares.length; i++) {
     const [place, share] = shares[i] ?? LEVEL_SHARE;
