@@ -20,7 +20,7 @@ const SPREADS = { size: 0.035, numNodes: 0.1 } as const;
 const FIRST_LEVEL = 0.3;
 /** How sure parts are whose factors nobody has seen (all of them, each), and those that were seen at another load. */
 const FIRST_SPREADS = { plain: 0.5, parts: [0.2, 1, 0.7] } as const;
-const NEAR_SPREADS = { plain: 0.3, parts: [0.2, 0.3, 0.5] } as const;
+const NEAR_SPREADS = { plain: 0.15, parts: [0.1, 0.2, 0.25] } as const;
 
 /** Logs of factors: of plain steps, and of the parts of steps with trees. */
 export interface Factors {
