@@ -79,6 +79,7 @@ export class StepReports {
     if (numBehind === 0) this.flush();
   }
 
+  /** The policy and listeners hear of the latest step, if they have not yet. */
   flush(): void {
     const tell = this.#untold;
     this.#untold = undefined;
